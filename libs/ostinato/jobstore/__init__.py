@@ -1,0 +1,1 @@
+"""Every SQL statement about scheduler entities, one store per table."""

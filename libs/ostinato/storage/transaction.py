@@ -1,0 +1,105 @@
+"""One database transaction: statements, the database's clock, and hooks around the commit.
+
+`tx` is the first argument of everything that touches the database; there is no ambient transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import asyncpg
+
+from ostinato.storage.translate import translated_errors
+
+Row = asyncpg.Record
+BeforeCommit = Callable[["Tx"], Awaitable[None]]
+AfterCommit = Callable[[], None]
+
+
+class Gate(Protocol):
+    """Sees every step that reaches the database. Simulations order them and crash between any two."""
+
+    async def before(self, step: str, connection: asyncpg.Connection[Row]) -> None:
+        """`step` is the statement, or BEGIN, COMMIT, ROLLBACK. May raise: then the step does not happen."""
+        ...
+
+    def after(self, step: str) -> None:
+        """The server answered, or the step failed."""
+        ...
+
+
+class Tx:
+    """An open transaction. Not for concurrent use: one statement at a time."""
+
+    def __init__(self, connection: asyncpg.Connection[Row], gate: Gate | None = None) -> None:
+        self._connection = connection
+        self._gate = gate
+        self._now: datetime | None = None
+        self._before_commit: dict[object, BeforeCommit] = {}
+        self._after_commit: list[AfterCommit] = []
+
+    async def execute(self, sql: str, *arguments: object) -> str:
+        """The command tag, such as `UPDATE 3`."""
+        return await self._run(sql, self._connection.execute(sql, *arguments))
+
+    async def fetch(self, sql: str, *arguments: object) -> list[Row]:
+        return await self._run(sql, self._connection.fetch(sql, *arguments))
+
+    async def fetchrow(self, sql: str, *arguments: object) -> Row | None:
+        return await self._run(sql, self._connection.fetchrow(sql, *arguments))
+
+    async def fetchval(self, sql: str, *arguments: object) -> Any:
+        return await self._run(sql, self._connection.fetchval(sql, *arguments))
+
+    async def now(self) -> datetime:
+        """The database's time, read at the first call and then kept. Call it after taking locks, never before."""
+        if self._now is None:
+            self._now = await self.fetchval("select ostinato_now()")
+        return self._now
+
+    def before_commit(self, key: object, hook: BeforeCommit) -> None:
+        """Runs `hook` directly before COMMIT, once per key; a failure rolls back."""
+        self._before_commit.setdefault(key, hook)
+
+    def after_commit(self, hook: AfterCommit) -> None:
+        """Runs `hook` after a commit that is known to have happened. It must not block and gets no transaction."""
+        self._after_commit.append(hook)
+
+    async def run_before_commit(self) -> None:
+        while self._before_commit:
+            hooks, self._before_commit = self._before_commit, {}
+            for hook in hooks.values():
+                await hook(self)
+
+    def take_after_commit(self) -> Sequence[AfterCommit]:
+        hooks, self._after_commit = self._after_commit, []
+        return hooks
+
+    async def _run(self, sql: str, statement: Awaitable[Any]) -> Any:
+        if self._gate is None:
+            with translated_errors():
+                return await statement
+        return await gated(self._gate, sql, self._connection, statement)
+
+
+async def gated(gate: Gate, step: str, connection: asyncpg.Connection[Row], statement: Awaitable[Any]) -> Any:
+    """Awaits `statement` between the gate's two sides."""
+    try:
+        await gate.before(step, connection)
+    except BaseException:
+        close = getattr(statement, "close", None)
+        if close is not None:
+            close()  # a coroutine that never starts
+        raise
+    try:
+        with translated_errors():
+            return await statement
+    finally:
+        gate.after(step)
+
+
+def affected(tag: str) -> int:
+    """Rows that a command tag such as `UPDATE 3` tells of."""
+    return int(tag.rsplit(" ", 1)[-1])
