@@ -1,0 +1,37 @@
+"""The task classes of the scheduler. Payloads and when they are added: `protos/ostinato/internal/v1/engine_tasks.proto`.
+
+They retry without limit (launches: 50 attempts, decided by the launch itself), because a dead-lettered task
+must never freeze a job.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask, LaunchInvocationTask, TriageJobTask
+from ostinato.taskqueue.task_class import Retry, TaskClass, TaskKind
+
+_UNLIMITED = Retry(max_attempts=0, min_backoff=timedelta(milliseconds=100), max_backoff=timedelta(minutes=5))
+
+TRIAGE_JOB = TaskClass(
+    "triage-job", TriageJobTask, kind=TaskKind.FOLLOWS_CONTEXT, queue="triages", retry=_UNLIMITED, max_running=1
+)
+LAUNCH_INVOCATION = TaskClass(
+    "launch-invocation",
+    LaunchInvocationTask,
+    kind=TaskKind.TRANSACTIONAL,
+    queue="launches",
+    retry=Retry(max_attempts=0, min_backoff=timedelta(seconds=5), max_backoff=timedelta(minutes=5)),
+    max_running=1000,
+    deadline=timedelta(days=8),  # a run's own timeout ends it long before
+)
+HANDLE_NOTIFICATION = TaskClass(
+    "handle-notification",
+    HandleNotificationTask,
+    kind=TaskKind.FOLLOWS_CONTEXT,
+    queue="notifications",
+    retry=_UNLIMITED,
+)
+
+QUEUES = ("triages", "launches", "notifications")
+ENGINE_TASK_CLASSES = (TRIAGE_JOB, LAUNCH_INVOCATION, HANDLE_NOTIFICATION)

@@ -1,0 +1,52 @@
+"""What a kind of task is: its payload type, queue and retry policy.
+
+One payload type belongs to one class. Classes are plain values, built once at module level of the program that
+owns them; handlers are attached to a Dispatcher or worker in `main`, never by import.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from google.protobuf.message import Message
+
+P = TypeVar("P", bound=Message)
+
+
+class TaskKind(StrEnum):
+    """Whether a task may, must or must not be added inside a transaction."""
+
+    TRANSACTIONAL = "transactional"
+    NON_TRANSACTIONAL = "non-transactional"
+    FOLLOWS_CONTEXT = "follows-context"  # `tx` given or not, both are fine
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Cloud Tasks' meaning: `max_attempts` counts the first run, 0 means unlimited; backoff doubles
+    `max_doublings` times from `min_backoff`, then grows linearly, and never exceeds `max_backoff`.
+    """
+
+    max_attempts: int = 0
+    min_backoff: timedelta = timedelta(milliseconds=100)
+    max_backoff: timedelta = timedelta(hours=1)
+    max_doublings: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TaskClass(Generic[P]):
+    """`batch_size` > 1 only matters for handlers that take many tasks at once."""
+
+    name: str
+    payload: type[P]
+    kind: TaskKind
+    queue: str
+    retry: Retry = Retry()
+    # At most this many handlers of the class run at once in one process (batch handlers: batches).
+    max_running: int = 100
+    batch_size: int = 500
+    # A handler that runs longer is cancelled; the attempt counts as failed.
+    deadline: timedelta = timedelta(minutes=10)
