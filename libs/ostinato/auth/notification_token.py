@@ -1,0 +1,108 @@
+"""Tokens with which running work says how its invocation goes: no identity, only the right to report on one run.
+
+A token is base64url (no padding) of: version byte, issued and expiry (Unix ms), job id, invocation id (all
+64-bit big-endian), HMAC-SHA256 over what precedes it. Every key given verifies, the first (newest) signs.
+Whatever is wrong with a token, the answer is the same, so that it teaches nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from ostinato.errors import Unauthenticated
+
+# Issued further ahead than this by the verifier's clock: refused (LUCI Scheduler's rule for its tokens).
+CLOCK_SKEW = timedelta(seconds=30)
+MIN_KEY_BYTES = 32
+
+_VERSION = 1
+_CLAIMS = struct.Struct(">BQQQQ")
+_MAC_BYTES = hashlib.sha256().digest_size
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationClaims:
+    """What a genuine, current token says."""
+
+    invocation_id: int
+    job_id: int
+    issued_at: datetime
+    expires_at: datetime
+
+
+class NotificationTokens:
+    """Issues and verifies with one set of keys, newest first."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        if not keys:
+            raise ValueError("at least one notification key is needed")
+        if any(len(key) < MIN_KEY_BYTES for key in keys):
+            raise ValueError(f"notification keys must have at least {MIN_KEY_BYTES} bytes")
+        self._keys = tuple(keys)
+
+    def issue(self, invocation_id: int, job_id: int, *, now: datetime, lifetime: timedelta) -> str:
+        claims = _CLAIMS.pack(_VERSION, _to_millis(now), _to_millis(now + lifetime), job_id, invocation_id)
+        return _encode(claims + _mac(self._keys[0], claims))
+
+    def verify(self, token: str, *, now: datetime) -> NotificationClaims:
+        """Raises Unauthenticated: malformed, altered, signed by another key, expired, or from the future."""
+        raw = _decode(token)
+        signed, mac = raw[: _CLAIMS.size], raw[_CLAIMS.size :]
+        if not self._is_genuine(signed, mac):
+            raise _refused()
+        version, issued, expires, job_id, invocation_id = _CLAIMS.unpack(signed)
+        if version != _VERSION:
+            raise _refused()
+        claims = NotificationClaims(invocation_id, job_id, _from_millis(issued), _from_millis(expires))
+        if claims.issued_at > now + CLOCK_SKEW or claims.expires_at <= now:
+            raise _refused()
+        return claims
+
+    def _is_genuine(self, signed: bytes, mac: bytes) -> bool:
+        # All keys are tried, so that the time taken doesn't tell which one signed.
+        matches = [hmac.compare_digest(_mac(key, signed), mac) for key in self._keys]
+        return any(matches)
+
+
+def _mac(key: bytes, signed: bytes) -> bytes:
+    return hmac.digest(key, signed, hashlib.sha256)
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _decode(token: str) -> bytes:
+    if len(token) != _TOKEN_CHARACTERS:
+        raise _refused()
+    try:
+        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    except ValueError:
+        raise _refused() from None
+    # The decoder skips foreign characters and ignores spare bits; only the one canonical spelling is a token.
+    if _encode(raw) != token:
+        raise _refused()
+    return raw
+
+
+_TOKEN_CHARACTERS = len(_encode(bytes(_CLAIMS.size + _MAC_BYTES)))
+
+
+def _to_millis(at: datetime) -> int:
+    return (at - _EPOCH) // _MILLISECOND
+
+
+def _from_millis(millis: int) -> datetime:
+    return _EPOCH + millis * _MILLISECOND
+
+
+def _refused() -> Unauthenticated:
+    return Unauthenticated("the notification token is not valid")
