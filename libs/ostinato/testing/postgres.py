@@ -54,7 +54,11 @@ async def fresh_database(server_url: str, template: str) -> AsyncIterator[str]:
     try:
         yield with_database(server_url, name)
     finally:
-        await _on_server(server_url, f'drop database if exists "{name}" with (force)')
+        await drop_database(server_url, name)
+
+
+async def drop_database(server_url: str, name: str) -> None:
+    await _on_server(server_url, f'drop database if exists "{name}" with (force)')
 
 
 async def _on_server(server_url: str, statement: str) -> None:

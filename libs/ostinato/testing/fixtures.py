@@ -1,0 +1,86 @@
+"""Pytest fixtures for code that needs a real PostgreSQL. Use them with `from ostinato.testing.fixtures import *`.
+
+One server per test session: the one `OSTINATO_TEST_DATABASE_URL` names, else one of our own without fsync.
+One migrated template per session and pytest-xdist worker, one clone of it per test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from ostinato.storage.database import Database, DatabaseSettings, open_database
+from ostinato.testing.postgres import create_template, drop_database, fresh_database
+from ostinato.testing.server import open_test_server
+
+__all__ = [
+    "database",
+    "database_template",
+    "database_url",
+    "empty_database_url",
+    "postgres_server_url",
+    "virtual_database_template",
+    "virtual_database_url",
+]
+
+
+@pytest.fixture(scope="session")
+def postgres_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A superuser's URL of the session's server. Never the user's `DATABASE_URL`."""
+    if url := os.environ.get("OSTINATO_TEST_DATABASE_URL"):
+        yield url
+        return
+    with open_test_server(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def database_template(postgres_server_url: str) -> Iterator[str]:
+    yield from _template(postgres_server_url, "template_real", virtual_clock=False)
+
+
+@pytest.fixture(scope="session")
+def virtual_database_template(postgres_server_url: str) -> Iterator[str]:
+    yield from _template(postgres_server_url, "template_virtual", virtual_clock=True)
+
+
+@pytest.fixture
+async def database_url(postgres_server_url: str, database_template: str) -> AsyncIterator[str]:
+    """A migrated database of this test's own."""
+    async with fresh_database(postgres_server_url, database_template) as url:
+        yield url
+
+
+@pytest.fixture
+async def virtual_database_url(postgres_server_url: str, virtual_database_template: str) -> AsyncIterator[str]:
+    """Like `database_url`, with `ostinato_now()` read from the row of `testing_clock` where there is one."""
+    async with fresh_database(postgres_server_url, virtual_database_template) as url:
+        yield url
+
+
+@pytest.fixture
+async def empty_database_url(postgres_server_url: str) -> AsyncIterator[str]:
+    """A database of this test's own without any schema."""
+    async with fresh_database(postgres_server_url, "template1") as url:
+        yield url
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """An open pool on `database_url`."""
+    async with open_database(DatabaseSettings(database_url, application_name="test")) as opened:
+        yield opened
+
+
+def _template(server_url: str, name: str, *, virtual_clock: bool) -> Iterator[str]:
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    unique = f"{name}_{worker}_{os.getpid()}_{secrets.token_hex(3)}"
+    asyncio.run(create_template(server_url, unique, virtual_clock=virtual_clock))
+    try:
+        yield unique
+    finally:
+        asyncio.run(drop_database(server_url, unique))
