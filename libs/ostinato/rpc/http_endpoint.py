@@ -1,0 +1,165 @@
+"""The HTTP side of a service process: health, readiness, metrics, and the service's own routes.
+
+Every answer that is an error is JSON; texts of unexpected exceptions go to the log only. Bodies and the time
+a request may take are bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from ostinato.errors import OstinatoError
+from ostinato.rpc.http_error import error_json, error_response
+
+ReadyCheck = Callable[[], Awaitable[None]]
+
+MAX_BODY_BYTES = 8 * 1024 * 1024
+REQUEST_TIMEOUT = timedelta(seconds=30)
+READY_TIMEOUT = timedelta(seconds=2)
+
+_log = logging.getLogger(__name__)
+
+_HTTP_ERRORS: Final[dict[int, tuple[str, str]]] = {
+    404: ("NOT_FOUND", "no such path"),
+    405: ("METHOD_NOT_ALLOWED", "this path does not take that method"),
+    413: ("REQUEST_TOO_LARGE", "the body is too large"),
+}
+
+
+class NotReadyError(Exception):
+    """Raised by a ready check. `reason` is shown to whoever asks: a few words without secrets."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class HttpEndpoint:
+    """A listening endpoint. `address` has the real port, also when port 0 was asked for."""
+
+    address: str
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+
+@asynccontextmanager
+async def open_http_endpoint(
+    address: str,
+    *,
+    ready: ReadyCheck,
+    routes: Iterable[web.AbstractRouteDef] = (),
+    registry: CollectorRegistry | None = None,
+    max_body_bytes: int = MAX_BODY_BYTES,
+    request_timeout: timedelta = REQUEST_TIMEOUT,
+    ready_timeout: timedelta = READY_TIMEOUT,
+    shutdown_grace: timedelta = timedelta(seconds=5),
+) -> AsyncIterator[HttpEndpoint]:
+    """Serves on `address` (HOST:PORT) during the block; at its end running requests get `shutdown_grace`.
+
+    Raises OSError when the address can't be bound.
+    """
+    app = web.Application(client_max_size=max_body_bytes, middlewares=[_answer_errors(request_timeout)])
+    app.add_routes([*_own_routes(ready, ready_timeout, registry), *routes])
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_grace.total_seconds(), keepalive_timeout=75)
+    await runner.setup()
+    try:
+        host, port = split_address(address)
+        await web.TCPSite(runner, host, port).start()
+        yield HttpEndpoint(_bound_address(runner))
+    finally:
+        await runner.cleanup()
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """`127.0.0.1:7080` or `[::1]:7080`. Raises ValueError for anything else."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError(f"`{address}` is not HOST:PORT")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _own_routes(ready: ReadyCheck, ready_timeout: timedelta, registry: CollectorRegistry | None) -> list[web.RouteDef]:
+    async def healthz(_: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def readyz(_: web.Request) -> web.Response:
+        reason = await _why_not_ready(ready, ready_timeout)
+        if reason:
+            return web.json_response({"status": "not ready", "reason": reason}, status=503)
+        return web.json_response({"status": "ready"})
+
+    async def metrics(_: web.Request) -> web.Response:
+        body = generate_latest(registry) if registry is not None else b""
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+
+
+async def _why_not_ready(ready: ReadyCheck, limit: timedelta) -> str:
+    try:
+        async with asyncio.timeout(limit.total_seconds()):
+            await ready()
+    except NotReadyError as error:
+        return error.reason
+    except OstinatoError as error:
+        _log.info("not ready: %s", error)
+        return error.reason
+    except TimeoutError:
+        return "TIMEOUT"
+    except Exception:  # noqa: BLE001 - whatever it is, this process is not ready
+        _log.exception("the ready check failed")
+        return "INTERNAL"
+    return ""
+
+
+def _answer_errors(request_timeout: timedelta) -> Middleware:
+    @web.middleware
+    async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            async with asyncio.timeout(request_timeout.total_seconds()) as limit:
+                return await handler(request)
+        except web.HTTPException as error:
+            return _http_exception(error)
+        except OstinatoError as error:
+            response = error_response(error)
+            if response.status >= 500:
+                _log.warning("%s %s answered %d: %s", request.method, request.path, response.status, error)
+            return response
+        except Exception as error:  # noqa: BLE001 - the outermost catch of a request
+            if isinstance(error, TimeoutError) and limit.expired():
+                return _timed_out(request)
+            _log.exception("%s %s failed", request.method, request.path)
+            return error_json(500, "INTERNAL", "something went wrong on our side")
+
+    return answer_errors
+
+
+def _http_exception(error: web.HTTPException) -> web.Response:
+    reason, message = _HTTP_ERRORS.get(error.status, ("BAD_REQUEST", "the request can't be read"))
+    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+    return error_json(error.status, reason, message, headers=headers)
+
+
+def _timed_out(request: web.Request) -> web.Response:
+    if request.can_read_body and not request.content.is_eof():
+        return error_json(408, "REQUEST_TIMEOUT", "the body did not arrive in time")
+    return error_json(503, "UNAVAILABLE", "not available at the moment, repeat", headers={"Retry-After": "1"})
+
+
+def _bound_address(runner: web.AppRunner) -> str:
+    host, port = runner.addresses[0][:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
