@@ -102,7 +102,8 @@ create table invocation (
     error_message text not null default '',
     error_retryable boolean not null default false,
     result bytea,                                   -- serialized Struct
-    outgoing bytea                                  -- serialized TriggerList
+    outgoing bytea,                                 -- serialized TriggerList
+    log_bytes int not null default 0                -- of its log so far, to know when it must be cut
 ) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02);
 create index invocation_by_job on invocation (job_id, invocation_id);
 create index invocation_deadline on invocation (deadline_at);
