@@ -168,6 +168,22 @@ class Database:
         await asyncio.shield(self._pool.release(connection))
 
 
+# What a single statement can run on: reads that need no transaction take either.
+Reader = Database | Tx
+
+
+@asynccontextmanager
+async def transaction_on(connection: asyncpg.Connection[Row]) -> AsyncIterator[Tx]:
+    """A transaction with hooks on a connection that the caller owns."""
+    tx = Tx(connection)
+    with translated_errors():
+        async with connection.transaction():
+            yield tx
+            await tx.run_before_commit()
+    for hook in tx.take_after_commit():
+        _guarded(hook)
+
+
 @asynccontextmanager
 async def open_database(settings: DatabaseSettings, *, gate: Gate | None = None) -> AsyncIterator[Database]:
     """A pool that is closed at the end of the block. Raises Unavailable when nobody answers."""
@@ -229,4 +245,4 @@ def _guarded(hook: Callable[[], None]) -> None:
         hook()
 
 
-__all__ = ["Database", "DatabaseSettings", "connect", "open_database"]
+__all__ = ["Database", "DatabaseSettings", "Reader", "connect", "open_database", "transaction_on"]

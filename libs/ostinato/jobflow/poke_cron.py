@@ -1,0 +1,99 @@
+"""Brings the cron rows of locked jobs in line with what the jobs are now: enabled or not, paused or not, which schedule.
+
+Which event of the cron machine that is follows from the row and the job alone, so callers say what a job is,
+not what happened to it. Pausing is a change of schedule to `triggered`. Lock order: job, then job_cron.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import lru_cache
+
+from ostinato.jobstore.job_cron_store import (
+    JobCronRow,
+    lock_crons,
+    lock_unplanned_crons,
+    save_cron_states,
+    save_crons,
+)
+from ostinato.jobstore.job_store import JobId
+from ostinato.jobstore.schedule_span_store import ScheduleSpan, add_spans
+from ostinato.scheduling.cron_machine import CronState, disable, enable, on_schedule_change, rewind_if_necessary
+from ostinato.scheduling.schedule import Schedule, parse_schedule
+from ostinato.storage.transaction import Tx
+
+TRIGGERED = "triggered"
+_NEVER_ENABLED = CronState(enabled=False, generation=0, last_rewind_at=None, slot=None)
+
+
+@dataclass(frozen=True, slots=True)
+class CronWish:
+    """What a locked job is now. `schedule` is the text of its definition."""
+
+    job_id: JobId
+    project_id: int
+    job_name: str
+    schedule: str
+    enabled: bool
+    paused: bool
+    revision: str
+
+    @property
+    def effective_schedule(self) -> str:
+        return TRIGGERED if self.paused else self.schedule
+
+
+async def poke_cron(tx: Tx, wishes: Collection[CronWish], now: datetime) -> None:
+    """Saves new cron rows and schedule spans where something changes. The jobs are locked by the caller."""
+    rows = {row.job_id: row for row in await lock_crons(tx, [wish.job_id for wish in wishes])}
+    changed = [
+        (wish, row) for wish in wishes if (row := decide_cron_row(rows.get(wish.job_id), wish, now)) is not None
+    ]
+    await save_crons(tx, [row for _, row in changed])
+    await add_spans(tx, [_span(wish, now) for wish, _ in changed])
+
+
+async def rewind(tx: Tx, job_ids: Collection[int], now: datetime) -> None:
+    """Plans the next run of those jobs whose interval counts from now, the end of what ran. Locks job_cron rows."""
+    rows = await lock_unplanned_crons(tx, job_ids)
+    await save_cron_states(tx, _rewound(rows, now))
+
+
+def decide_cron_row(row: JobCronRow | None, wish: CronWish, now: datetime) -> JobCronRow | None:
+    """The row to save; None if nothing changes."""
+    if not wish.enabled:
+        return _disabled(row, wish, now)
+    schedule = cached_schedule(wish.effective_schedule)
+    if row is None or not row.state.enabled:
+        before = _NEVER_ENABLED if row is None else row.state
+        return _row(wish, enable(before, schedule, now).state)
+    if row.schedule == wish.effective_schedule:
+        return None
+    return _row(wish, on_schedule_change(row.state, schedule, now).state)
+
+
+@lru_cache(maxsize=4096)
+def cached_schedule(text: str) -> Schedule:
+    """Schedules of stored jobs, parsed once: they were valid when they were stored."""
+    return parse_schedule(text)
+
+
+def _disabled(row: JobCronRow | None, wish: CronWish, now: datetime) -> JobCronRow | None:
+    if row is None or not row.state.enabled:
+        return None
+    return _row(wish, disable(row.state, now).state)
+
+
+def _row(wish: CronWish, state: CronState) -> JobCronRow:
+    return JobCronRow(wish.job_id, wish.project_id, wish.job_name, wish.effective_schedule, state)
+
+
+def _rewound(rows: Sequence[JobCronRow], now: datetime) -> list[JobCronRow]:
+    pairs = [(row, rewind_if_necessary(row.state, cached_schedule(row.schedule), now).state) for row in rows]
+    return [replace(row, state=state) for row, state in pairs if state != row.state]
+
+
+def _span(wish: CronWish, now: datetime) -> ScheduleSpan:
+    return ScheduleSpan(wish.job_id, now, wish.effective_schedule, wish.revision, wish.paused, wish.enabled)

@@ -1,0 +1,147 @@
+"""Table `job_cron`: when each job's schedule is due next, with all that a tick needs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ostinato.jobstore.job_store import JobId
+from ostinato.scheduling.cron_machine import CronState
+from ostinato.storage.database import Reader
+from ostinato.storage.transaction import Row, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class JobCronRow:
+    """One row of `job_cron`. `schedule` is the effective one: `triggered` while the job is paused."""
+
+    job_id: JobId
+    project_id: int
+    job_name: str
+    schedule: str
+    state: CronState
+
+    @property
+    def due_at(self) -> datetime | None:
+        return self.state.slot
+
+
+_COLUMNS = "c.job_id, c.project_id, c.job_name, c.schedule, c.enabled, c.generation, c.last_rewind_at, c.slot"
+
+
+def _cron_from_row(row: Row) -> JobCronRow:
+    return JobCronRow(
+        job_id=JobId(row["job_id"]),
+        project_id=row["project_id"],
+        job_name=row["job_name"],
+        schedule=row["schedule"],
+        state=CronState(
+            enabled=row["enabled"],
+            generation=row["generation"],
+            last_rewind_at=row["last_rewind_at"],
+            slot=row["slot"],
+        ),
+    )
+
+
+async def find_cron(reader: Reader, job_id: int) -> JobCronRow | None:
+    row = await reader.fetchrow(f"select {_COLUMNS} from job_cron c where c.job_id = $1", job_id)
+    return None if row is None else _cron_from_row(row)
+
+
+_LOCK = f"select {_COLUMNS} from job_cron c where c.job_id = any($1::bigint[]) order by c.job_id for no key update"
+
+
+async def lock_crons(tx: Tx, job_ids: Collection[int]) -> list[JobCronRow]:
+    """Locks those that exist, in job_id order."""
+    return [_cron_from_row(row) for row in await tx.fetch(_LOCK, list(job_ids))]
+
+
+_LOCK_UNPLANNED = f"""
+select {_COLUMNS}
+  from job_cron c
+ where c.job_id = any($1::bigint[]) and c.enabled and c.slot is null and c.schedule <> 'triggered'
+ order by c.job_id
+   for no key update
+"""
+
+
+async def lock_unplanned_crons(tx: Tx, job_ids: Collection[int]) -> list[JobCronRow]:
+    """Locks, in job_id order, those that have nothing planned and could have: `with` schedules between two runs."""
+    return [_cron_from_row(row) for row in await tx.fetch(_LOCK_UNPLANNED, list(job_ids))]
+
+
+_LOCK_DUE = f"""
+select {_COLUMNS}
+  from job_cron c
+ where c.due_at <= (select ostinato_now())
+ order by c.due_at
+ limit $1
+   for no key update skip locked
+"""
+
+
+async def lock_due_crons(tx: Tx, limit: int) -> list[JobCronRow]:
+    """Locks up to `limit` that are due and nobody else holds, longest due first."""
+    return [_cron_from_row(row) for row in await tx.fetch(_LOCK_DUE, limit)]
+
+
+async def next_due_at(reader: Reader) -> datetime | None:
+    """When the next one is due: in the past, if a tick is late."""
+    at: datetime | None = await reader.fetchval("select min(due_at) from job_cron where due_at is not null")
+    return at
+
+
+_SAVE = """
+insert into job_cron as c (job_id, project_id, job_name, schedule, enabled, generation, last_rewind_at, slot, due_at)
+select s.job_id, s.project_id, s.job_name, s.schedule, s.enabled, s.generation, s.last_rewind_at, s.slot, s.slot
+  from unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::boolean[], $6::bigint[], $7::timestamptz[],
+              $8::timestamptz[])
+       s(job_id, project_id, job_name, schedule, enabled, generation, last_rewind_at, slot)
+    on conflict (job_id) do update
+   set schedule = excluded.schedule, enabled = excluded.enabled, generation = excluded.generation,
+       last_rewind_at = excluded.last_rewind_at, slot = excluded.slot, due_at = excluded.due_at
+"""
+
+
+async def save_crons(tx: Tx, rows: Sequence[JobCronRow]) -> None:
+    """Writes whole rows; those that exist are locked already."""
+    if not rows:
+        return
+    await tx.execute(
+        _SAVE,
+        [row.job_id for row in rows],
+        [row.project_id for row in rows],
+        [row.job_name for row in rows],
+        [row.schedule for row in rows],
+        *_state_columns(rows),
+    )
+
+
+_SAVE_STATES = """
+update job_cron c
+   set enabled = s.enabled, generation = s.generation, last_rewind_at = s.last_rewind_at, slot = s.slot,
+       due_at = s.slot
+  from unnest($1::bigint[], $2::boolean[], $3::bigint[], $4::timestamptz[], $5::timestamptz[])
+       s(job_id, enabled, generation, last_rewind_at, slot)
+ where c.job_id = s.job_id
+"""
+
+
+async def save_cron_states(tx: Tx, rows: Sequence[JobCronRow]) -> None:
+    """Writes what ticks and rewinds move; the rows are locked."""
+    if rows:
+        await tx.execute(_SAVE_STATES, [row.job_id for row in rows], *_state_columns(rows))
+
+
+def _state_columns(
+    rows: Sequence[JobCronRow],
+) -> tuple[list[bool], list[int], list[datetime | None], list[datetime | None]]:
+    states = [row.state for row in rows]
+    return (
+        [state.enabled for state in states],
+        [state.generation for state in states],
+        [state.last_rewind_at for state in states],
+        [state.slot for state in states],
+    )
