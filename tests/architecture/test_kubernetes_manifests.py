@@ -1,0 +1,141 @@
+"""The kustomize base renders, fits the schemas of old and new Kubernetes, and keeps our own rules."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from tests.architecture.source_tree import ROOT
+
+SERVICES = ("api", "engine", "ingester")
+OLDEST_AND_NEWEST = ("1.30", kubernetes_validate.latest_version())
+Manifest = dict[str, Any]
+
+
+@cache
+def _rendered() -> str:
+    command = [str(Path(sys.executable).parent / "kubectl"), "kustomize", "deploy/kubernetes/base"]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def manifests(*kinds: str) -> list[Manifest]:
+    found = [document for document in yaml.safe_load_all(_rendered()) if document]
+    return [document for document in found if not kinds or document["kind"] in kinds]
+
+
+def manifest(kind: str, name: str) -> Manifest:
+    (found,) = [document for document in manifests(kind) if document["metadata"]["name"] == name]
+    return found
+
+
+def pod_of(workload: Manifest) -> Manifest:
+    return dict(workload["spec"]["template"]["spec"])
+
+
+def settings_map() -> dict[str, str]:
+    (found,) = manifests("ConfigMap")
+    return dict(found["data"])
+
+
+def broken_pod_rules(workload: Manifest) -> list[str]:
+    """What our rules have against a Deployment or a Job."""
+    pod = pod_of(workload)
+    long_running = workload["kind"] == "Deployment"
+    broken = [] if pod.get("automountServiceAccountToken") is False else ["carries a token of the Kubernetes API"]
+    if not pod.get("securityContext", {}).get("runAsNonRoot") or not pod["securityContext"].get("runAsUser"):
+        broken.append("may run as root")
+    if pod.get("securityContext", {}).get("seccompProfile", {}).get("type") != "RuntimeDefault":
+        broken.append("runs without a seccomp profile")
+    for container in pod["containers"]:
+        broken += broken_container_rules(container, long_running=long_running)
+    return broken
+
+
+def broken_container_rules(container: Manifest, *, long_running: bool) -> list[str]:
+    security, resources = container.get("securityContext", {}), container.get("resources", {})
+    rules = {
+        "may gain privileges": security.get("allowPrivilegeEscalation") is False,
+        "keeps capabilities": security.get("capabilities", {}).get("drop") == ["ALL"],
+        "writes to its root file system": security.get("readOnlyRootFilesystem") is True,
+        "asks for no resources": {"cpu", "memory"} <= set(resources.get("requests", {})),
+        "has no memory limit": "memory" in resources.get("limits", {}),
+    }
+    if long_running:
+        rules |= {
+            f"has no {probe}": probe in container for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+        }
+    return [rule for rule, kept in rules.items() if not kept] + literal_secrets(container)
+
+
+def literal_secrets(container: Manifest) -> list[str]:
+    return [f"{entry['name']} is not by reference" for entry in container.get("env", []) if "valueFrom" not in entry]
+
+
+@pytest.mark.parametrize("version", OLDEST_AND_NEWEST)
+def test_every_object_fits_the_schema(version: str) -> None:
+    documents = manifests()
+    assert len(documents) > 20
+    for document in documents:
+        kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_every_pod_keeps_the_rules() -> None:
+    workloads = manifests("Deployment", "Job")
+    assert len(workloads) == 4
+    assert {work["metadata"]["name"]: rules for work in workloads if (rules := broken_pod_rules(work))} == {}
+
+
+def test_a_broken_rule_is_found() -> None:
+    for spoil in (
+        lambda pod: pod.pop("automountServiceAccountToken"),
+        lambda pod: pod["securityContext"].pop("runAsNonRoot"),
+        lambda pod: pod["containers"][0].pop("readinessProbe"),
+        lambda pod: pod["containers"][0]["securityContext"].pop("capabilities"),
+        lambda pod: pod["containers"][0]["resources"].pop("limits"),
+        lambda pod: pod["containers"][0]["env"].append({"name": "OSTINATO_SECRET", "value": "00"}),
+    ):
+        workload = deepcopy(manifest("Deployment", "ostinato-engine"))
+        spoil(workload["spec"]["template"]["spec"])
+        assert len(broken_pod_rules(workload)) == 1
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_each_service_has_a_budget_an_autoscaler_and_labels_that_select_it(service: str) -> None:
+    name = f"ostinato-{service}"
+    labels = {"app.kubernetes.io/name": "ostinato", "app.kubernetes.io/component": service}
+    deployment = manifest("Deployment", name)
+    assert deployment["spec"]["selector"]["matchLabels"] == labels
+    assert labels.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
+    assert manifest("PodDisruptionBudget", name)["spec"]["selector"]["matchLabels"] == labels
+    assert manifest("Service", name)["spec"]["selector"] == labels
+    assert manifest("HorizontalPodAutoscaler", name)["spec"]["scaleTargetRef"]["name"] == name
+    assert "replicas" not in deployment["spec"]  # two owners would fight
+
+
+def test_every_object_says_what_it_belongs_to() -> None:
+    for document in manifests():
+        assert document["metadata"]["labels"]["app.kubernetes.io/part-of"] == "ostinato"
+
+
+def test_every_pod_is_under_a_policy_that_denies_by_default() -> None:
+    deny = manifest("NetworkPolicy", "ostinato-deny-all")["spec"]
+    assert set(deny["policyTypes"]) == {"Ingress", "Egress"}
+    assert "ingress" not in deny
+    assert "egress" not in deny
+    for workload in manifests("Deployment", "Job"):
+        assert deny["podSelector"]["matchLabels"].items() <= workload["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_every_service_account_is_used_and_has_no_token() -> None:
+    accounts = {account["metadata"]["name"]: account for account in manifests("ServiceAccount")}
+    used = {pod_of(workload)["serviceAccountName"] for workload in manifests("Deployment", "Job")}
+    assert set(accounts) == used
+    assert all(account["automountServiceAccountToken"] is False for account in accounts.values())
