@@ -10,30 +10,17 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, TypeVar
 
 import asyncpg
 
+from ostinato.config.database import DatabaseSettings
 from ostinato.errors import CommitOutcomeUnknown, Contention
 from ostinato.storage.translate import connection_lost, translated_errors
 from ostinato.storage.transaction import Gate, Row, Tx, gated
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseSettings:
-    """Where the database is and how to talk to it."""
-
-    url: str
-    listen_url: str = ""  # a direct connection, when `url` goes through pgbouncer; empty: `url`
-    pool_size: int = 10
-    prepared_statements: bool = True
-    statement_timeout: timedelta = timedelta(seconds=30)
-    application_name: str = "ostinato"
 
 
 class Database:

@@ -1,4 +1,7 @@
-"""Makes range partitions ahead of time. The tables have no default partition, so a missing one is an error, not a swamp."""
+"""Makes range partitions ahead of time.
+
+The tables have no default partition, so a missing one is an error, not a swamp.
+"""
 
 from __future__ import annotations
 
@@ -74,8 +77,10 @@ async def _ensure(connection: asyncpg.Connection[Any], table: PartitionedTable, 
         if await _exists(connection, name):
             return False
         await connection.execute(f"create table {name} (like {table.name} including all)")
-        await connection.execute(f"alter table {table.name} attach partition {name} for values from ({low}) to ({high})")
-        # A partition is read and written through its parent, whose rights are the ones checked.
+        # No grants: a partition is read and written through its parent, whose rights are the ones checked.
+        await connection.execute(
+            f"alter table {table.name} attach partition {name} for values from ({low}) to ({high})"
+        )
     return True
 
 

@@ -39,6 +39,10 @@ class Tx:
         self._now: datetime | None = None
         self._before_commit: dict[object, BeforeCommit] = {}
         self._after_commit: list[AfterCommit] = []
+        # What libraries collect until the commit, each under a key of its own.
+        self.buffers: dict[object, list[Any]] = {}
+        # A transaction of somebody else's: nobody will run our hooks, so nothing may wait for them.
+        self.foreign = False
 
     async def execute(self, sql: str, *arguments: object) -> str:
         """The command tag, such as `UPDATE 3`."""
@@ -98,6 +102,13 @@ async def gated(gate: Gate, step: str, connection: asyncpg.Connection[Row], stat
             return await statement
     finally:
         gate.after(step)
+
+
+def adopt(connection: asyncpg.Connection[Row]) -> Tx:
+    """Speaks to a transaction that the caller began on a connection of its own. Hooks never run on it."""
+    tx = Tx(connection)
+    tx.foreign = True
+    return tx
 
 
 def affected(tag: str) -> int:

@@ -44,7 +44,11 @@ def connection_lost(error: BaseException) -> bool:
         return "closed" in str(error)
     return isinstance(
         error,
-        asyncpg.PostgresConnectionError | asyncpg.AdminShutdownError | asyncpg.CrashShutdownError | OSError | TimeoutError,
+        asyncpg.PostgresConnectionError
+        | asyncpg.AdminShutdownError
+        | asyncpg.CrashShutdownError
+        | OSError
+        | TimeoutError,
     )
 
 

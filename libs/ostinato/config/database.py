@@ -1,0 +1,46 @@
+"""Where the database is and how to talk to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from ostinato.config.environment import EnvironmentReader
+
+POSTGRES_SCHEMES = ("postgresql", "postgres")
+DATABASE_URL = "OSTINATO_DATABASE_URL"
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """Addresses carry passwords, so they are not part of the repr."""
+
+    url: str = field(repr=False)
+    listen_url: str = field(default="", repr=False)  # direct, when `url` goes through pgbouncer; empty: `url`
+    pool_size: int = 10
+    prepared_statements: bool = True
+    statement_timeout: timedelta = timedelta(seconds=30)
+    application_name: str = "ostinato"
+
+
+def read_database(reader: EnvironmentReader, application_name: str) -> DatabaseSettings:
+    return DatabaseSettings(
+        url=read_database_url(reader),
+        listen_url=reader.url("OSTINATO_LISTEN_DATABASE_URL", "", schemes=POSTGRES_SCHEMES),
+        pool_size=reader.integer("OSTINATO_DATABASE_POOL_SIZE", 10, low=1, high=1000),
+        prepared_statements=reader.switch("OSTINATO_DATABASE_PREPARED_STATEMENTS", default=True),
+        application_name=application_name,
+    )
+
+
+def read_database_url(reader: EnvironmentReader) -> str:
+    plain = reader.url("DATABASE_URL", "", schemes=POSTGRES_SCHEMES)
+    url = reader.url(DATABASE_URL, plain, schemes=POSTGRES_SCHEMES)
+    if not reader.given("DATABASE_URL") and not reader.given(DATABASE_URL):
+        reader.refuse(DATABASE_URL, "must be set (or DATABASE_URL): postgresql://user:password@host:5432/database")
+    return url
+
+
+def read_maintenance_url(reader: EnvironmentReader, default: str) -> str:
+    """The address of the role that may change the schema; the services' own by default."""
+    return reader.url("OSTINATO_MAINTENANCE_DATABASE_URL", default, schemes=POSTGRES_SCHEMES)

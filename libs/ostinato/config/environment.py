@@ -1,0 +1,144 @@
+"""Reads settings from environment variables and collects everything that is wrong with them.
+
+Each getter returns a usable value even when it notes a violation, so that one start tells all mistakes at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from enum import StrEnum
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from ostinato.errors import InvalidArgument, Violation
+
+E = TypeVar("E", bound=StrEnum)
+_SWITCHES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+
+class InvalidSettings(InvalidArgument):
+    """Names every offending variable and the rule that it breaks."""
+
+    reason = "INVALID_SETTINGS"
+
+
+class EnvironmentReader:
+    """One pass over the environment. `finish` raises what was noted."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._known: set[str] = set()
+        self._violations: list[Violation] = []
+
+    def refuse(self, name: str, rule: str) -> None:
+        self._violations.append(Violation(name, rule))
+
+    def given(self, name: str) -> str:
+        """The trimmed text, empty when absent: an empty variable is the same as none."""
+        self._known.add(name)
+        return self._environ.get(name, "").strip()
+
+    def integer(self, name: str, default: int, *, low: int, high: int) -> int:
+        text = self.given(name)
+        if not text:
+            return default
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
+            self.refuse(name, f"must be a whole number from {low} to {high}")
+            return default
+        return int(text)
+
+    def seconds(self, name: str, default: timedelta, *, high: int) -> timedelta:
+        return timedelta(seconds=self.integer(name, int(default.total_seconds()), low=0, high=high))
+
+    def switch(self, name: str, *, default: bool) -> bool:
+        text = self.given(name).lower()
+        if text and text not in _SWITCHES:
+            self.refuse(name, "must be true or false")
+        return _SWITCHES.get(text, default)
+
+    def choice(self, name: str, default: E) -> E:
+        text = self.given(name).lower()
+        kind = type(default)
+        if text and text not in [member.value for member in kind]:
+            self.refuse(name, "must be one of: " + ", ".join(kind))
+            return default
+        return kind(text) if text else default
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list separated by commas; empty items don't count."""
+        return tuple(item.strip() for item in self.given(name).split(",") if item.strip())
+
+    def address(self, name: str, default: str) -> str:
+        text = self.given(name) or default
+        try:
+            split_address(text)
+        except ValueError as error:
+            self.refuse(name, str(error))
+            return default
+        return text
+
+    def url(self, name: str, default: str, *, schemes: Sequence[str]) -> str:
+        text = self.given(name) or default
+        if text and not _is_url(text, schemes):
+            self.refuse(name, "must be a URL that begins with " + " or ".join(f"{scheme}://" for scheme in schemes))
+            return default
+        return text
+
+    def keys(self, name: str, *, at_least: int) -> tuple[bytes, ...]:
+        """Hexadecimal secrets separated by commas. A violation never repeats the text."""
+        keys = [_from_hex(text) for text in self.texts(name)]
+        if any(key is None or len(key) < at_least for key in keys):
+            self.refuse(name, f"must be hexadecimal, at least {at_least} bytes ({2 * at_least} digits) each")
+            return ()
+        return tuple(key for key in keys if key is not None)
+
+    def refuse_unknown(self, prefix: str) -> None:
+        """Variables that begin with `prefix` and that nobody asked for are misspelt."""
+        for name in sorted(self._environ):
+            if name.startswith(prefix) and name not in self._known:
+                close = difflib.get_close_matches(name, self._known, n=1, cutoff=0.8)
+                self.refuse(name, "is unknown" + (f", did you mean {close[0]}?" if close else ""))
+
+    def finish(self) -> None:
+        if self._violations:
+            raise InvalidSettings(self._violations)
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """`127.0.0.1:7070` or `[::1]:7070`; raises ValueError."""
+    host, _, port = address.rpartition(":")
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+        raise ValueError("must be HOST:PORT with a port from 0 to 65535")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError("an IPv6 host must stand in brackets, as in [::1]:7070")
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(address: str) -> bool:
+    host, _ = split_address(address)
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_url(text: str, schemes: Sequence[str]) -> bool:
+    try:
+        parts = urlsplit(text)
+        port = parts.port  # parsed only now
+    except ValueError:
+        return False
+    return parts.scheme in schemes and port != 0
+
+
+def _from_hex(text: str) -> bytes | None:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return None
