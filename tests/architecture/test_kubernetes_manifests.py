@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
 import yaml
 
+from ostinato.config import load_api_settings, load_engine_settings, load_ingester_settings, split_address
 from tests.architecture.source_tree import ROOT
 
-SERVICES = ("api", "engine", "ingester")
+LOADERS = {"api": load_api_settings, "engine": load_engine_settings, "ingester": load_ingester_settings}
+SERVICES = tuple(LOADERS)
+SECRETS = {
+    ("ostinato-database", "url"): "postgresql://ostinato_runtime@database.example/ostinato",
+    ("ostinato-database", "maintenance-url"): "postgresql://ostinato_owner@database.example/ostinato",
+    ("ostinato-secret", "secret"): "5e" * 32,
+}
 OLDEST_AND_NEWEST = ("1.30", kubernetes_validate.latest_version())
 Manifest = dict[str, Any]
 
@@ -43,6 +52,13 @@ def pod_of(workload: Manifest) -> Manifest:
 def settings_map() -> dict[str, str]:
     (found,) = manifests("ConfigMap")
     return dict(found["data"])
+
+
+def environment_of(service: str) -> dict[str, str]:
+    """What the container sees; secrets as docs/deploying.md says they are made."""
+    (container,) = pod_of(manifest("Deployment", f"ostinato-{service}"))["containers"]
+    references = {entry["name"]: entry["valueFrom"]["secretKeyRef"] for entry in container["env"]}
+    return settings_map() | {name: SECRETS[ref["name"], ref["key"]] for name, ref in references.items()}
 
 
 def broken_pod_rules(workload: Manifest) -> list[str]:
@@ -139,3 +155,40 @@ def test_every_service_account_is_used_and_has_no_token() -> None:
     used = {pod_of(workload)["serviceAccountName"] for workload in manifests("Deployment", "Job")}
     assert set(accounts) == used
     assert all(account["automountServiceAccountToken"] is False for account in accounts.values())
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_each_service_starts_with_the_settings_that_its_pod_gets(service: str) -> None:
+    settings = LOADERS[service](environment_of(service))
+    (container,) = pod_of(manifest("Deployment", f"ostinato-{service}"))["containers"]
+    host, port = split_address(settings.http_address)
+    assert host == "0.0.0.0"  # the kubelet's probes come from outside of the pod
+    assert [{"name": "http", "containerPort": port}] == container["ports"]
+    assert container["command"] == ["python", "-m", f"ostinato_{service}"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_kubelet_waits_longer_than_the_drain(service: str) -> None:
+    grace = LOADERS[service](environment_of(service)).shutdown_grace.total_seconds()
+    assert pod_of(manifest("Deployment", f"ostinato-{service}"))["terminationGracePeriodSeconds"] >= grace + 5
+
+
+def test_running_work_reports_to_the_ingester() -> None:
+    address = urlsplit(LOADERS["engine"](environment_of("engine")).notify_url)
+    service = manifest("Service", address.hostname or "")
+    assert [address.port] == [port["port"] for port in service["spec"]["ports"]]
+    assert service["metadata"]["name"] == "ostinato-ingester"
+
+
+def test_the_settings_hold_no_secret() -> None:
+    assert [name for name in settings_map() if re.search(r"SECRET|KEY|DATABASE_URL|PASSWORD", name)] == []
+
+
+def test_only_the_engine_and_the_migration_get_the_role_that_may_change_the_schema() -> None:
+    with_it = {
+        workload["metadata"]["name"]
+        for workload in manifests("Deployment", "Job")
+        for entry in pod_of(workload)["containers"][0]["env"]
+        if entry["valueFrom"]["secretKeyRef"]["key"] == "maintenance-url"
+    }
+    assert with_it == {"ostinato-engine", "ostinato-migrate"}
