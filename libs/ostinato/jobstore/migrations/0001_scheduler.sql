@@ -69,10 +69,12 @@ create table job_schedule_span (
 create table trigger (
     job_id bigint not null,
     trigger_id text collate "C" not null,
+    kind text collate "C" not null default 'EVENT', -- TriggerKind
     created_at timestamptz not null,
     order_in_batch bigint not null,
+    emitted_by text not null default '',            -- with `kind` all of the body that triage looks at
     consumed_at timestamptz,
-    slot timestamptz,                               -- of cron triggers
+    slot timestamptz,                               -- of cron triggers of absolute schedules
     body bytea not null,                            -- serialized scheduler.v1.Trigger
     primary key (job_id, trigger_id)
 ) with (autovacuum_vacuum_scale_factor = 0.02);
