@@ -56,7 +56,7 @@ async def emit_triggers(tx: Tx, dispatcher: Dispatcher, emissions: Sequence[Emis
     inserted = set(await insert_triggers(tx, [await _new_trigger(tx, emission) for emission in emissions]))
     touched = {job_id for job_id, _ in inserted}
     jobs = {emission.job_id: emission for emission in emissions if emission.job_id in touched}
-    await kick_triage(tx, dispatcher, jobs.values())
+    await kick_triage(tx, dispatcher, ((job.job_id, job.project_id) for job in jobs.values()))
     return _told_apart(emissions, inserted)
 
 

@@ -7,7 +7,6 @@ merges the tasks of one job.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
 
 from ostinato.jobflow.engine_tasks import TRIAGE_JOB
 from ostinato.pb.internal.v1.engine_tasks_pb2 import TriageJobTask
@@ -15,23 +14,14 @@ from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher
 
 
-class TriagedJob(Protocol):
-    """What a kick needs to know of a job; the project is the key of fairness between tasks."""
-
-    @property
-    def job_id(self) -> int: ...
-
-    @property
-    def project_id(self) -> int: ...
-
-
-async def kick_triage(tx: Tx, dispatcher: Dispatcher, jobs: Iterable[TriagedJob]) -> None:
-    projects = {job.job_id: job.project_id for job in jobs}
-    if not projects:
+async def kick_triage(tx: Tx, dispatcher: Dispatcher, jobs: Iterable[tuple[int, int]]) -> None:
+    """`jobs` are pairs of job id and project id; the project is the key of fairness between tasks."""
+    kicked = sorted(set(jobs))
+    if not kicked:
         return
     await dispatcher.add_many(
         TRIAGE_JOB,
-        [TriageJobTask(job_id=job_id) for job_id in sorted(projects)],
+        [TriageJobTask(job_id=job_id) for job_id, _ in kicked],
         tx=tx,
-        fair_keys=[projects[job_id] for job_id in sorted(projects)],
+        fair_keys=[project_id for _, project_id in kicked],
     )

@@ -14,7 +14,7 @@ from functools import lru_cache
 from ostinato.jobstore.job_cron_store import (
     JobCronRow,
     lock_crons,
-    lock_unplanned_crons,
+    lock_crons_waiting_for_rewind,
     save_cron_states,
     save_crons,
 )
@@ -25,7 +25,7 @@ from ostinato.scheduling.schedule import Schedule, parse_schedule
 from ostinato.storage.transaction import Tx
 
 TRIGGERED = "triggered"
-_NEVER_ENABLED = CronState(enabled=False, generation=0, last_rewind_at=None, slot=None)
+_NEVER_ENABLED = CronState()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ async def poke_cron(tx: Tx, wishes: Collection[CronWish], now: datetime) -> None
 
 async def rewind(tx: Tx, job_ids: Collection[int], now: datetime) -> None:
     """Plans the next run of those jobs whose interval counts from now, the end of what ran. Locks job_cron rows."""
-    rows = await lock_unplanned_crons(tx, job_ids)
+    rows = await lock_crons_waiting_for_rewind(tx, job_ids)
     await save_cron_states(tx, _rewound(rows, now))
 
 

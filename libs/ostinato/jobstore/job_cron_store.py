@@ -58,18 +58,18 @@ async def lock_crons(tx: Tx, job_ids: Collection[int]) -> list[JobCronRow]:
     return [_cron_from_row(row) for row in await tx.fetch(_LOCK, list(job_ids))]
 
 
-_LOCK_UNPLANNED = f"""
+_LOCK_WAITING = f"""
 select {_COLUMNS}
   from job_cron c
- where c.job_id = any($1::bigint[]) and c.enabled and c.slot is null and c.schedule <> 'triggered'
+ where c.job_id = any($1::bigint[]) and c.enabled and c.last_rewind_at is null
  order by c.job_id
    for no key update
 """
 
 
-async def lock_unplanned_crons(tx: Tx, job_ids: Collection[int]) -> list[JobCronRow]:
-    """Locks, in job_id order, those that have nothing planned and could have: `with` schedules between two runs."""
-    return [_cron_from_row(row) for row in await tx.fetch(_LOCK_UNPLANNED, list(job_ids))]
+async def lock_crons_waiting_for_rewind(tx: Tx, job_ids: Collection[int]) -> list[JobCronRow]:
+    """Locks, in job_id order, those that count from the end of a run: `CronState.waits_for_rewind` in SQL."""
+    return [_cron_from_row(row) for row in await tx.fetch(_LOCK_WAITING, list(job_ids))]
 
 
 _LOCK_DUE = f"""
