@@ -1,0 +1,36 @@
+"""A transactional task queue on PostgreSQL: a task added in a committed transaction is delivered at least once.
+
+A library of its own: it knows nothing of jobs, and needs no other process than the one that uses it.
+"""
+
+from ostinato.taskqueue.dispatcher import Dispatcher, open_dispatcher
+from ostinato.taskqueue.embedded.dead_letter_store import DeadLetter, list_dead_letters, requeue_dead_letters
+from ostinato.taskqueue.embedded.queue_store import QueueStats, queue_stats
+from ostinato.taskqueue.embedded.ready_store import missing_tasks
+from ostinato.taskqueue.grouped_calls import GroupedCalls
+from ostinato.taskqueue.handler import Handler
+from ostinato.taskqueue.outcome import Outcome
+from ostinato.taskqueue.task_class import Retry, TaskClass, TaskKind
+from ostinato.taskqueue.task_context import TaskContext, complete_many_in
+from ostinato.taskqueue.worker import Worker, WorkerSettings
+
+__all__ = [
+    "DeadLetter",
+    "Dispatcher",
+    "GroupedCalls",
+    "Handler",
+    "Outcome",
+    "QueueStats",
+    "Retry",
+    "TaskClass",
+    "TaskContext",
+    "TaskKind",
+    "Worker",
+    "WorkerSettings",
+    "complete_many_in",
+    "list_dead_letters",
+    "missing_tasks",
+    "open_dispatcher",
+    "queue_stats",
+    "requeue_dead_letters",
+]

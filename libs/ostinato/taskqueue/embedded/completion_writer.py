@@ -1,0 +1,114 @@
+"""Writes how tasks ended, in groups: whatever came while the previous write was under way goes with the next.
+
+The writes are idempotent by their fence, so they are repeated for as long as the database is away. A write that
+finds fewer rows than it has fences tells of tasks that somebody else owns by now; their ends are rejected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from ostinato.clock import Clock
+from ostinato.errors import OstinatoError, Transient
+from ostinato.storage.database import Database
+from ostinato.taskqueue.embedded import ready_store
+from ostinato.taskqueue.embedded.ready_store import DeadRow, Fence, RetryRow
+from ostinato.taskqueue.embedded.worker_stats import WorkerStats
+
+_log = logging.getLogger(__name__)
+_MOST = 2000
+W = TypeVar("W")
+
+
+class CompletionWriter:
+    """For one incarnation: the worker id is part of every fence."""
+
+    def __init__(
+        self, db: Database, worker_id: int, clock: Clock, stats: WorkerStats, forget: Callable[[int], object]
+    ) -> None:
+        self._db = db
+        self._worker_id = worker_id
+        self._clock = clock
+        self._stats = stats
+        self._forget = forget
+        self._done: list[Fence] = []
+        self._retries: list[RetryRow] = []
+        self._dead: list[DeadRow] = []
+        self._releases: list[Fence] = []
+        self._wanted = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def done(self, fence: Fence) -> None:
+        self._done.append(fence)
+        self._wanted.set()
+
+    def retry(self, row: RetryRow) -> None:
+        self._retries.append(row)
+        self._wanted.set()
+
+    def bury(self, row: DeadRow) -> None:
+        self._dead.append(row)
+        self._wanted.set()
+
+    def release(self, fence: Fence) -> None:
+        self._releases.append(fence)
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Writes until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            self._idle.clear()
+            await self._write_all()
+            self._idle.set()
+
+    async def flush(self) -> None:
+        """Returns when everything handed over so far is written."""
+        while self._wanted.is_set() or not self._idle.is_set():
+            await self._clock.sleep(0.001)
+
+    async def _write_all(self) -> None:
+        while self._done or self._retries or self._dead or self._releases:
+            self._done = await self._write(self._done, ready_store.complete, lambda fence: fence[1])
+            self._retries = await self._write(self._retries, ready_store.retry, lambda row: row.fence[1])
+            self._dead = await self._write(self._dead, ready_store.bury, lambda row: row.fence[1])
+            self._releases = await self._write(self._releases, ready_store.release, lambda fence: fence[1])
+
+    async def _write(
+        self,
+        rows: list[W],
+        statement: Callable[[Database, int, list[W]], Awaitable[int]],
+        id_of: Callable[[W], int],
+    ) -> list[W]:
+        """Writes up to a group of `rows`; returns the list that keeps the others and takes new ones."""
+        if not rows:
+            return rows
+        group, rest = rows[:_MOST], rows[_MOST:]
+        rows[:] = []  # newcomers append to this list while we wait
+        written = await self._persist(group, statement)
+        if written < len(group):
+            self._stats.rejected += len(group) - written
+            _log.warning("%d of %d tasks ended here but are no longer this process's", len(group) - written, len(group))
+        for row in group:
+            self._forget(id_of(row))
+        return rest + rows
+
+    async def _persist(self, group: list[W], statement: Callable[[Database, int, list[W]], Awaitable[int]]) -> int:
+        pause = 0.05
+        while True:
+            try:
+                return await asyncio.shield(asyncio.ensure_future(statement(self._db, self._worker_id, group)))
+            except Transient as error:
+                _log.warning("task ends are not written yet, trying again: %s", error)
+            except OstinatoError:
+                if len(group) == 1:
+                    _log.exception("the end of one task can't be written; it runs again when its lease ends")
+                    return 1
+                return sum([await self._persist([row], statement) for row in group])
+            await self._clock.sleep(pause)
+            pause = min(1.0, pause * 2)

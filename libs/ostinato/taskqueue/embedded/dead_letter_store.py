@@ -1,0 +1,57 @@
+"""SQL of tq_dead: tasks that ran out of attempts, or whose handler said that retrying is useless."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ostinato.storage.transaction import affected
+from ostinato.taskqueue.embedded.ready_store import Executor
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    id: int
+    queue: str
+    class_name: str
+    died_at: datetime
+    attempts: int
+    error: str
+    payload: bytes
+
+
+_LIST = """
+select d.id, q.name as queue, c.name as class_name, d.died_at, d.attempt as attempts, d.error, d.payload
+  from tq_dead d
+  join tq_queue q on q.queue_id = d.strand >> 9
+  join tq_class c using (class_id)
+ where ($1::text is null or q.name = $1)
+   and ($2::timestamptz is null or (d.died_at, d.id) < ($2, $3))
+ order by d.died_at desc, d.id desc
+ limit $4
+"""
+
+
+async def list_dead_letters(
+    executor: Executor, *, queue: str | None = None, before: tuple[datetime, int] | None = None, limit: int = 100
+) -> list[DeadLetter]:
+    """Newest first; `before` is (died_at, id) of the last one seen."""
+    died_at, last_id = before or (None, None)
+    rows = await executor.fetch(_LIST, queue, died_at, last_id, limit)
+    return [DeadLetter(**dict(row)) for row in rows]
+
+
+_REQUEUE = """
+with gone as (
+    delete from tq_dead where id = any($1::bigint[])
+    returning id, strand, fair_key, class_id, flags, payload, header
+)
+insert into tq_ready (id, ready_at, strand, fair_key, class_id, flags, payload, header)
+select id, ostinato_now(), strand, fair_key, class_id, flags, payload, null from gone
+"""
+
+
+async def requeue_dead_letters(executor: Executor, ids: Sequence[int]) -> int:
+    """Puts them back with fresh attempts, under their old ids; unknown ids are passed over. Returns how many."""
+    return affected(await executor.execute(_REQUEUE, list(ids)))

@@ -1,0 +1,230 @@
+"""Runs claimed tasks: one executor per task class, single or batch.
+
+Runners are few and long-lived: each pulls from the class's deque and awaits the handler directly, so a task costs
+no asyncio task of its own, and a handler that waits suspends one runner, never the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from ostinato.clock import Clock
+from ostinato.taskqueue.handler import HandleMany, HandleOne, Handler
+from ostinato.taskqueue.outcome import Outcome, Verdict
+from ostinato.taskqueue.task_context import TaskContext
+from ostinato.telemetry.tracing import use_traceparent
+
+_log = logging.getLogger(__name__)
+_YIELD_EVERY = 0.001
+
+# What a finished task goes to: writes its end, or puts it back.
+Settle = Callable[[TaskContext, Outcome], None]
+
+
+class Executor(ABC):
+    """Buffers and runs the tasks of one class."""
+
+    def __init__(self, handler: Handler, clock: Clock, settle: Settle, may_start: Callable[[], bool]) -> None:
+        self.handler = handler
+        self._clock = clock
+        self._settle = settle
+        self._may_start = may_start
+        self._waiting: deque[TaskContext] = deque()
+        self._runners: set[asyncio.Task[None]] = set()
+        self._idle: list[asyncio.Future[None]] = []
+        self._running: dict[asyncio.Task[None], Sequence[TaskContext]] = {}
+
+    @property
+    def buffered(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        return sum(len(tasks) for tasks in self._running.values())
+
+    @property
+    @abstractmethod
+    def free(self) -> int:
+        """How many more tasks could start at once."""
+
+    def put(self, tasks: Iterable[TaskContext]) -> None:
+        self._waiting.extend(tasks)
+        self._wake()
+
+    def take_unstarted(self) -> list[TaskContext]:
+        """Empties the buffer, for a release or after a lost lease."""
+        tasks = list(self._waiting)
+        self._waiting.clear()
+        return tasks
+
+    def cancel_overdue(self) -> None:
+        """Cancels what runs longer than its class's deadline."""
+        oldest = self._clock.monotonic() - self.handler.task_class.deadline.total_seconds()
+        for runner, tasks in self._running.items():
+            if tasks and tasks[0].started_at < oldest and not tasks[0].overdue:
+                for task in tasks:
+                    task.overdue = True
+                runner.cancel()
+
+    async def stop(self) -> None:
+        """Cancels what runs; each interrupted task is settled as released."""
+        for runner in self._runners:
+            runner.cancel()
+        await asyncio.gather(*self._runners, return_exceptions=True)
+        self._runners.clear()
+
+    def _wake(self) -> None:
+        wanted = self._wanted_runners()
+        while self._idle and wanted > 0:
+            idle = self._idle.pop()
+            if not idle.done():
+                idle.set_result(None)
+                wanted -= 1
+        room = self.handler.task_class.max_running - len(self._runners)
+        for _ in range(min(wanted, room)):
+            runner = asyncio.ensure_future(self._run())
+            self._runners.add(runner)
+            runner.add_done_callback(self._ended)
+
+    def _ended(self, runner: asyncio.Task[None]) -> None:
+        self._runners.discard(runner)
+        if not runner.cancelled() and (error := runner.exception()):
+            _log.error("a runner of %s died", self.handler.task_class.name, exc_info=error)
+
+    async def _run(self) -> None:
+        runner = asyncio.current_task()
+        assert runner is not None
+        yielded_at = self._clock.monotonic()
+        while True:
+            if not self._waiting or not self._may_start():
+                await self._rest()
+                continue
+            await self._run_next(runner)
+            if (now := self._clock.monotonic()) - yielded_at > _YIELD_EVERY:
+                await asyncio.sleep(0)
+                yielded_at = now
+
+    async def _rest(self) -> None:
+        idle: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._idle.append(idle)
+        try:
+            await idle
+        finally:
+            if idle in self._idle:
+                self._idle.remove(idle)
+
+    async def _run_next(self, runner: asyncio.Task[None]) -> None:
+        tasks = self._take()
+        started_at = self._clock.monotonic()
+        for task in tasks:
+            task.started_at = started_at
+        self._running[runner] = tasks
+        try:
+            await self._execute(tasks)
+        except asyncio.CancelledError:
+            if not tasks[0].overdue:
+                self._settle_open(tasks, Outcome(Verdict.RELEASE))
+                raise
+            runner.uncancel()
+            self._settle_open(tasks, Outcome(Verdict.RETRY, error="ran longer than its deadline"))
+        finally:
+            del self._running[runner]
+
+    def _settle_open(self, tasks: Sequence[TaskContext], outcome: Outcome) -> None:
+        for task in tasks:
+            self._settle(task, Outcome.done() if task.completed else outcome)
+
+    @abstractmethod
+    def _wanted_runners(self) -> int: ...
+
+    @abstractmethod
+    def _take(self) -> Sequence[TaskContext]: ...
+
+    @abstractmethod
+    async def _execute(self, tasks: Sequence[TaskContext]) -> None: ...
+
+
+class SingleExecutor(Executor):
+    """One task per handler call, up to `max_running` at once."""
+
+    def __init__(
+        self, handler: Handler, handle: HandleOne, clock: Clock, settle: Settle, may_start: Callable[[], bool]
+    ) -> None:
+        super().__init__(handler, clock, settle, may_start)
+        self._handle = handle
+
+    @property
+    def free(self) -> int:
+        return self.handler.task_class.max_running - len(self._running)
+
+    def _wanted_runners(self) -> int:
+        return len(self._waiting)
+
+    def _take(self) -> Sequence[TaskContext]:
+        return (self._waiting.popleft(),)
+
+    async def _execute(self, tasks: Sequence[TaskContext]) -> None:
+        (task,) = tasks
+        try:
+            if task.raw_header is None:
+                await self._handle(task, task.payload)
+            else:
+                with use_traceparent(task.traceparent):
+                    await self._handle(task, task.payload)
+        except Exception as error:  # noqa: BLE001 - the outcome table decides
+            self._settle_open(tasks, Outcome.of_error(error))
+        else:
+            self._settle(task, Outcome.done())
+
+
+class BatchExecutor(Executor):
+    """Many tasks per handler call. A batch that raises is run again one by one: a bad task harms itself only."""
+
+    def __init__(
+        self, handler: Handler, handle_many: HandleMany, clock: Clock, settle: Settle, may_start: Callable[[], bool]
+    ) -> None:
+        super().__init__(handler, clock, settle, may_start)
+        self._handle_many = handle_many
+
+    @property
+    def free(self) -> int:
+        size = self.handler.task_class.batch_size
+        return size * (self.handler.task_class.max_running - len(self._running))
+
+    def _wanted_runners(self) -> int:
+        return -(-len(self._waiting) // self.handler.task_class.batch_size)
+
+    def _take(self) -> Sequence[TaskContext]:
+        size = min(len(self._waiting), self.handler.task_class.batch_size)
+        return [self._waiting.popleft() for _ in range(size)]
+
+    async def _execute(self, tasks: Sequence[TaskContext]) -> None:
+        try:
+            outcomes = await self._handle_many(tasks)
+        except Exception as error:  # noqa: BLE001 - the outcome table decides
+            await self._after_failure(tasks, error)
+            return
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            self._settle(task, outcome or Outcome.done())
+
+    async def _after_failure(self, tasks: Sequence[TaskContext], error: Exception) -> None:
+        if len(tasks) == 1:
+            self._settle_open(tasks, Outcome.of_error(error))
+            return
+        _log.info("a batch of %d %s failed, one by one now: %s", len(tasks), self.handler.task_class.name, error)
+        for task in tasks:
+            if task.completed:
+                self._settle(task, Outcome.done())
+            else:
+                await self._execute([task])
+
+
+def make_executor(handler: Handler, clock: Clock, settle: Settle, may_start: Callable[[], bool]) -> Executor:
+    if handler.many is not None:
+        return BatchExecutor(handler, handler.many, clock, settle, may_start)
+    assert handler.one is not None
+    return SingleExecutor(handler, handler.one, clock, settle, may_start)

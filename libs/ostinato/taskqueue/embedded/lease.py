@@ -1,0 +1,35 @@
+"""The right of a process incarnation to run what it claimed, as far as this process can know it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+LEASE = timedelta(seconds=6)
+BEAT_EVERY = 1.5
+
+
+@dataclass(slots=True)
+class Lease:
+    """Written by the heartbeat, read by everybody. The fence in SQL judges at the end; this only saves work.
+
+    `valid_until` counts from *before* the heartbeat was sent, on the monotonic clock, so a stalled process never
+    trusts its lease longer than the database does.
+    """
+
+    worker_id: int
+    valid_until: float
+    lost: bool = False
+    # The database's clock minus the monotonic one; measured at the middle of a heartbeat.
+    db_time_at_zero: datetime = field(default=datetime(1970, 1, 1, tzinfo=UTC))
+
+    def renew(self, *, sent_at: float, answered_at: float, db_now: datetime) -> None:
+        self.valid_until = sent_at + LEASE.total_seconds()
+        self.db_time_at_zero = db_now - timedelta(seconds=(sent_at + answered_at) / 2)
+
+    def holds(self, monotonic: float) -> bool:
+        return not self.lost and monotonic < self.valid_until
+
+    def db_now(self, monotonic: float) -> datetime:
+        """The database's time, estimated to about half a round trip."""
+        return self.db_time_at_zero + timedelta(seconds=monotonic)

@@ -1,0 +1,230 @@
+"""SQL of tq_ready, tq_later and tq_dead: insert, claim, complete, retry, release, move in.
+
+The fence of every write is (row version, id, worker): after a reaper or another claim touched the row, it matches
+nothing. Statements carry arrays, so that one round trip serves a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from ostinato.storage.transaction import Row, affected
+
+
+class Executor(Protocol):
+    """A Database (one statement, own transaction) or a Tx."""
+
+    async def execute(self, sql: str, *arguments: object) -> str: ...
+
+    async def fetch(self, sql: str, *arguments: object) -> list[Row]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """`delay` None and `eta` None: due at once."""
+
+    id: int
+    strand: int
+    fair_key: int
+    class_id: int
+    payload: bytes
+    header: bytes | None
+    delay: timedelta | None = None
+    eta: datetime | None = None
+
+    @property
+    def is_later(self) -> bool:
+        return self.delay is not None or self.eta is not None
+
+
+# (row version, id) of a claimed task: what a fence needs besides the worker's id.
+Fence = tuple[tuple[int, int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRow:
+    fence: Fence
+    delay: timedelta
+    failures: int
+    header: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadRow:
+    fence: Fence
+    failures: int
+    error: str
+
+
+_INSERT_READY_ONE = """
+insert into tq_ready (id, ready_at, strand, fair_key, class_id, payload, header)
+values ($1, ostinato_now(), $2, $3, $4, $5, $6)
+"""
+_INSERT_READY = """
+insert into tq_ready (id, ready_at, strand, fair_key, class_id, payload, header)
+select u.id, ostinato_now(), u.strand, u.fair_key, u.class_id, u.payload, u.header
+  from unnest($1::bigint[], $2::int[], $3::int[], $4::smallint[], $5::bytea[], $6::bytea[])
+       u(id, strand, fair_key, class_id, payload, header)
+"""
+_INSERT_LATER = """
+insert into tq_later (id, due_at, strand, fair_key, class_id, payload, header)
+select u.id, greatest(coalesce(u.eta, ostinato_now() + u.delay), ostinato_now()), u.strand, u.fair_key, u.class_id,
+       u.payload, u.header
+  from unnest($1::bigint[], $2::int[], $3::int[], $4::smallint[], $5::bytea[], $6::bytea[], $7::interval[],
+              $8::timestamptz[]) u(id, strand, fair_key, class_id, payload, header, delay, eta)
+"""
+
+
+async def insert_tasks(executor: Executor, tasks: Sequence[NewTask]) -> None:
+    """At most one statement for what is due now and one for what is due later."""
+    now = [task for task in tasks if not task.is_later]
+    later = [task for task in tasks if task.is_later]
+    if len(now) == 1:
+        task = now[0]
+        await executor.execute(
+            _INSERT_READY_ONE, task.id, task.strand, task.fair_key, task.class_id, task.payload, task.header
+        )
+    elif now:
+        await executor.execute(_INSERT_READY, *_columns(now))
+    if later:
+        await executor.execute(
+            _INSERT_LATER, *_columns(later), [task.delay for task in later], [task.eta for task in later]
+        )
+
+
+def _columns(tasks: Sequence[NewTask]) -> tuple[list[object], ...]:
+    return (
+        [task.id for task in tasks],
+        [task.strand for task in tasks],
+        [task.fair_key for task in tasks],
+        [task.class_id for task in tasks],
+        [task.payload for task in tasks],
+        [task.header for task in tasks],
+    )
+
+
+_CLAIM = """
+select version, id, strand, ready_at, eta, fair_key, class_id, attempt, failures, flags, header, payload
+  from tq_claim_v1($1, $2, $3, $4, $5)
+"""
+
+
+async def claim(
+    executor: Executor, worker_id: int, windows: Sequence[tuple[int, datetime, int]], room: int
+) -> list[Row]:
+    """`windows`: (strand, look from, at most). Rows are ordered as TaskContext expects them."""
+    strands, lows, quotas = zip(*windows, strict=True)
+    return await executor.fetch(_CLAIM, worker_id, list(strands), list(lows), list(quotas), room)
+
+
+_COMPLETE = "delete from tq_ready where ctid = any($2::tid[]) and id = any($3::bigint[]) and claimed_by = $1"
+
+
+async def complete(executor: Executor, worker_id: int, fences: Sequence[Fence]) -> int:
+    """How many were still ours."""
+    return affected(
+        await executor.execute(_COMPLETE, worker_id, [fence[0] for fence in fences], [fence[1] for fence in fences])
+    )
+
+
+_RETRY = """
+with gone as (
+    delete from tq_ready where ctid = any($2::tid[]) and id = any($3::bigint[]) and claimed_by = $1
+    returning id, strand, fair_key, class_id, attempt, flags, payload
+)
+insert into tq_later (id, due_at, strand, fair_key, class_id, attempt, failures, flags, payload, header)
+select g.id, ostinato_now() + u.delay, g.strand & ~63, g.fair_key, g.class_id, g.attempt, u.failures, g.flags,
+       g.payload, u.header
+  from gone g
+  join unnest($3::bigint[], $4::interval[], $5::smallint[], $6::bytea[]) u(id, delay, failures, header) using (id)
+"""
+
+
+async def retry(executor: Executor, worker_id: int, rows: Sequence[RetryRow]) -> int:
+    return affected(
+        await executor.execute(
+            _RETRY,
+            worker_id,
+            [row.fence[0] for row in rows],
+            [row.fence[1] for row in rows],
+            [row.delay for row in rows],
+            [min(row.failures, 32767) for row in rows],
+            [row.header for row in rows],
+        )
+    )
+
+
+_BURY = """
+with gone as (
+    delete from tq_ready where ctid = any($2::tid[]) and id = any($3::bigint[]) and claimed_by = $1
+    returning id, strand, fair_key, class_id, attempt, flags, payload, header
+)
+insert into tq_dead (id, died_at, strand, fair_key, class_id, attempt, failures, flags, error, payload, header)
+select g.id, ostinato_now(), g.strand & ~63, g.fair_key, g.class_id, g.attempt, u.failures, g.flags, u.error,
+       g.payload, g.header
+  from gone g
+  join unnest($3::bigint[], $4::smallint[], $5::text[]) u(id, failures, error) using (id)
+"""
+
+
+async def bury(executor: Executor, worker_id: int, rows: Sequence[DeadRow]) -> int:
+    """Moves tasks to the dead letters."""
+    return affected(
+        await executor.execute(
+            _BURY,
+            worker_id,
+            [row.fence[0] for row in rows],
+            [row.fence[1] for row in rows],
+            [min(row.failures, 32767) for row in rows],
+            [row.error.replace("\0", "") for row in rows],
+        )
+    )
+
+
+_RELEASE = """
+update tq_ready
+   set claimed_by = 0, strand = strand | 63, ready_at = ostinato_now(), attempt = greatest(attempt - 1, 0)
+ where ctid = any($2::tid[]) and id = any($3::bigint[]) and claimed_by = $1
+"""
+
+
+async def release(executor: Executor, worker_id: int, fences: Sequence[Fence]) -> int:
+    """Frees tasks for anybody, as if they had not been claimed."""
+    return affected(
+        await executor.execute(_RELEASE, worker_id, [fence[0] for fence in fences], [fence[1] for fence in fences])
+    )
+
+
+_NEXT_DUE = "select due_at from tq_later where due_at >= $1 order by due_at limit 1"
+_MOVE_IN = """
+select version, id, strand, ready_at, eta, fair_key, class_id, attempt, failures, flags, header, payload, claimed_by
+  from tq_move_in_v1($1, $2, $3, $4, $5)
+"""
+
+
+async def find_next_due(executor: Executor, since: datetime) -> datetime | None:
+    """When the earliest later task is due."""
+    rows = await executor.fetch(_NEXT_DUE, since)
+    return rows[0][0] if rows else None
+
+
+async def move_in(
+    executor: Executor, worker_id: int, *, since: datetime, strands: Sequence[int], room: int, most: int
+) -> list[Row]:
+    """Moves due tasks to tq_ready; the first `room` of `strands` come back claimed by `worker_id`."""
+    return await executor.fetch(_MOVE_IN, worker_id, since, list(strands), room, most)
+
+
+_MISSING = """
+select id from unnest($1::bigint[]) u(id)
+ where not exists (select 1 from tq_ready r where r.id = u.id)
+   and not exists (select 1 from tq_later l where l.id = u.id)
+"""
+
+
+async def missing_tasks(executor: Executor, ids: Sequence[int]) -> set[int]:
+    """Ids that are neither ready, claimed nor later: done, dead or lost. Reads the whole queue: rarely, please."""
+    return {row[0] for row in await executor.fetch(_MISSING, list(ids))}

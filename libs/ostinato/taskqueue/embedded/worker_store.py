@@ -1,0 +1,99 @@
+"""SQL of tq_worker: the lease of a process, its heartbeat, and what is done about the dead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ostinato.storage.transaction import Row, affected
+from ostinato.taskqueue.embedded.ready_store import Executor
+
+_REGISTER = """
+insert into tq_worker (worker_id, expires_at, host, started_at)
+values ($1, ostinato_now() + $2, $3, ostinato_now())
+on conflict (worker_id) do nothing
+"""
+
+
+async def register_worker(executor: Executor, worker_id: int, lease: timedelta, host: str) -> bool:
+    """False when the id is taken: draw another. Ids are never used again."""
+    return affected(await executor.execute(_REGISTER, worker_id, lease, host)) == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a heartbeat brings back."""
+
+    alive: bool
+    db_now: datetime
+    dead_workers: tuple[int, ...]
+
+    @classmethod
+    def of_row(cls, row: Row) -> Beat:
+        return cls(alive=row["alive"], db_now=row["db_now"], dead_workers=tuple(row["dead_workers"]))
+
+
+BEAT_SQL = """
+with beat as (
+    update tq_worker set expires_at = ostinato_now() + $2
+     where worker_id = $1 and expires_at > ostinato_now()
+    returning 1
+)
+select exists (select from beat) as alive, ostinato_now() as db_now,
+       array(select worker_id from tq_worker where expires_at < (select ostinato_now()) and worker_id <> $1)
+           as dead_workers
+"""
+
+
+async def beat(executor: Executor, worker_id: int, lease: timedelta) -> Beat:
+    """Extends the lease if it still holds."""
+    rows = await executor.fetch(BEAT_SQL, worker_id, lease)
+    return Beat.of_row(rows[0])
+
+
+_REAP = """
+with dead as (
+    delete from tq_worker where worker_id = any($1::int[]) and expires_at < ostinato_now() returning worker_id
+)
+update tq_ready r
+   set claimed_by = 0, strand = r.strand | 63, ready_at = ostinato_now()
+  from dead
+ where r.claimed_by = dead.worker_id
+"""
+
+
+async def reap(executor: Executor, dead_workers: Sequence[int]) -> int:
+    """Frees the tasks of processes whose lease ended; returns how many."""
+    return affected(await executor.execute(_REAP, list(dead_workers)))
+
+
+_DELETE_WORKER = "delete from tq_worker where worker_id = $1"
+
+
+async def delete_worker(executor: Executor, worker_id: int) -> None:
+    """Ends an incarnation that holds nothing any more."""
+    await executor.execute(_DELETE_WORKER, worker_id)
+
+
+_FREE_ORPHANS = """
+update tq_ready r
+   set claimed_by = 0, strand = r.strand | 63, ready_at = ostinato_now()
+ where r.claimed_by <> 0
+   and not exists (select 1 from tq_worker k where k.worker_id = r.claimed_by)
+"""
+_FREE_UNKNOWN = """
+update tq_ready r
+   set claimed_by = 0, strand = r.strand | 63, ready_at = ostinato_now()
+ where r.claimed_by = $1 and r.id <> all($2::bigint[])
+"""
+
+
+async def free_orphans(executor: Executor) -> int:
+    """Tasks claimed by an incarnation that is gone: a claim that committed after its reaping."""
+    return affected(await executor.execute(_FREE_ORPHANS))
+
+
+async def free_unknown(executor: Executor, worker_id: int, known: Sequence[int]) -> int:
+    """Tasks claimed by us that we never heard of: the answer to a claim was lost."""
+    return affected(await executor.execute(_FREE_UNKNOWN, worker_id, list(known)))

@@ -1,0 +1,119 @@
+"""A claimed task as its handler sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from google.protobuf.message import Message
+
+from ostinato.errors import StaleLease
+from ostinato.storage.transaction import Row, Tx
+from ostinato.taskqueue.embedded import ready_store
+from ostinato.taskqueue.embedded.ready_store import Fence
+from ostinato.taskqueue.task_class import TaskClass
+from ostinato.taskqueue.task_header import TaskHeader, decode_header
+
+
+class TaskContext:
+    """One claim of one task. Built by the worker only."""
+
+    __slots__ = ("_payload", "_row", "completed", "overdue", "settled", "started_at", "task_class", "worker_id")
+
+    def __init__(self, row: Row, worker_id: int, task_class: TaskClass[Any] | None) -> None:
+        self._row = row
+        self._payload: Message | None = None
+        self.worker_id = worker_id
+        self.task_class = task_class
+        self.completed = False  # its row was deleted by a transaction that committed
+        self.overdue = False
+        self.settled = False  # its outcome was taken; a second one is a bug of ours or a late cancellation
+        self.started_at = 0.0
+
+    @property
+    def id(self) -> int:
+        return int(self._row[1])
+
+    @property
+    def fence(self) -> Fence:
+        return self._row[0], self._row[1]
+
+    @property
+    def strand(self) -> int:
+        return int(self._row[2])
+
+    @property
+    def ready_at(self) -> datetime:
+        """When the task entered the ready table, by the database's clock."""
+        at: datetime = self._row[3]
+        return at
+
+    @property
+    def eta(self) -> datetime:
+        """When the task was due."""
+        at: datetime = self._row[4] or self._row[3]
+        return at
+
+    @property
+    def class_id(self) -> int:
+        return int(self._row[6])
+
+    @property
+    def class_name(self) -> str:
+        return self.task_class.name if self.task_class else f"class {self.class_id}"
+
+    @property
+    def queue(self) -> str:
+        return self.task_class.queue if self.task_class else ""
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first claim."""
+        return int(self._row[7])
+
+    @property
+    def failures(self) -> int:
+        """Runs before this one that failed and used up an attempt."""
+        return int(self._row[8])
+
+    @property
+    def header(self) -> TaskHeader:
+        return decode_header(self._row[10])
+
+    @property
+    def raw_header(self) -> bytes | None:
+        data: bytes | None = self._row[10]
+        return data
+
+    @property
+    def traceparent(self) -> str | None:
+        return self.header.traceparent or None
+
+    @property
+    def payload(self) -> Any:
+        """The decoded message. Raises DecodeError for bytes that are not one; the worker tries before the handler."""
+        if self._payload is None:
+            if self.task_class is None:
+                raise ValueError(f"no handler for {self.class_name}")
+            self._payload = self.task_class.payload.FromString(self._row[11])
+        return self._payload
+
+    async def complete_in(self, tx: Tx) -> None:
+        """Completes the task with `tx`: its effects and its end commit together, or neither does."""
+        await complete_many_in(tx, [self])
+
+
+async def complete_many_in(tx: Tx, tasks: Sequence[TaskContext]) -> None:
+    """Completes all of one worker's tasks in `tx`; call it last. Raises StaleLease if any is no longer ours."""
+    if not tasks:
+        return
+    count = await ready_store.complete(tx, tasks[0].worker_id, [task.fence for task in tasks])
+    if count != len(tasks):
+        raise StaleLease(f"{len(tasks) - count} of {len(tasks)} tasks are no longer this process's")
+    tx.after_commit(lambda: _mark_completed(tasks))
+
+
+def _mark_completed(tasks: Sequence[TaskContext]) -> None:
+    for task in tasks:
+        task.completed = True

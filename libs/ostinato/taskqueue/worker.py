@@ -1,0 +1,223 @@
+"""Runs tasks of the embedded queue in this process: takes a lease, claims, runs handlers, completes.
+
+A worker lives through many incarnations: each has a worker id that is never used again. Losing the lease (a stall,
+a database away for longer than six seconds) ends the incarnation and begins the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import platform
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ostinato.clock import Clock, SystemClock
+from ostinato.errors import InvalidArgument, OstinatoError
+from ostinato.storage.database import Database
+from ostinato.taskqueue.dispatcher import Dispatcher
+from ostinato.taskqueue.embedded import worker_store
+from ostinato.taskqueue.embedded.heartbeat import HeartbeatThread, MainLoopPulse, beat_in_task, beat_once
+from ostinato.taskqueue.embedded.incarnation import Incarnation
+from ostinato.taskqueue.embedded.lease import LEASE, Lease
+from ostinato.taskqueue.embedded.worker_stats import WorkerStats
+from ostinato.taskqueue.handler import Handler
+from ostinato.taskqueue.wake_up import CHANNEL, parse_hint
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """`listen` needs a direct connection to the database; without it wake-ups are found by polling."""
+
+    listen: bool = True
+    heartbeat_in_thread: bool = True
+    drain_grace: float = 20.0  # seconds for running handlers once draining
+
+
+class Worker:
+    """One per process. `run` returns after `drain`, when nothing of this process is claimed any more."""
+
+    def __init__(
+        self,
+        db: Database,
+        dispatcher: Dispatcher,
+        handlers: Sequence[Handler],
+        *,
+        settings: WorkerSettings | None = None,
+        clock: Clock | None = None,
+        randomness: random.Random | None = None,
+    ) -> None:
+        names = [handler.task_class.name for handler in handlers]
+        if len(names) != len(set(names)):
+            raise InvalidArgument.of("handlers", "two handlers for one task class")
+        self.stats = WorkerStats()
+        self._db = db
+        self._dispatcher = dispatcher
+        self._handlers = [
+            (dispatcher.class_ids[handler.task_class.name], dispatcher.queue_ids[handler.task_class.queue], handler)
+            for handler in handlers
+        ]
+        self._settings = settings or WorkerSettings()
+        self._clock = clock or SystemClock()
+        self._random = randomness or random.Random()
+        self._incarnation: Incarnation | None = None
+        self._listening = False
+        self._draining = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._reaping: set[asyncio.Task[None]] = set()
+
+    @property
+    def worker_id(self) -> int:
+        """0 while there is no lease."""
+        return self._incarnation.lease.worker_id if self._incarnation else 0
+
+    @property
+    def lease_valid(self) -> bool:
+        return self._incarnation is not None and self._incarnation.lease.holds(self._clock.monotonic())
+
+    @property
+    def running(self) -> int:
+        """Tasks whose handler runs now."""
+        return self._incarnation.running if self._incarnation else 0
+
+    @property
+    def draining(self) -> bool:
+        return self._draining.is_set()
+
+    def drain(self) -> None:
+        """Stops claiming; `run` returns when what runs has ended, or after the grace."""
+        self._draining.set()
+
+    async def run(self) -> None:
+        """Runs tasks until drained. Survives a database that comes and goes."""
+        self._dispatcher.wake_ups.listen(self._hint_ready, self._hint_later)
+        listener = asyncio.ensure_future(self._listen()) if self._settings.listen else None
+        try:
+            while not self._draining.is_set():
+                lease = await self._take_lease()
+                if lease is not None:
+                    await self._live(lease)
+        finally:
+            if listener is not None:
+                listener.cancel()
+                await asyncio.gather(listener, return_exceptions=True)
+
+    async def _take_lease(self) -> Lease | None:
+        """None when the database did not answer; worker ids are random and never used again."""
+        lease = Lease(self._random.randrange(1, 1 << 31), valid_until=float("-inf"))
+        try:
+            if not await worker_store.register_worker(self._db, lease.worker_id, LEASE, platform.node()):
+                return None
+            await beat_once(self._db, lease, self._clock, self._report)
+        except OstinatoError as error:
+            _log.warning("no lease, the database does not answer: %s", error)
+            await self._clock.sleep(0.5)
+            return None
+        return lease
+
+    async def _live(self, lease: Lease) -> None:
+        self._lost.clear()
+        incarnation = Incarnation(
+            self._db, lease, self._handlers, clock=self._clock, stats=self.stats, randomness=self._random
+        )
+        incarnation.listening = self._listening
+        self._incarnation = incarnation
+        _log.info("worker %d begins", lease.worker_id)
+        async with self._heartbeat(lease), asyncio.TaskGroup() as group:
+            writer = group.create_task(incarnation.writer.run())
+            loops = [
+                group.create_task(incarnation.claim_loop()),
+                group.create_task(incarnation.later_loop()),
+            ]
+            background = [writer, group.create_task(incarnation.rescue_loop())]
+            await self._until_drained_or_lost()
+            if self._lost.is_set():
+                _log.error("worker %d lost its lease: what it runs is abandoned", lease.worker_id)
+                await incarnation.abandon()
+            else:
+                incarnation.begin_drain()
+                await asyncio.gather(*loops)
+                await self._finish_drain(incarnation)
+            for task in (*loops, *background):
+                task.cancel()
+        self._incarnation = None
+
+    async def _finish_drain(self, incarnation: Incarnation) -> None:
+        try:
+            await incarnation.finish_drain(self._settings.drain_grace)
+        except OstinatoError as error:
+            _log.warning("the lease was not given back, it ends by itself: %s", error)
+        else:
+            _log.info("worker %d gave its lease back", incarnation.lease.worker_id)
+
+    async def _until_drained_or_lost(self) -> None:
+        while not self._draining.is_set() and not self._lost.is_set():
+            await self._clock.sleep(0.05 if self._settings.heartbeat_in_thread else 1.0)
+            self._pulse.at = self._clock.monotonic()
+            assert self._incarnation is not None
+            self._incarnation.cancel_overdue()
+            if not self._incarnation.lease.holds(self._pulse.at):
+                self._lost.set()
+
+    @asynccontextmanager
+    async def _heartbeat(self, lease: Lease) -> AsyncIterator[None]:
+        self._pulse = MainLoopPulse(self._clock.monotonic())
+        if not self._settings.heartbeat_in_thread:
+            task = asyncio.ensure_future(beat_in_task(self._db, lease, self._clock, self._report))
+            try:
+                yield
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            return
+        thread = HeartbeatThread(self._db.settings, lease, self._clock, self._pulse, self._report)
+        thread.start()
+        try:
+            yield
+        finally:
+            await thread.stop()
+
+    def _report(self, dead_workers: tuple[int, ...]) -> None:
+        if not dead_workers:
+            self._lost.set()
+        elif self._incarnation is not None:
+            task = asyncio.ensure_future(self._incarnation.reap(dead_workers))
+            self._reaping.add(task)
+            task.add_done_callback(self._reaping.discard)
+
+    def _hint_ready(self, strands: frozenset[int] | None) -> bool:
+        return self._incarnation is not None and self._incarnation.hint_ready(strands)
+
+    def _hint_later(self, delay: timedelta) -> None:
+        if self._incarnation is not None:
+            self._incarnation.hint_later(delay)
+
+    async def _listen(self) -> None:
+        """Hears notifications on a connection of its own; polling carries on while it is away."""
+        while True:
+            try:
+                async with self._db.side_connection() as connection:
+                    gone = asyncio.Event()
+                    connection.add_termination_listener(lambda _, gone=gone: gone.set())
+                    await connection.add_listener(CHANNEL, lambda *parts: self._heard(str(parts[3])))
+                    self._set_listening(value=True)
+                    self._heard("*")  # whatever was announced before we listened
+                    await gone.wait()
+            except OstinatoError as error:
+                _log.warning("not listening for wake-ups, polling instead: %s", error)
+            finally:
+                self._set_listening(value=False)
+            await self._clock.sleep(0.5)
+
+    def _heard(self, payload: str) -> None:
+        self._hint_ready(parse_hint(payload))
+
+    def _set_listening(self, *, value: bool) -> None:
+        self._listening = value
+        if self._incarnation is not None:
+            self._incarnation.listening = value
