@@ -19,6 +19,7 @@ from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from ostinato.config import split_address
 from ostinato.errors import OstinatoError
 from ostinato.rpc.http_error import error_json, error_response
 
@@ -82,14 +83,6 @@ async def open_http_endpoint(
         yield HttpEndpoint(_bound_address(runner))
     finally:
         await runner.cleanup()
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """`127.0.0.1:7080` or `[::1]:7080`. Raises ValueError for anything else."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise ValueError(f"`{address}` is not HOST:PORT")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _own_routes(ready: ReadyCheck, ready_timeout: timedelta, registry: CollectorRegistry | None) -> list[web.RouteDef]:

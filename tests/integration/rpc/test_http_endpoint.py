@@ -13,8 +13,9 @@ import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter
 
+from ostinato.config import split_address
 from ostinato.errors import InvalidArgument, Unavailable
-from ostinato.rpc.http_endpoint import NotReadyError, open_http_endpoint, split_address
+from ostinato.rpc.http_endpoint import NotReadyError, open_http_endpoint
 
 SECRET = "postgresql://user:password@db"
 
@@ -178,17 +179,3 @@ async def test_an_address_in_use_is_told() -> None:
         with pytest.raises(OSError, match="address already in use"):
             async with open_http_endpoint(endpoint.address, ready=is_ready):
                 pass
-
-
-@pytest.mark.parametrize(
-    ("address", "expected"),
-    [("127.0.0.1:7080", ("127.0.0.1", 7080)), ("[::1]:0", ("::1", 0)), ("localhost:65535", ("localhost", 65535))],
-)
-def test_addresses_are_host_and_port(address: str, expected: tuple[str, int]) -> None:
-    assert split_address(address) == expected
-
-
-@pytest.mark.parametrize("address", ["", "localhost", ":7080", "host:", "host:x", "host:65536", "host:-1", "host:٣"])
-def test_other_addresses_are_refused(address: str) -> None:
-    with pytest.raises(ValueError, match="is not HOST:PORT"):
-        split_address(address)

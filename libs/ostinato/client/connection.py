@@ -1,0 +1,54 @@
+"""One call: who calls, how long it may take, and its error; and the walk over the pages of a listing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol, TypeVar
+
+import grpc
+
+from ostinato.client.client_error import client_error
+
+
+class PageRequest(Protocol):
+    page_token: str
+
+
+class Page(Protocol):
+    next_page_token: str
+
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+PQ = TypeVar("PQ", bound=PageRequest)
+PA = TypeVar("PA", bound=Page)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """`user` is sent as the development identity; empty: the server's default."""
+
+    user: str
+    call_limit: timedelta
+
+    async def call(
+        self, method: grpc.aio.UnaryUnaryMultiCallable[Q, A], request: Q, *, limit: timedelta | None = None
+    ) -> A:
+        """Raises ClientError."""
+        metadata = (("x-ostinato-user", self.user),) if self.user else ()
+        deadline = limit or self.call_limit
+        try:
+            return await method(request, timeout=deadline.total_seconds(), metadata=metadata)
+        except grpc.aio.AioRpcError as error:
+            raise client_error(error) from error
+
+    async def pages(self, method: grpc.aio.UnaryUnaryMultiCallable[PQ, PA], request: PQ) -> AsyncIterator[PA]:
+        """Changes `request` while it walks."""
+        while True:
+            page = await self.call(method, request)
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token

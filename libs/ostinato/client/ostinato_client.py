@@ -1,0 +1,152 @@
+"""The typed client of the api: messages of the public contract in and out, `ClientError` when a call is not OK.
+
+Safe calls are repeated by themselves while the server is away for a moment; every call has a deadline.
+Listings are async iterators that fetch page after page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import grpc
+
+from ostinato.client.channel import open_channel
+from ostinato.client.connection import Connection
+from ostinato.pb.scheduler.v1 import admin_pb2, invocations_pb2, jobs_pb2, projects_pb2, triggers_pb2
+from ostinato.pb.scheduler.v1.admin_pb2_grpc import AdminServiceStub
+from ostinato.pb.scheduler.v1.invocations_pb2_grpc import InvocationServiceStub
+from ostinato.pb.scheduler.v1.jobs_pb2_grpc import JobServiceStub
+from ostinato.pb.scheduler.v1.projects_pb2_grpc import ProjectServiceStub
+from ostinato.pb.scheduler.v1.triggers_pb2_grpc import TriggerServiceStub
+
+CALL_LIMIT = timedelta(seconds=10)
+# A large project config is validated and written as a whole.
+APPLY_LIMIT = timedelta(seconds=60)
+PAGE_SIZE = 100
+
+
+class OstinatoClient:
+    """Build it with `open_client`. Names are resource names such as `projects/shop/jobs/nightly`."""
+
+    def __init__(self, channel: grpc.aio.Channel, *, user: str = "", call_limit: timedelta = CALL_LIMIT) -> None:
+        self._connection = Connection(user, call_limit)
+        self._jobs = JobServiceStub(channel)
+        self._invocations = InvocationServiceStub(channel)
+        self._triggers = TriggerServiceStub(channel)
+        self._projects = ProjectServiceStub(channel)
+        self._admin = AdminServiceStub(channel)
+
+    # Projects
+
+    async def apply_project_config(
+        self, request: projects_pb2.ApplyProjectConfigRequest
+    ) -> projects_pb2.ApplyProjectConfigResponse:
+        return await self._connection.call(self._projects.ApplyProjectConfig, request, limit=APPLY_LIMIT)
+
+    async def get_project(self, name: str) -> projects_pb2.Project:
+        return await self._connection.call(self._projects.GetProject, projects_pb2.GetProjectRequest(name=name))
+
+    async def list_projects(self, *, page_size: int = PAGE_SIZE) -> AsyncIterator[projects_pb2.Project]:
+        request = projects_pb2.ListProjectsRequest(page_size=page_size)
+        async for page in self._connection.pages(self._projects.ListProjects, request):
+            for project in page.projects:
+                yield project
+
+    # Jobs
+
+    async def get_job(self, name: str) -> jobs_pb2.Job:
+        return await self._connection.call(self._jobs.GetJob, jobs_pb2.GetJobRequest(name=name))
+
+    async def list_jobs(self, parent: str, *, page_size: int = PAGE_SIZE) -> AsyncIterator[jobs_pb2.Job]:
+        """`parent` is a project, or `projects/-` for every visible one."""
+        request = jobs_pb2.ListJobsRequest(parent=parent, page_size=page_size)
+        async for page in self._connection.pages(self._jobs.ListJobs, request):
+            for job in page.jobs:
+                yield job
+
+    async def batch_get_jobs(self, names: Sequence[str]) -> Sequence[jobs_pb2.Job]:
+        """Jobs that do not exist or are invisible are missing from the answer."""
+        request = jobs_pb2.BatchGetJobsRequest(names=names)
+        return (await self._connection.call(self._jobs.BatchGetJobs, request)).jobs
+
+    async def pause_job(self, name: str, *, reason: str = "", abort_active: bool = False) -> jobs_pb2.Job:
+        request = jobs_pb2.PauseJobRequest(name=name, reason=reason, abort_active=abort_active)
+        return await self._connection.call(self._jobs.PauseJob, request)
+
+    async def resume_job(self, name: str, *, reason: str = "") -> jobs_pb2.Job:
+        return await self._connection.call(self._jobs.ResumeJob, jobs_pb2.ResumeJobRequest(name=name, reason=reason))
+
+    async def preview_schedule(self, request: jobs_pb2.PreviewScheduleRequest) -> jobs_pb2.PreviewScheduleResponse:
+        return await self._connection.call(self._jobs.PreviewSchedule, request)
+
+    # Triggers
+
+    async def emit_triggers(self, request: triggers_pb2.EmitTriggersRequest) -> triggers_pb2.EmitTriggersResponse:
+        return await self._connection.call(self._triggers.EmitTriggers, request)
+
+    async def list_triggers(self, parent: str, *, page_size: int = PAGE_SIZE) -> AsyncIterator[triggers_pb2.Trigger]:
+        """What is pending for a job, oldest first."""
+        request = triggers_pb2.ListTriggersRequest(parent=parent, page_size=page_size)
+        async for page in self._connection.pages(self._triggers.ListTriggers, request):
+            for trigger in page.triggers:
+                yield trigger
+
+    # Invocations
+
+    async def get_invocation(self, name: str) -> invocations_pb2.Invocation:
+        request = invocations_pb2.GetInvocationRequest(name=name)
+        return await self._connection.call(self._invocations.GetInvocation, request)
+
+    async def list_invocations(
+        self, parent: str, *, page_size: int = PAGE_SIZE
+    ) -> AsyncIterator[invocations_pb2.Invocation]:
+        """Newest first."""
+        request = invocations_pb2.ListInvocationsRequest(parent=parent, page_size=page_size)
+        async for page in self._connection.pages(self._invocations.ListInvocations, request):
+            for invocation in page.invocations:
+                yield invocation
+
+    async def abort_invocation(self, name: str, *, reason: str = "") -> invocations_pb2.Invocation:
+        request = invocations_pb2.AbortInvocationRequest(name=name, reason=reason)
+        return await self._connection.call(self._invocations.AbortInvocation, request)
+
+    async def list_log_page(self, request: invocations_pb2.ListLogsRequest) -> invocations_pb2.ListLogsResponse:
+        """One page, for callers that follow a growing log and keep their place."""
+        return await self._connection.call(self._invocations.ListLogs, request)
+
+    # Administration
+
+    async def get_debug_job_state(self, name: str) -> admin_pb2.DebugJobState:
+        request = admin_pb2.GetDebugJobStateRequest(name=name)
+        return await self._connection.call(self._admin.GetDebugJobState, request)
+
+    async def list_queues(self) -> Sequence[admin_pb2.Queue]:
+        return (await self._connection.call(self._admin.ListQueues, admin_pb2.ListQueuesRequest())).queues
+
+    async def list_dead_letters(
+        self, *, queue: str = "", page_size: int = PAGE_SIZE
+    ) -> AsyncIterator[admin_pb2.DeadLetter]:
+        """Newest first; of all queues where none is named."""
+        request = admin_pb2.ListDeadLettersRequest(queue=queue, page_size=page_size)
+        async for page in self._connection.pages(self._admin.ListDeadLetters, request):
+            for letter in page.dead_letters:
+                yield letter
+
+    async def requeue_dead_letters(self, ids: Sequence[int]) -> int:
+        """How many of them were there. At most 500 at once."""
+        request = admin_pb2.RequeueDeadLettersRequest(ids=ids)
+        return (await self._connection.call(self._admin.RequeueDeadLetters, request)).requeued
+
+
+@asynccontextmanager
+async def open_client(
+    address: str, *, user: str = "", call_limit: timedelta = CALL_LIMIT
+) -> AsyncIterator[OstinatoClient]:
+    """A client of the api at HOST:PORT, closed at the end of the block."""
+    channel = open_channel(address)
+    try:
+        yield OstinatoClient(channel, user=user, call_limit=call_limit)
+    finally:
+        await channel.close()
