@@ -1,0 +1,241 @@
+"""What triage reads and writes of jobs and invocations, for many jobs per statement.
+
+The caller holds the locks of the jobs (lock order: job, job_cron, invocation, queue rows). Final invocations
+absorb, so moving one to the history needs no lock of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from ostinato.errors import Contention
+from ostinato.jobstore.job_store import JobId
+from ostinato.scheduling.invocation import InvocationStatus
+from ostinato.scheduling.invocation_id import InvocationId
+from ostinato.storage.database import Reader
+from ostinato.storage.transaction import Row, Tx, affected
+
+
+@dataclass(frozen=True, slots=True)
+class TriagedJobRow:
+    """The columns of a locked job that triage needs. `definition` is a serialized JobConfig."""
+
+    job_id: JobId
+    project_id: int
+    project: str
+    name: str
+    uid: UUID
+    definition: bytes
+    enabled: bool
+    paused: bool
+    revision: str
+    version: int
+
+
+_LOCK_JOBS = """
+select job_id, project_id, project, name, uid, definition, enabled, paused, revision, version
+  from job
+ where job_id = any($1::bigint[])
+ order by job_id
+   for no key update skip locked
+"""
+
+
+async def lock_free_jobs(tx: Tx, job_ids: Collection[int]) -> list[TriagedJobRow]:
+    """Locks those that exist and nobody else holds, in job_id order."""
+    return [TriagedJobRow(*row) for row in await tx.fetch(_LOCK_JOBS, list(job_ids))]
+
+
+async def load_existing(reader: Reader, job_ids: Collection[int]) -> set[int]:
+    """Which of `job_ids` exist, locked or not."""
+    rows = await reader.fetch("select job_id from job where job_id = any($1::bigint[])", list(job_ids))
+    return {row[0] for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveRow:
+    """An invocation that no triage has acknowledged yet. The error says something of final ones only."""
+
+    invocation_id: InvocationId
+    job_id: int
+    status: InvocationStatus
+    finished_at: datetime | None
+    error_reason: str
+    error_message: str
+
+
+_LOAD_ACTIVE = """
+select invocation_id, job_id, status, finished_at, error_reason, error_message
+  from invocation
+ where job_id = any($1::bigint[])
+"""
+
+
+async def load_active(tx: Tx, job_ids: Collection[int]) -> dict[int, list[ActiveRow]]:
+    """By job. Jobs without any are left out."""
+    active: dict[int, list[ActiveRow]] = {}
+    for row in await tx.fetch(_LOAD_ACTIVE, list(job_ids)):
+        active.setdefault(row[1], []).append(_active_from_row(row))
+    return active
+
+
+def _active_from_row(row: Row) -> ActiveRow:
+    invocation_id, job_id, status, finished_at, error_reason, error_message = row
+    return ActiveRow(
+        InvocationId(invocation_id), job_id, InvocationStatus(status), finished_at, error_reason, error_message
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NewInput:
+    """What a new invocation is given; its id is drawn by `insert_inputs`' caller."""
+
+    job_name: str
+    job_uid: UUID
+    definition: bytes
+    incoming: bytes
+
+
+_INSERT_INPUTS = """
+insert into invocation_input (invocation_id, job_name, job_uid, definition, incoming)
+select * from unnest($1::bigint[], $2::text[], $3::uuid[], $4::bytea[], $5::bytea[])
+    on conflict do nothing
+returning invocation_id
+"""
+
+
+async def insert_inputs(tx: Tx, inputs: Sequence[tuple[InvocationId, NewInput]]) -> set[InvocationId]:
+    """Claims the ids that are free, and only those. An input lives as long as its invocation, history included."""
+    rows = await tx.fetch(
+        _INSERT_INPUTS,
+        [invocation_id for invocation_id, _ in inputs],
+        [new.job_name for _, new in inputs],
+        [new.job_uid for _, new in inputs],
+        [new.definition for _, new in inputs],
+        [new.incoming for _, new in inputs],
+    )
+    return {InvocationId(row[0]) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class NewInvocation:
+    """An invocation in status STARTING. `deadline_at`: when to look at it first."""
+
+    invocation_id: InvocationId
+    job_id: int
+    project_id: int
+    launch_task_id: int
+    deadline_at: datetime
+    scheduled_for: datetime | None
+    triggered_by: str
+    revision: str
+
+
+_INSERT_INVOCATIONS = f"""
+insert into invocation (invocation_id, job_id, project_id, status, launch_task_id, created_at, deadline_at,
+                        scheduled_for, triggered_by, revision)
+select n.invocation_id, n.job_id, n.project_id, {InvocationStatus.STARTING.value}, n.launch_task_id, $9,
+       n.deadline_at, n.scheduled_for, n.triggered_by, n.revision
+  from unnest($1::bigint[], $2::bigint[], $3::int[], $4::bigint[], $5::timestamptz[], $6::timestamptz[], $7::text[],
+              $8::text[])
+       n(invocation_id, job_id, project_id, launch_task_id, deadline_at, scheduled_for, triggered_by, revision)
+"""
+
+
+async def insert_invocations(tx: Tx, invocations: Sequence[NewInvocation], *, now: datetime) -> None:
+    """Their inputs are there already, which makes their ids unique."""
+    await tx.execute(
+        _INSERT_INVOCATIONS,
+        [new.invocation_id for new in invocations],
+        [new.job_id for new in invocations],
+        [new.project_id for new in invocations],
+        [new.launch_task_id for new in invocations],
+        [new.deadline_at for new in invocations],
+        [new.scheduled_for for new in invocations],
+        [new.triggered_by for new in invocations],
+        [new.revision for new in invocations],
+        now,
+    )
+
+
+_HISTORY_COLUMNS = """
+    invocation_id, job_id, project_id, status, attempt, launch_attempts, created_at, started_at, finished_at,
+    deadline_at, scheduled_for, triggered_by, revision, view_url, error_reason, error_message, error_retryable,
+    result, outgoing
+"""
+# Locked in the order of their ids, as everybody locks invocations; deleted by row version, whatever the statistics say.
+_MOVE_TO_HISTORY = f"""
+with locked as materialized (
+    select i.ctid
+      from invocation i
+     where i.invocation_id = any($1::bigint[]) and i.finished_at is not null
+     order by i.invocation_id
+       for update
+), gone as (
+    delete from invocation where ctid = any(array(select ctid from locked))
+    returning {_HISTORY_COLUMNS}
+)
+insert into invocation_history ({_HISTORY_COLUMNS})
+select {_HISTORY_COLUMNS} from gone
+"""
+
+
+async def move_to_history(tx: Tx, invocation_ids: Sequence[InvocationId]) -> None:
+    """Final invocations of locked jobs leave the active table."""
+    if not invocation_ids:
+        return
+    moved = affected(await tx.execute(_MOVE_TO_HISTORY, invocation_ids))
+    if moved != len(invocation_ids):
+        raise Contention(f"{len(invocation_ids) - moved} final invocations vanished under their jobs' locks")
+
+
+@dataclass(frozen=True, slots=True)
+class JobMarks:
+    """What a triage moves on its job. None leaves a value; times only ever move forward."""
+
+    job_id: int
+    last_scheduled_at: datetime | None = None
+    last_completed_at: datetime | None = None
+    last_success_at: datetime | None = None
+    last_failure_at: datetime | None = None
+    last_status: InvocationStatus | None = None
+    last_error: str | None = None
+
+
+_MARK_JOBS = """
+update job j
+   set last_triage_at = $8,
+       last_scheduled_at = greatest(j.last_scheduled_at, m.last_scheduled_at),
+       last_completed_at = greatest(j.last_completed_at, m.last_completed_at),
+       last_success_at = greatest(j.last_success_at, m.last_success_at),
+       last_failure_at = greatest(j.last_failure_at, m.last_failure_at),
+       last_status = coalesce(m.last_status, j.last_status),
+       last_error = coalesce(m.last_error, j.last_error)
+  from unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::smallint[],
+              $7::text[])
+       m(job_id, last_scheduled_at, last_completed_at, last_success_at, last_failure_at, last_status, last_error)
+ where j.job_id = m.job_id
+"""
+
+
+async def mark_jobs(tx: Tx, marks: Sequence[JobMarks], *, now: datetime) -> None:
+    """Writes the marks of locked jobs, and that they were triaged."""
+    await tx.execute(
+        _MARK_JOBS,
+        [mark.job_id for mark in marks],
+        [mark.last_scheduled_at for mark in marks],
+        [mark.last_completed_at for mark in marks],
+        [mark.last_success_at for mark in marks],
+        [mark.last_failure_at for mark in marks],
+        [mark.last_status for mark in marks],
+        [mark.last_error for mark in marks],
+        now,
+    )
+
+
+async def set_job_error(tx: Tx, job_id: int, error: str) -> None:
+    """What keeps the job from being triaged."""
+    await tx.execute("update job set last_error = $2 where job_id = $1", job_id, error)
