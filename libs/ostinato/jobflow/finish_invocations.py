@@ -1,0 +1,218 @@
+"""The one door through which an invocation changes: state, log, triggers for others and the next triage in one commit.
+
+What has ended stays as it is, and a change made from an outdated read is not applied: at most one finish of an
+invocation is accepted. The job is never locked here, it gets a triage task instead (lock order: job before invocation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from ostinato.errors import InternalError
+from ostinato.jobflow.emit_triggers import Emission, emit_triggers
+from ostinato.jobflow.kick_triage import kick_triage
+from ostinato.jobstore.downstream_store import find_downstream_jobs
+from ostinato.jobstore.invocation_log_store import LogEntry, LogLine, append_log_lines, cut_long_logs
+from ostinato.jobstore.invocation_store import (
+    ChangedInvocation,
+    InvocationInput,
+    InvocationUpdate,
+    StoredInvocation,
+    change_invocations,
+    load_invocation_inputs,
+)
+from ostinato.jobstore.job_definition_codec import decode_downstream
+from ostinato.pb.internal.v1.stored_pb2 import TriggerList
+from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger, UpstreamPayload
+from ostinato.scheduling.downstream import triggered_jobs
+from ostinato.scheduling.invocation import InvocationStatus, is_final, may_move
+from ostinato.scheduling.invocation_id import InvocationId
+from ostinato.scheduling.names import invocation_name, parse_job_name
+from ostinato.scheduling.trigger import upstream_trigger_id
+from ostinato.storage.transaction import Tx
+from ostinato.taskqueue import Dispatcher
+
+EMITTED_BY = "engine"
+
+
+@dataclass(frozen=True, slots=True)
+class RunError:
+    """Why a run failed, was aborted or is tried again. `reason` is an UPPER_SNAKE code."""
+
+    reason: str
+    message: str
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvocationChange:
+    """What happens to an invocation that was read as `invocation`. None keeps what is stored."""
+
+    invocation: StoredInvocation
+    to_status: InvocationStatus
+    begins_attempt: bool = False
+    error: RunError | None = None
+    view_url: str | None = None
+    result: bytes | None = None
+    log_lines: Sequence[LogLine] = ()
+    triggers: Sequence[Trigger] = ()  # emitted by the target, for the downstream jobs
+    input: InvocationInput | None = None  # where the caller has it already
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A change and what goes with it if it is applied."""
+
+    change: InvocationChange
+    triggers: Sequence[Trigger]
+    receivers: Sequence[tuple[str, str]]  # (project, job)
+
+    @property
+    def ends(self) -> bool:
+        return is_final(self.change.to_status)
+
+
+async def apply_changes(
+    tx: Tx, dispatcher: Dispatcher, changes: Sequence[InvocationChange]
+) -> dict[InvocationId, ChangedInvocation]:
+    """Applies what still is as it was read; at most one change per invocation. Returns those that were applied.
+
+    For the others the caller finds out by a fresh read whether they ended or only changed.
+    """
+    if not changes:
+        return {}
+    plans = {plan.change.invocation.id: plan for plan in await _make_plans(tx, changes)}
+    applied = {row.id: row for row in await change_invocations(tx, [_update_of(plan) for plan in plans.values()])}
+    done = [plans[invocation_id] for invocation_id in applied]
+    missing = await _emit(tx, dispatcher, done)
+    await _write_log(tx, done, applied, missing)
+    await kick_triage(tx, dispatcher, ((row.job_id, row.project_id) for row in applied.values() if plans[row.id].ends))
+    return applied
+
+
+async def _make_plans(tx: Tx, changes: Sequence[InvocationChange]) -> list[_Plan]:
+    inputs = await _load_missing_inputs(tx, changes)
+    for change in changes:
+        _check_move(change)
+    plans = [_plan_of(change, inputs) for change in changes]
+    if not any(plan.triggers for plan in plans):
+        return plans
+    now = await tx.now()
+    return [replace(plan, triggers=_stamped(plan.triggers, now)) for plan in plans]
+
+
+async def _load_missing_inputs(tx: Tx, changes: Sequence[InvocationChange]) -> Mapping[InvocationId, InvocationInput]:
+    known = {change.invocation.id: change.input for change in changes if change.input is not None}
+    unknown = [
+        change.invocation.id for change in changes if is_final(change.to_status) and change.invocation.id not in known
+    ]
+    return known | await load_invocation_inputs(tx, unknown) if unknown else known
+
+
+def _check_move(change: InvocationChange) -> None:
+    before, after = change.invocation.status, change.to_status
+    if not may_move(before, after):
+        raise InternalError(f"an invocation can't go from {before.name} to {after.name}")
+
+
+def _plan_of(change: InvocationChange, inputs: Mapping[InvocationId, InvocationInput]) -> _Plan:
+    if not is_final(change.to_status):
+        return _Plan(change, (), ())
+    given = inputs[change.invocation.id]
+    project, _ = parse_job_name(given.job_name)
+    jobs = triggered_jobs(decode_downstream(given.definition), change.to_status)
+    if not jobs:
+        return _Plan(change, change.triggers, ())
+    name = invocation_name(given.job_name, change.invocation.id)
+    return _Plan(
+        change, [*change.triggers, _upstream_trigger(name, change.to_status)], [(project, job) for job in jobs]
+    )
+
+
+def _upstream_trigger(name: str, status: InvocationStatus) -> Trigger:
+    return Trigger(
+        id=upstream_trigger_id(name),
+        title=f"{name} ended: {status.name}",
+        upstream=UpstreamPayload(invocation=name, status=status.name),
+    )
+
+
+def _stamped(triggers: Sequence[Trigger], now: datetime) -> list[Trigger]:
+    stamped = []
+    for order, trigger in enumerate(triggers):
+        copy = Trigger()
+        copy.CopyFrom(trigger)
+        copy.create_time.FromDatetime(now)
+        copy.order_in_batch = order
+        copy.emitted_by = EMITTED_BY
+        stamped.append(copy)
+    return stamped
+
+
+def _update_of(plan: _Plan) -> InvocationUpdate:
+    change = plan.change
+    error = change.error or RunError("", "")
+    return InvocationUpdate(
+        invocation_id=change.invocation.id,
+        expected_version=change.invocation.version,
+        status=change.to_status,
+        ends=plan.ends,
+        launches=int(change.begins_attempt),
+        error_reason=error.reason,
+        error_message=error.message,
+        error_retryable=error.retryable,
+        view_url=change.view_url,
+        result=change.result,
+        outgoing=TriggerList(triggers=plan.triggers).SerializeToString() if plan.triggers else None,
+        log_bytes=sum(len(line.text.encode()) + 1 for line in change.log_lines),
+    )
+
+
+async def _emit(tx: Tx, dispatcher: Dispatcher, plans: Sequence[_Plan]) -> set[tuple[str, str]]:
+    """Gives the triggers to the downstream jobs; returns the jobs that don't exist (any more)."""
+    wanted = {receiver for plan in plans if plan.triggers for receiver in plan.receivers}
+    if not wanted:
+        return set()
+    found = await find_downstream_jobs(tx, wanted)
+    emissions = [
+        Emission(found[receiver].job_id, found[receiver].project_id, trigger)
+        for plan in plans
+        for receiver in plan.receivers
+        if receiver in found
+        for trigger in plan.triggers
+    ]
+    await emit_triggers(tx, dispatcher, emissions)
+    return wanted - found.keys()
+
+
+async def _write_log(
+    tx: Tx,
+    plans: Sequence[_Plan],
+    applied: Mapping[InvocationId, ChangedInvocation],
+    missing: Collection[tuple[str, str]],
+) -> None:
+    await append_log_lines(tx, [_log_entry(plan, applied[plan.change.invocation.id], missing) for plan in plans])
+    await cut_long_logs(tx, {row.id: row.log_bytes for row in applied.values()})
+
+
+def _log_entry(plan: _Plan, row: ChangedInvocation, missing: Collection[tuple[str, str]]) -> LogEntry:
+    lines = [*plan.change.log_lines]
+    lines += [
+        LogLine(row.changed_at, f"Job {job} does not exist, so it is not triggered") for job in _absent(plan, missing)
+    ]
+    if plan.ends:
+        lines.append(LogLine(row.changed_at, _last_words(plan.change.to_status, row)))
+    return LogEntry(row.id, row.version, lines)
+
+
+def _absent(plan: _Plan, missing: Collection[tuple[str, str]]) -> Iterable[str]:
+    return (job for project, job in plan.receivers if (project, job) in missing)
+
+
+def _last_words(status: InvocationStatus, row: ChangedInvocation) -> str:
+    if row.started_at is None:
+        return f"Ended with status {status.name} before it was launched"
+    seconds = (row.changed_at - row.started_at).total_seconds()
+    return f"Ended with status {status.name} after {seconds:.3f} s"

@@ -1,0 +1,156 @@
+"""Job definitions between their stored form (`JobConfig` bytes) and what the scheduler thinks in (`JobDefinition`).
+
+Reading fills in every default; writing is deterministic, so equal definitions have equal bytes. The short form
+`triggers` is read into `downstream` and never written.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from google.protobuf.duration_pb2 import Duration
+
+from ostinato.errors import InvalidArgument, Violation
+from ostinato.pb.scheduler.v1 import jobs_pb2
+from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
+from ostinato.scheduling.job_definition import (
+    DEFAULT_REALM,
+    DEFAULT_SCHEDULE,
+    DEFAULT_TIMEOUT,
+    Downstream,
+    JobDefinition,
+    PolicyKind,
+    TriggeringPolicy,
+    TriggerOn,
+)
+from ostinato.scheduling.targets import HttpSpec, NoopSpec, TargetSpec
+from ostinato.scheduling.targets.http import DEFAULT_METHOD
+from ostinato.scheduling.targets.http import DEFAULT_TIMEOUT as DEFAULT_HTTP_TIMEOUT
+
+_POLICY_KINDS = {0: PolicyKind.GREEDY_BATCHING} | {kind.value: kind for kind in PolicyKind}
+_TRIGGER_ON = {0: TriggerOn.SUCCESS} | {
+    jobs_pb2.Downstream.TriggerOn.Value(condition.value): condition for condition in TriggerOn
+}
+
+
+def to_definition(config: JobConfig, path: str = "job") -> JobDefinition:
+    """Raises InvalidArgument for what a definition can't express: no target, an unknown number of an enum."""
+    if violations := _inexpressible(config, path):
+        raise InvalidArgument(violations)
+    return JobDefinition(
+        id=config.id,
+        display_name=config.display_name,
+        labels=dict(config.labels),
+        annotations=dict(config.annotations),
+        owner=config.owner,
+        realm=config.realm or DEFAULT_REALM,
+        schedule=config.schedule or DEFAULT_SCHEDULE,
+        policy=_policy(config.triggering_policy),
+        target=_target(config),
+        downstream=_downstream(config),
+        timeout=_duration(config.timeout) if config.HasField("timeout") else DEFAULT_TIMEOUT,
+    )
+
+
+def from_definition(definition: JobDefinition) -> JobConfig:
+    config = JobConfig(
+        id=definition.id,
+        display_name=definition.display_name,
+        labels=definition.labels,
+        annotations=definition.annotations,
+        owner=definition.owner,
+        realm=definition.realm,
+        schedule=definition.schedule,
+        triggering_policy=jobs_pb2.TriggeringPolicy(
+            kind=jobs_pb2.TriggeringPolicy.Kind.Value(definition.policy.kind.name),
+            max_concurrent_invocations=definition.policy.max_concurrent_invocations,
+            max_batch_size=definition.policy.max_batch_size,
+        ),
+        downstream=[
+            jobs_pb2.Downstream(job=entry.job, trigger_on=jobs_pb2.Downstream.TriggerOn.Value(entry.trigger_on.value))
+            for entry in definition.downstream
+        ],
+        timeout=_to_proto(definition.timeout),
+    )
+    match definition.target:
+        case NoopSpec() as noop:
+            config.noop.CopyFrom(jobs_pb2.NoopTarget(sleep=_to_proto(noop.sleep), triggers_count=noop.triggers_count))
+        case HttpSpec() as http:
+            config.http.CopyFrom(_http_to_proto(http))
+    return config
+
+
+def decode_definition(data: bytes) -> JobDefinition:
+    """From the stored form. Raises DecodeError or InvalidArgument for bytes that are not one."""
+    return to_definition(JobConfig.FromString(data))
+
+
+def encode_definition(definition: JobDefinition) -> bytes:
+    return from_definition(definition).SerializeToString(deterministic=True)
+
+
+def decode_downstream(data: bytes) -> tuple[Downstream, ...]:
+    """Only the downstream jobs of a stored definition."""
+    return _downstream(JobConfig.FromString(data))
+
+
+def _inexpressible(config: JobConfig, path: str) -> list[Violation]:
+    violations = []
+    if config.WhichOneof("target") is None:
+        violations.append(Violation(path, "must have one target: noop or http"))
+    if config.triggering_policy.kind not in _POLICY_KINDS:
+        violations.append(Violation(f"{path}.triggering_policy.kind", "is no known kind"))
+    for index, entry in enumerate(config.downstream):
+        if entry.trigger_on not in _TRIGGER_ON:
+            violations.append(Violation(f"{path}.downstream[{index}].trigger_on", "is no known condition"))
+    return violations
+
+
+def _policy(policy: jobs_pb2.TriggeringPolicy) -> TriggeringPolicy:
+    default = TriggeringPolicy()
+    return TriggeringPolicy(
+        kind=_POLICY_KINDS[policy.kind],
+        max_concurrent_invocations=policy.max_concurrent_invocations or default.max_concurrent_invocations,
+        max_batch_size=policy.max_batch_size or default.max_batch_size,
+    )
+
+
+def _target(config: JobConfig) -> TargetSpec:
+    if config.HasField("noop"):
+        return NoopSpec(sleep=_duration(config.noop.sleep), triggers_count=config.noop.triggers_count)
+    http = config.http
+    return HttpSpec(
+        url=http.url,
+        method=http.method or DEFAULT_METHOD,
+        headers=tuple(sorted(http.headers.items())),
+        body=http.body,
+        timeout=_duration(http.timeout) if http.HasField("timeout") else DEFAULT_HTTP_TIMEOUT,
+        multistage=http.multistage,
+    )
+
+
+def _http_to_proto(spec: HttpSpec) -> jobs_pb2.HttpTarget:
+    return jobs_pb2.HttpTarget(
+        method=spec.method,
+        url=spec.url,
+        headers=dict(spec.headers),
+        body=spec.body,
+        timeout=_to_proto(spec.timeout),
+        multistage=spec.multistage,
+    )
+
+
+def _downstream(config: JobConfig) -> tuple[Downstream, ...]:
+    long_form = (Downstream(entry.job, _TRIGGER_ON[entry.trigger_on]) for entry in config.downstream)
+    short_form = (Downstream(job) for job in config.triggers)
+    return (*long_form, *short_form)
+
+
+def _duration(duration: Duration) -> timedelta:
+    return duration.ToTimedelta()
+
+
+def _to_proto(duration: timedelta) -> Duration:
+    message = Duration()
+    message.FromTimedelta(duration)
+    return message
