@@ -1,0 +1,61 @@
+"""What a job is, as the engine and the api think of it: plain values with every default filled in.
+
+Whoever builds one fills the defaults; `validate_job` says whether the values are allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import IntEnum, StrEnum
+
+from ostinato.scheduling.targets import NoopSpec, TargetSpec
+
+DEFAULT_SCHEDULE = "triggered"
+DEFAULT_TIMEOUT = timedelta(hours=1)
+DEFAULT_REALM = "@legacy"
+
+
+class PolicyKind(IntEnum):
+    """How pending triggers become invocations. Numbers as in `TriggeringPolicy.Kind`."""
+
+    GREEDY_BATCHING = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TriggeringPolicy:
+    kind: PolicyKind = PolicyKind.GREEDY_BATCHING
+    max_concurrent_invocations: int = 1
+    max_batch_size: int = 1000
+
+
+class TriggerOn(StrEnum):
+    """Which ends of a run trigger a downstream job. FAILURE is FAILED or TIMED_OUT, FINISH any final status."""
+
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+    FINISH = "FINISH"
+
+
+@dataclass(frozen=True, slots=True)
+class Downstream:
+    """A job of the same project, by id, that is triggered by the end of this one."""
+
+    job: str
+    trigger_on: TriggerOn = TriggerOn.SUCCESS
+
+
+@dataclass(frozen=True, slots=True)
+class JobDefinition:
+    id: str
+    display_name: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    owner: str = ""
+    realm: str = DEFAULT_REALM
+    schedule: str = DEFAULT_SCHEDULE
+    policy: TriggeringPolicy = TriggeringPolicy()
+    target: TargetSpec = NoopSpec()
+    downstream: tuple[Downstream, ...] = ()
+    timeout: timedelta = DEFAULT_TIMEOUT

@@ -1,0 +1,121 @@
+"""A cron expression: words → seven sets. Which field stands where depends on how many there are.
+
+5 fields are minute to weekday; the 6th is the YEAR; with 7 the first is the second (gorhill/cronexpr).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from ostinato.scheduling.schedule.cron_field import FieldRule, FieldText, ParsedField, parse_field
+from ostinato.scheduling.schedule.schedule_error import ScheduleError
+from ostinato.scheduling.schedule.word import Word, split_words
+
+FIRST_YEAR, LAST_YEAR = 1970, 2099
+
+
+def _names(first: int, *names: str) -> Mapping[str, int]:
+    """Three letters or the whole name."""
+    numbered = list(enumerate(names, first))
+    return MappingProxyType({name[:3]: n for n, name in numbered} | {name: n for n, name in numbered})
+
+
+SECOND = FieldRule("second", 0, 59, 59)
+MINUTE = FieldRule("minute", 0, 59, 59)
+HOUR = FieldRule("hour", 0, 23, 23)
+DAY = FieldRule("day of month", 1, 31, 31, allows_question_mark=True)
+MONTH = FieldRule(
+    "month",
+    1,
+    12,
+    12,
+    _names(
+        1,
+        *("january", "february", "march", "april", "may", "june"),
+        *("july", "august", "september", "october", "november", "december"),
+    ),
+)
+WEEKDAY = FieldRule(
+    "day of week",
+    0,
+    6,
+    7,
+    _names(0, "sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"),
+    allows_question_mark=True,
+)
+YEAR = FieldRule("year", FIRST_YEAR, LAST_YEAR, LAST_YEAR)
+
+_RULES = (SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY, YEAR)
+_ALIASES = MappingProxyType(
+    {
+        "@yearly": "0 0 1 1 *",
+        "@annually": "0 0 1 1 *",
+        "@monthly": "0 0 1 * *",
+        "@weekly": "0 0 * * 0",
+        "@daily": "0 0 * * *",
+        "@hourly": "0 * * * *",
+        "@minutely": "* * * * *",
+    }
+)
+_LAYOUT = "[second] minute hour day-of-month month day-of-week [year]"
+_LIKE_CRON = re.compile(r"[0-9*?@]")
+
+
+@dataclass(frozen=True, slots=True)
+class CronExpression:
+    """Each field's bit 0 is the lowest value that may be written in it (month: 1, year: 1970, Sunday: 0)."""
+
+    second: ParsedField
+    minute: ParsedField
+    hour: ParsedField
+    day: ParsedField
+    month: ParsedField
+    weekday: ParsedField
+    year: ParsedField
+
+
+def looks_like_cron(words: list[Word]) -> bool:
+    """Whether to explain a refusal field by field."""
+    return len(words) >= 5 or any(_LIKE_CRON.match(word.text) for word in words)
+
+
+def parse_cron_expression(words: list[Word]) -> CronExpression:
+    """Raises ScheduleError."""
+    if words[0].text.startswith("@"):
+        words = _expand_alias(words)
+    if not 5 <= len(words) <= 7:
+        raise _wrong_number_of_fields(words)
+    skipped = 0 if len(words) == 7 else 1
+    sources = [
+        FieldText(rule, word.text, number, word.column)
+        for number, (rule, word) in enumerate(zip(_RULES[skipped:], words, strict=False), 1)
+    ]
+    fields = [parse_field(source) for source in sources]
+    if skipped:
+        fields.insert(0, parse_field(FieldText(SECOND, "0", 0, 0)))
+    if len(fields) < len(_RULES):
+        fields.append(parse_field(FieldText(YEAR, "*", 0, 0)))
+    return CronExpression(*fields)
+
+
+def _expand_alias(words: list[Word]) -> list[Word]:
+    expansion = _ALIASES.get(words[0].text.lower())
+    if len(words) > 1 or expansion is None:
+        raise ScheduleError(
+            f"column {words[0].column}: expected one of {' '.join(_ALIASES)} as the whole expression",
+            position=words[0].column,
+        )
+    return split_words(expansion)
+
+
+def _wrong_number_of_fields(words: list[Word]) -> ScheduleError:
+    expected = f"a cron expression has 5, 6 or 7 fields: {_LAYOUT}"
+    if len(words) > 7:
+        column = words[7].column
+        return ScheduleError(f"column {column}: nothing is expected after the 7th field; {expected}", position=column)
+    column = words[-1].column + len(words[-1].text)
+    missing = _RULES[len(words) + 1].name
+    return ScheduleError(f"column {column}: field {len(words) + 1} ({missing}) is missing; {expected}", position=column)

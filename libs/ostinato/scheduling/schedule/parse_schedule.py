@@ -1,0 +1,94 @@
+"""Text → schedule. Every refusal says where and what is expected.
+
+triggered · continuously · with <duration> interval · every <duration> · cron, 5 to 7 fields
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import lru_cache
+from typing import TypeAlias
+
+from ostinato.scheduling.duration import GO_UNITS, DurationError, parse_nanoseconds
+from ostinato.scheduling.schedule.cron import CronSchedule
+from ostinato.scheduling.schedule.cron_expression import looks_like_cron, parse_cron_expression
+from ostinato.scheduling.schedule.every import EverySchedule
+from ostinato.scheduling.schedule.interval import IntervalSchedule
+from ostinato.scheduling.schedule.schedule_error import ScheduleError
+from ostinato.scheduling.schedule.triggered import TriggeredSchedule
+from ostinato.scheduling.schedule.word import Word, split_words
+
+Schedule: TypeAlias = CronSchedule | EverySchedule | IntervalSchedule | TriggeredSchedule
+
+MAX_TEXT = 2_000
+MAX_PERIOD = timedelta(days=366)
+
+_EVERY_UNITS = ("s", "m", "h", "d", "w")
+_SECOND = 1_000_000_000
+_FORMS = (
+    "expected `triggered`, `continuously`, `with <duration> interval`, `every <duration>`"
+    " or a cron expression of 5 to 7 fields"
+)
+
+
+def parse_schedule(text: str) -> Schedule:
+    """Raises ScheduleError. Values are immutable and remembered, so asking again for the same text costs nothing."""
+    return _parse(text)
+
+
+@lru_cache(maxsize=8192)
+def _parse(text: str) -> Schedule:
+    if len(text) > MAX_TEXT:
+        raise ScheduleError(f"is longer than {MAX_TEXT} characters")
+    words = split_words(text)
+    match [word.text for word in words]:
+        case []:
+            raise ScheduleError(f"is empty; {_FORMS}")
+        case ["triggered"]:
+            return TriggeredSchedule(text)
+        case ["continuously"]:
+            return IntervalSchedule(text, timedelta(0))
+        case ["with", *_]:
+            return _parse_interval(text, words)
+        case ["every", *_]:
+            return _parse_every(text, words)
+        case _:
+            return _parse_cron(text, words)
+
+
+def _parse_interval(text: str, words: list[Word]) -> IntervalSchedule:
+    if len(words) != 3 or words[2].text != "interval":
+        raise ScheduleError("expected exactly `with <duration> interval`, such as `with 10m interval`")
+    nanoseconds = _parse_duration(words[1], GO_UNITS)
+    if nanoseconds < 0:
+        raise _at(words[1], "the interval must not be negative")
+    return IntervalSchedule(text, timedelta(microseconds=nanoseconds // 1_000))
+
+
+def _parse_every(text: str, words: list[Word]) -> EverySchedule:
+    if len(words) != 2:
+        raise ScheduleError("expected exactly `every <duration>`, such as `every 15m`")
+    seconds, rest = divmod(_parse_duration(words[1], _EVERY_UNITS), _SECOND)
+    if rest or seconds < 1:
+        raise _at(words[1], "the period must be whole seconds, at least 1s")
+    if seconds > MAX_PERIOD.total_seconds():
+        raise _at(words[1], "the period must be at most 366d")
+    return EverySchedule(text, timedelta(seconds=seconds))
+
+
+def _parse_cron(text: str, words: list[Word]) -> CronSchedule:
+    if not looks_like_cron(words):
+        raise ScheduleError(f"{_FORMS}, not {text.strip()!r}", position=words[0].column)
+    return CronSchedule.compile(text, parse_cron_expression(words))
+
+
+def _parse_duration(word: Word, units: tuple[str, ...]) -> int:
+    try:
+        return parse_nanoseconds(word.text, units)
+    except DurationError as error:
+        column = word.column + error.position
+        raise ScheduleError(f"column {column}: {error}", position=column) from error
+
+
+def _at(word: Word, message: str) -> ScheduleError:
+    return ScheduleError(f"column {word.column}: {message}", position=word.column)

@@ -1,0 +1,24 @@
+"""What a job does: specifications and their validation. The I/O side lives in the engine."""
+
+from __future__ import annotations
+
+from typing import TypeAlias, assert_never
+
+from ostinato.errors import Violation
+from ostinato.scheduling.targets.http import HttpSpec, validate_http
+from ostinato.scheduling.targets.noop import NoopSpec, validate_noop
+
+TargetSpec: TypeAlias = NoopSpec | HttpSpec
+
+__all__ = ["HttpSpec", "NoopSpec", "TargetSpec", "validate_http", "validate_noop", "validate_target"]
+
+
+def validate_target(spec: TargetSpec, path: str) -> list[Violation]:
+    """`path` is the job's; the field's name is appended (`jobs[0].http.url`)."""
+    match spec:
+        case NoopSpec():
+            return validate_noop(spec, f"{path}.noop")
+        case HttpSpec():
+            return validate_http(spec, f"{path}.http")
+        case _:
+            assert_never(spec)

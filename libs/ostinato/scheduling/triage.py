@@ -1,0 +1,136 @@
+"""Triage: look at one job, decide what starts. Pure, and the only place that decides.
+
+Order of effects (LUCI Scheduler): acknowledge what ended, purge when the job takes no triggers, drop what exceeds
+the cap, let the policy form batches, rewind the cron machine when nothing is left running.
+Invariants: no trigger is both consumed and discarded; never more active invocations than the policy allows; older
+triggers start no later than newer ones; every slot that leaves the pending set gets exactly one outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import assert_never
+
+from ostinato.scheduling.invocation import is_final
+from ostinato.scheduling.invocation_id import InvocationId
+from ostinato.scheduling.job_definition import PolicyKind, TriggeringPolicy
+from ostinato.scheduling.occurrence import OccurrenceOutcome
+from ostinato.scheduling.policies.greedy import decide_greedy
+from ostinato.scheduling.triage_plan import (
+    MAX_EXPLAINED_TRIGGERS,
+    InvocationRequest,
+    ReasonCode,
+    SlotOutcome,
+    TriageDecision,
+    TriagePlan,
+)
+from ostinato.scheduling.triage_snapshot import ActiveInvocation, PendingTrigger, TriageSnapshot
+
+__all__ = [
+    "ActiveInvocation",
+    "InvocationRequest",
+    "OccurrenceOutcome",
+    "PendingTrigger",
+    "ReasonCode",
+    "SlotOutcome",
+    "TriageDecision",
+    "TriagePlan",
+    "TriageSnapshot",
+    "decide_triage",
+]
+
+
+def decide_triage(snapshot: TriageSnapshot) -> TriagePlan:
+    draft = _Draft()
+    acknowledged = tuple(invocation.id for invocation in snapshot.active if is_final(invocation.status))
+    still_active = len(snapshot.active) - len(acknowledged)
+    triggers = sorted(snapshot.triggers, key=lambda trigger: trigger.age_key)
+
+    if not snapshot.enabled:
+        draft.discard(triggers, ReasonCode.PURGED_DISABLED, OccurrenceOutcome.DISABLED)
+    elif snapshot.paused:
+        draft.discard(triggers, ReasonCode.PURGED_PAUSED, OccurrenceOutcome.PAUSED)
+    else:
+        excess = max(0, len(triggers) - snapshot.max_pending)
+        draft.discard(triggers[:excess], ReasonCode.DROPPED_OVERFLOW, OccurrenceOutcome.OVERFLOW)
+        _start(draft, snapshot.policy, triggers[excess:], still_active)
+    return draft.plan(acknowledged, rewind_cron=still_active == 0 and not draft.requests)
+
+
+def _start(draft: _Draft, policy: TriggeringPolicy, triggers: Sequence[PendingTrigger], still_active: int) -> None:
+    batches = _decide_batches(policy, triggers, free_slots=policy.max_concurrent_invocations - still_active)
+    for batch in batches:
+        draft.start(batch)
+    draft.explain(ReasonCode.AT_CONCURRENCY_LIMIT, triggers[sum(len(batch) for batch in batches) :])
+
+
+def _decide_batches(
+    policy: TriggeringPolicy, triggers: Sequence[PendingTrigger], *, free_slots: int
+) -> list[Sequence[PendingTrigger]]:
+    match policy.kind:
+        case PolicyKind.GREEDY_BATCHING:
+            return decide_greedy(triggers, free_slots=free_slots, max_batch_size=policy.max_batch_size)
+        case _:
+            assert_never(policy.kind)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A plan in the making."""
+
+    requests: list[InvocationRequest] = field(default_factory=list)
+    discarded: list[str] = field(default_factory=list)
+    decisions: list[TriageDecision] = field(default_factory=list)
+    slot_outcomes: dict[datetime, SlotOutcome] = field(default_factory=dict)
+
+    def discard(self, triggers: Sequence[PendingTrigger], reason: ReasonCode, outcome: OccurrenceOutcome) -> None:
+        self.discarded.extend(trigger.id for trigger in triggers)
+        self.explain(reason, triggers)
+        for trigger in triggers:
+            if trigger.slot is not None:
+                self._account(trigger.slot, outcome, None)
+
+    def start(self, batch: Sequence[PendingTrigger]) -> None:
+        """The newest trigger is the one that starts it, the older ones are batched; likewise its slots."""
+        request = len(self.requests)
+        slots = sorted((trigger.slot for trigger in batch if trigger.slot is not None), reverse=True)
+        self.requests.append(
+            InvocationRequest(
+                trigger_ids=tuple(trigger.id for trigger in batch),
+                triggered_by=_common_emitter(batch),
+                scheduled_for=slots[0] if slots else None,
+            )
+        )
+        self.explain(ReasonCode.STARTED, batch[-1:], request)
+        self.explain(ReasonCode.BATCHED, batch[:-1], request)
+        for slot in slots[:1]:
+            self._account(slot, OccurrenceOutcome.STARTED, request)
+        for slot in slots[1:]:
+            self._account(slot, OccurrenceOutcome.BATCHED, request)
+
+    def explain(self, reason: ReasonCode, triggers: Sequence[PendingTrigger], request: int | None = None) -> None:
+        if triggers:
+            named = tuple(trigger.id for trigger in triggers[:MAX_EXPLAINED_TRIGGERS])
+            self.decisions.append(TriageDecision(reason, len(triggers), named, request))
+
+    def _account(self, slot: datetime, outcome: OccurrenceOutcome, request: int | None) -> None:
+        # Two triggers of one slot are possible only if the clock went back; the ledger keeps the first decision.
+        self.slot_outcomes.setdefault(slot, SlotOutcome(slot, outcome, request))
+
+    def plan(self, acknowledged: tuple[InvocationId, ...], *, rewind_cron: bool) -> TriagePlan:
+        return TriagePlan(
+            acknowledged=acknowledged,
+            requests=tuple(self.requests),
+            discarded=tuple(self.discarded),
+            rewind_cron=rewind_cron,
+            next_wake_at=None,
+            decisions=tuple(self.decisions),
+            slot_outcomes=tuple(self.slot_outcomes.values()),
+        )
+
+
+def _common_emitter(batch: Sequence[PendingTrigger]) -> str:
+    emitters = {trigger.emitted_by for trigger in batch}
+    return emitters.pop() if len(emitters) == 1 else ""

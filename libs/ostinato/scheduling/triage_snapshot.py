@@ -1,0 +1,50 @@
+"""What triage sees of one job, read under the job's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ostinato.scheduling.invocation import InvocationStatus
+from ostinato.scheduling.invocation_id import InvocationId
+from ostinato.scheduling.job_definition import TriggeringPolicy
+from ostinato.scheduling.trigger import TriggerKind
+
+DEFAULT_MAX_PENDING = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PendingTrigger:
+    """`slot` is set for triggers of an absolute schedule only: those have a row in the ledger."""
+
+    id: str
+    kind: TriggerKind
+    created_at: datetime
+    order_in_batch: int
+    emitted_by: str
+    slot: datetime | None = None
+
+    @property
+    def age_key(self) -> tuple[datetime, int, str]:
+        """Oldest first. Ids compare by code point, which is the byte order of UTF-8 and of the database."""
+        return self.created_at, self.order_in_batch, self.id
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveInvocation:
+    """One that no triage has acknowledged as ended yet; its status may be final."""
+
+    id: InvocationId
+    status: InvocationStatus
+
+
+@dataclass(frozen=True, slots=True)
+class TriageSnapshot:
+    now: datetime
+    enabled: bool
+    paused: bool
+    policy: TriggeringPolicy
+    triggers: Sequence[PendingTrigger]
+    active: Sequence[ActiveInvocation]
+    max_pending: int = DEFAULT_MAX_PENDING
