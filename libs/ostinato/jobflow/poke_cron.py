@@ -1,4 +1,4 @@
-"""Brings the cron rows of locked jobs in line with what the jobs are now: enabled or not, paused or not, which schedule.
+"""Brings the cron rows of locked jobs in line with what the jobs are now: enabled, paused, and on which schedule.
 
 Which event of the cron machine that is follows from the row and the job alone, so callers say what a job is,
 not what happened to it. Pausing is a change of schedule to `triggered`. Lock order: job, then job_cron.
@@ -48,9 +48,7 @@ class CronWish:
 async def poke_cron(tx: Tx, wishes: Collection[CronWish], now: datetime) -> None:
     """Saves new cron rows and schedule spans where something changes. The jobs are locked by the caller."""
     rows = {row.job_id: row for row in await lock_crons(tx, [wish.job_id for wish in wishes])}
-    changed = [
-        (wish, row) for wish in wishes if (row := decide_cron_row(rows.get(wish.job_id), wish, now)) is not None
-    ]
+    changed = [(wish, row) for wish in wishes if (row := decide_cron_row(rows.get(wish.job_id), wish, now)) is not None]
     await save_crons(tx, [row for _, row in changed])
     await add_spans(tx, [_span(wish, now) for wish, _ in changed])
 

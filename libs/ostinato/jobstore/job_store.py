@@ -122,7 +122,6 @@ async def find_job(reader: Reader, key: JobKey) -> JobRow | None:
     return found[0] if found else None
 
 
-
 async def load_jobs_of_project(reader: Reader, project: str) -> list[JobRow]:
     """All of a project without locking, disabled ones too."""
     rows = await reader.fetch(f"select {COLUMNS} from job j where j.project = $1 order by j.job_id", project)
@@ -140,9 +139,7 @@ async def lock_jobs(tx: Tx, job_ids: Collection[int], *, skip_locked: bool = Fal
 
 async def lock_job(tx: Tx, key: JobKey) -> JobRow | None:
     """Locks one job by name. The row read is the one that is locked."""
-    row = await tx.fetchrow(
-        f"select {COLUMNS} from job j where j.project = $1 and j.name = $2 for no key update", *key
-    )
+    row = await tx.fetchrow(f"select {COLUMNS} from job j where j.project = $1 and j.name = $2 for no key update", *key)
     return None if row is None else job_from_row(row)
 
 

@@ -1,0 +1,165 @@
+"""What every call goes through, in this order: deadline, identity, permission, parsing, the method; then one log line.
+
+Anything raised on the way becomes a rich status. A method without an entry in the table of permissions is
+refused, and so is an answer for which no permission was checked (deny by default).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
+from typing import Any, NoReturn, TypeAlias
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from grpc_status.rpc_status import to_status
+
+from ostinato.auth.call_access import CallAccess
+from ostinato.auth.identity import DEV_USER_METADATA, Identity, dev_identity
+from ostinato.auth.permissions import METHOD_PERMISSIONS, OPEN_SERVICES, TOKEN_METHODS, Caller, Permission
+from ostinato.clock import Clock
+from ostinato.errors import InternalError, InvalidArgument, PermissionDenied
+from ostinato.rpc.call_deadline import call_deadline
+from ostinato.rpc.call_log import CallMetrics, CallRecord
+from ostinato.rpc.error_mapping import to_rpc_status
+from ostinato.telemetry.tracing import use_traceparent
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Metadata: TypeAlias = Mapping[str, list[str | bytes]]
+Authenticate: TypeAlias = Callable[[Metadata], Identity]
+
+_ACCESS: ContextVar[CallAccess] = ContextVar("access")
+
+
+def current_access() -> CallAccess:
+    """The rights check of the call that is being served. For servicers, which hand it on explicitly."""
+    return _ACCESS.get()
+
+
+def authenticate_dev(metadata: Metadata) -> Identity:
+    """Dev mode: callers say who they are."""
+    return dev_identity(metadata.get(DEV_USER_METADATA, []))
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Give it to `open_grpc_server`. `administrators` may everything."""
+
+    def __init__(
+        self,
+        *,
+        administrators: Collection[str],
+        clock: Clock,
+        metrics: CallMetrics,
+        authenticate: Authenticate = authenticate_dev,
+        permissions: Mapping[str, Permission] = METHOD_PERMISSIONS,
+    ) -> None:
+        self._administrators = frozenset(administrators)
+        self._clock = clock
+        self._metrics = metrics
+        self._authenticate = authenticate
+        self._permissions = permissions
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.split("/")[1] in OPEN_SERVICES:
+            return handler
+        if handler.unary_unary is None:
+            raise InternalError(f"{method} is a stream, which this interceptor does not check")
+        return self._checked(method, handler)
+
+    def _checked(self, method: str, handler: Handler) -> Handler:
+        async def serve(raw: bytes, context: Context) -> Message:
+            record = CallRecord(method, context.peer(), self._clock, request_bytes=len(raw))
+            try:
+                async with call_deadline(context.time_remaining()):
+                    answer = await self._serve(handler, record, raw, context)
+            except Exception as error:  # noqa: BLE001 - the outermost catch of a call: everything becomes a status
+                record.finish(self._metrics, error)
+                await _abort(context, error)
+            except BaseException as error:
+                record.finish(self._metrics, error)
+                raise
+            record.finish(self._metrics, None)
+            return answer
+
+        # Bytes come in undecoded, so that malformed ones are answered like all other bad input.
+        return grpc.unary_unary_rpc_method_handler(
+            serve,
+            request_deserializer=None,
+            response_serializer=handler.response_serializer,
+        )
+
+    async def _serve(self, handler: Handler, record: CallRecord, raw: bytes, context: Context) -> Message:
+        metadata = _read_metadata(context)
+        access = self._open_access(record, metadata)
+        request = _parse(handler, raw)
+        with use_traceparent(_traceparent(metadata)), _current(access):
+            # The stubs of grpc know the synchronous server's methods only.
+            method: Callable[[Message, Context], Awaitable[Message]] = handler.unary_unary  # type: ignore[assignment]
+            answer = await method(request, context)
+        if access is not None and not access.asked:
+            raise InternalError(f"{record.method} answered without checking {access.permission}")
+        return answer
+
+    def _open_access(self, record: CallRecord, metadata: Metadata) -> CallAccess | None:
+        """None for methods whose requests prove themselves."""
+        if record.method in TOKEN_METHODS:
+            return None
+        identity = self._authenticate(metadata)
+        record.caller = identity
+        permission = self._permissions.get(record.method)
+        if permission is None:
+            raise PermissionDenied(f"nobody may call {record.method}")
+        access = CallAccess(Caller(identity, is_admin=identity in self._administrators), permission)
+        if permission is Permission.ADMIN:
+            access.require_admin()
+        return access
+
+
+def _current(access: CallAccess | None) -> AbstractContextManager[None]:
+    return nullcontext() if access is None else _Current(access)
+
+
+class _Current(AbstractContextManager[None]):
+    def __init__(self, access: CallAccess) -> None:
+        self._access = access
+
+    def __enter__(self) -> None:
+        self._token = _ACCESS.set(self._access)
+
+    def __exit__(self, *_: object) -> None:
+        _ACCESS.reset(self._token)
+
+
+def _read_metadata(context: Context) -> Metadata:
+    metadata: dict[str, list[str | bytes]] = {}
+    for key, value in context.invocation_metadata() or ():
+        metadata.setdefault(key, []).append(value)
+    return metadata
+
+
+def _traceparent(metadata: Metadata) -> str | None:
+    values = metadata.get("traceparent", [])
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else None
+
+
+def _parse(handler: Handler, raw: bytes) -> Message:
+    parse = handler.request_deserializer
+    assert parse is not None, "generated services always have one"
+    try:
+        request: Message = parse(raw)
+    except DecodeError:
+        raise InvalidArgument.of("request", "must be a message that can be decoded") from None
+    return request
+
+
+async def _abort(context: Context, error: Exception) -> NoReturn:
+    await context.abort_with_status(to_status(to_rpc_status(error)))
+    raise AssertionError("aborting always raises")
