@@ -12,7 +12,7 @@ from tests.architecture.source_tree import ROOT, project_files
 THIS_FILE = "tests/architecture/test_no_foreign_names.py"
 URL_HOST = re.compile(r"\b[a-z][a-z+]*://(?:[^\s/@\"'<>]*@)?(\[[0-9a-f:]+\]|[A-Za-z0-9.-]*[A-Za-z0-9])", re.IGNORECASE)
 ADDRESS = re.compile(r"(?<![\d.\w-])\d{1,3}(?:\.\d{1,3}){3}(?![\d.\w-])")
-MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|root|home/[a-z]\w*|Users/\w+|tmp/(?:design|bash_jobs))(?:/|\b)")
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work(?=/)|root(?=/)|home/[a-z]\w*|Users/\w+|tmp/(?:design|bash_jobs))\b")
 # Names that can't be anybody's, this machine, and the public home of a text that is quoted.
 HARMLESS_HOST = re.compile(
     r"""

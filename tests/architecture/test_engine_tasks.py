@@ -1,0 +1,49 @@
+"""Each kind of task has its message, its class, its queue, its handler and its test."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from ostinato.jobflow.engine_tasks import ENGINE_TASK_CLASSES
+from ostinato.pb.internal.v1 import engine_tasks_pb2
+from tests.architecture.source_tree import project_files, read
+
+HANDLERS = "services/ostinato_engine/task_handlers.py"
+MESSAGES = sorted(engine_tasks_pb2.DESCRIPTOR.message_types_by_name)
+
+
+def words(message: str) -> str:
+    """`TriageJobTask` → `triage_job`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", message.removesuffix("Task")).lower()
+
+
+def named_after(phrase: str) -> list[str]:
+    """A test of `triage_job` may be named after several jobs."""
+    return [name for name in project_files() if re.fullmatch(rf"tests/.*/test_{phrase}s?(_\w+)?\.py", name)]
+
+
+def test_every_message_is_the_payload_of_one_class() -> None:
+    assert sorted(task_class.payload.DESCRIPTOR.name for task_class in ENGINE_TASK_CLASSES) == MESSAGES
+
+
+@pytest.mark.parametrize("task_class", ENGINE_TASK_CLASSES, ids=lambda task_class: task_class.name)
+def test_one_phrase_names_the_class_the_handler_and_the_test(task_class) -> None:
+    phrase = words(task_class.payload.DESCRIPTOR.name)
+    assert task_class.name == phrase.replace("_", "-")
+    assert re.search(rf"\b{phrase.upper()}\b", read(HANDLERS)), f"{HANDLERS} has no handler of {phrase.upper()}"
+    assert named_after(phrase)
+
+
+@pytest.mark.parametrize("task_class", ENGINE_TASK_CLASSES, ids=lambda task_class: task_class.name)
+def test_the_message_says_which_queue_it_waits_in(task_class) -> None:
+    proto = read("protos/ostinato/internal/v1/engine_tasks.proto")
+    comment = re.search(rf"((?://[^\n]*\n)+)message {task_class.payload.DESCRIPTOR.name} ", proto)
+    assert comment
+    assert f"`{task_class.queue}`" in comment[1]
+
+
+def test_a_task_without_a_test_is_found() -> None:
+    assert words("LaunchInvocationTask") == "launch_invocation"
+    assert named_after("brew_coffee") == []
