@@ -53,17 +53,20 @@ def decide_triage(snapshot: TriageSnapshot) -> TriagePlan:
     elif snapshot.paused:
         draft.discard(triggers, ReasonCode.PURGED_PAUSED, OccurrenceOutcome.PAUSED)
     else:
-        excess = max(0, len(triggers) - snapshot.max_pending)
+        excess = max(0, len(triggers) + snapshot.more_pending - snapshot.max_pending)
         draft.discard(triggers[:excess], ReasonCode.DROPPED_OVERFLOW, OccurrenceOutcome.OVERFLOW)
-        _start(draft, snapshot.policy, triggers[excess:], still_active)
+        if excess == 0 or triggers[excess:]:  # else all that was read is dropped, and the triage will be repeated
+            _start(draft, snapshot, triggers[excess:], still_active)
     return draft.plan(acknowledged, rewind_cron=still_active == 0 and not draft.requests)
 
 
-def _start(draft: _Draft, policy: TriggeringPolicy, triggers: Sequence[PendingTrigger], still_active: int) -> None:
+def _start(draft: _Draft, snapshot: TriageSnapshot, triggers: Sequence[PendingTrigger], still_active: int) -> None:
+    policy = snapshot.policy
     batches = _decide_batches(policy, triggers, free_slots=policy.max_concurrent_invocations - still_active)
     for batch in batches:
         draft.start(batch)
-    draft.explain(ReasonCode.AT_CONCURRENCY_LIMIT, triggers[sum(len(batch) for batch in batches) :])
+    waiting = triggers[sum(len(batch) for batch in batches) :]
+    draft.explain(ReasonCode.AT_CONCURRENCY_LIMIT, waiting, unread=snapshot.more_pending)
 
 
 def _decide_batches(
@@ -110,10 +113,12 @@ class _Draft:
         for slot in slots[1:]:
             self._account(slot, OccurrenceOutcome.BATCHED, request)
 
-    def explain(self, reason: ReasonCode, triggers: Sequence[PendingTrigger], request: int | None = None) -> None:
-        if triggers:
+    def explain(
+        self, reason: ReasonCode, triggers: Sequence[PendingTrigger], request: int | None = None, *, unread: int = 0
+    ) -> None:
+        if triggers or unread:
             named = tuple(trigger.id for trigger in triggers[:MAX_EXPLAINED_TRIGGERS])
-            self.decisions.append(TriageDecision(reason, len(triggers), named, request))
+            self.decisions.append(TriageDecision(reason, len(triggers) + unread, named, request))
 
     def _account(self, slot: datetime, outcome: OccurrenceOutcome, request: int | None) -> None:
         # Two triggers of one slot are possible only if the clock went back; the ledger keeps the first decision.

@@ -41,6 +41,8 @@ class ActiveInvocation:
 
 @dataclass(frozen=True, slots=True)
 class TriageSnapshot:
+    """`more_pending` counts pending triggers that were not read: all of them are newer than `triggers`."""
+
     now: datetime
     enabled: bool
     paused: bool
@@ -48,3 +50,4 @@ class TriageSnapshot:
     triggers: Sequence[PendingTrigger]
     active: Sequence[ActiveInvocation]
     max_pending: int = DEFAULT_MAX_PENDING
+    more_pending: int = 0
