@@ -45,7 +45,7 @@ class FiredSlot:
 
 @dataclass(frozen=True, slots=True)
 class SkippedRange:
-    """Slots [from_slot, until_slot) will not fire. `from_slot` is one of them; only absolute schedules have a ledger."""
+    """Slots [from_slot, until_slot) will not fire. `from_slot` is one; only absolute schedules have a ledger."""
 
     from_slot: datetime
     until_slot: datetime

@@ -72,7 +72,8 @@ def _sum_parts(text: str, start: int, units: tuple[str, ...]) -> int:
 
 
 def _part_nanoseconds(whole: str, fraction: str, unit: int) -> int:
-    return int(whole) * unit + int(fraction or "0") * unit // 10 ** len(fraction)
+    scale: int = 10 ** len(fraction)
+    return int(whole) * unit + int(fraction or "0") * unit // scale
 
 
 def _expected(units: tuple[str, ...]) -> str:

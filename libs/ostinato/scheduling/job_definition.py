@@ -14,6 +14,7 @@ from ostinato.scheduling.targets import NoopSpec, TargetSpec
 
 DEFAULT_SCHEDULE = "triggered"
 DEFAULT_TIMEOUT = timedelta(hours=1)
+DEFAULT_TARGET = NoopSpec()
 DEFAULT_REALM = "@legacy"
 
 
@@ -56,6 +57,6 @@ class JobDefinition:
     realm: str = DEFAULT_REALM
     schedule: str = DEFAULT_SCHEDULE
     policy: TriggeringPolicy = TriggeringPolicy()
-    target: TargetSpec = NoopSpec()
+    target: TargetSpec = DEFAULT_TARGET
     downstream: tuple[Downstream, ...] = ()
     timeout: timedelta = DEFAULT_TIMEOUT

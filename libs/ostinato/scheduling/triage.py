@@ -57,7 +57,9 @@ def decide_triage(snapshot: TriageSnapshot) -> TriagePlan:
         draft.discard(triggers[:excess], ReasonCode.DROPPED_OVERFLOW, OccurrenceOutcome.OVERFLOW)
         if excess == 0 or triggers[excess:]:  # else all that was read is dropped, and the triage will be repeated
             _start(draft, snapshot, triggers[excess:], still_active)
-    return draft.plan(acknowledged, rewind_cron=still_active == 0 and not draft.requests)
+    # Unread triggers may start something in the triage that follows at once.
+    idle = still_active == 0 and not draft.requests and snapshot.more_pending == 0
+    return draft.plan(acknowledged, rewind_cron=idle)
 
 
 def _start(draft: _Draft, snapshot: TriageSnapshot, triggers: Sequence[PendingTrigger], still_active: int) -> None:

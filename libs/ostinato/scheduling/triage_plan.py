@@ -25,7 +25,7 @@ class ReasonCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InvocationRequest:
-    """One invocation to create. `trigger_ids` is oldest first; `triggered_by` is empty unless all came from one caller."""
+    """One invocation to create. `trigger_ids` is oldest first; `triggered_by` is empty unless all came from one."""
 
     trigger_ids: tuple[str, ...]
     triggered_by: str

@@ -38,13 +38,13 @@ class CronSchedule:
         if start.year > LAST_YEAR:
             return None
         start = max(start.replace(microsecond=0) + _ONE_SECOND, _BEGINNING)
-        if self.days.contains(start.date()):
+        day = self.days.first_from(start.year, start.month, start.day)
+        if day == start.date():
             time = self._first_time(start.hour, start.minute, start.second)
             if time is not None:
-                return _combine(start.date(), time)
-            start += timedelta(days=1)
-        day = self.days.first_from(start.year, start.month, start.day)
-        return None if day is None else _combine(day, self._first_time_of_day())
+                return _combine(day, time)
+            day = self.days.first_from(start.year, start.month, start.day + 1)
+        return None if day is None else _combine(day, self._first_in_hour(next_bit(self.hours, 0)))
 
     def _first_time(self, hour: int, minute: int, second: int) -> tuple[int, int, int] | None:
         """The first time of day not before the given one."""
@@ -65,9 +65,6 @@ class CronSchedule:
 
     def _first_in_hour(self, hour: int) -> tuple[int, int, int]:
         return hour, next_bit(self.minutes, 0), next_bit(self.seconds, 0)
-
-    def _first_time_of_day(self) -> tuple[int, int, int]:
-        return self._first_in_hour(next_bit(self.hours, 0))
 
 
 def _combine(day: date, time: tuple[int, int, int]) -> datetime:

@@ -15,6 +15,8 @@ from ostinato.scheduling.schedule.cron_expression import FIRST_YEAR, CronExpress
 
 # Days of each month as a mask of bits 1..n; index 0 is unused, index 13 is February of a leap year.
 _DAYS_OF_MONTH = tuple(((1 << days) - 1) << 1 for days in (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 29))
+# Multiplying seven bits by this repeats them five times.
+_WEEK, _FIVE_WEEKS = 0b1111111, sum(1 << 7 * week for week in range(5))
 _FEBRUARY, _LEAP_FEBRUARY = 2, 13
 
 
@@ -35,7 +37,7 @@ class CronDays:
             for month in range(1, 13)
             if expression.month.mask >> (month - 1) & 1 and any(days & _longest(month) for days in days_by_first)
         )
-        return cls(expression.year.mask, months, days_by_first)
+        return cls(expression.year.mask if months else 0, months, days_by_first)
 
     def first_from(self, year: int, month: int, day: int) -> date | None:
         """The first matching day not before the given one; `day` may be one past the month's end."""
@@ -47,9 +49,6 @@ class CronDays:
                 return match
             year, month, day = year + 1, 1, 1
         return None
-
-    def contains(self, day: date) -> bool:
-        return self.first_from(day.year, day.month, day.day) == day
 
     def _first_in_year(self, year: int, month: int, day: int) -> date | None:
         found = next_bit(self.months, month)
@@ -72,7 +71,8 @@ def _longest(month: int) -> int:
 
 def _matching_days(expression: CronExpression, first_weekday: int) -> int:
     days = expression.day.mask << 1
-    weekdays = sum(1 << day for day in range(1, 32) if expression.weekday.mask >> (first_weekday + day - 1) % 7 & 1)
+    week = (expression.weekday.mask >> first_weekday | expression.weekday.mask << 7 - first_weekday) & _WEEK
+    weekdays = week * _FIVE_WEEKS << 1
     if expression.day.is_restricted and expression.weekday.is_restricted:
         return days | weekdays
     return days & weekdays

@@ -60,6 +60,9 @@ _ALIASES = MappingProxyType(
         "@minutely": "* * * * *",
     }
 )
+# What 5 and 6 fields leave out.
+_AT_SECOND_ZERO = ParsedField(SECOND.mask_of(range(1)), is_restricted=True)
+_ANY_YEAR = ParsedField(YEAR.full_mask, is_restricted=False)
 _LAYOUT = "[second] minute hour day-of-month month day-of-week [year]"
 _LIKE_CRON = re.compile(r"[0-9*?@]")
 
@@ -88,16 +91,15 @@ def parse_cron_expression(words: list[Word]) -> CronExpression:
         words = _expand_alias(words)
     if not 5 <= len(words) <= 7:
         raise _wrong_number_of_fields(words)
-    skipped = 0 if len(words) == 7 else 1
-    sources = [
-        FieldText(rule, word.text, number, word.column)
-        for number, (rule, word) in enumerate(zip(_RULES[skipped:], words, strict=False), 1)
+    rules = _RULES if len(words) == 7 else _RULES[1:]
+    fields = [
+        parse_field(FieldText(rule, word.text, number, word.column))
+        for number, (rule, word) in enumerate(zip(rules, words, strict=False), 1)
     ]
-    fields = [parse_field(source) for source in sources]
-    if skipped:
-        fields.insert(0, parse_field(FieldText(SECOND, "0", 0, 0)))
-    if len(fields) < len(_RULES):
-        fields.append(parse_field(FieldText(YEAR, "*", 0, 0)))
+    if len(words) < 7:
+        fields.insert(0, _AT_SECOND_ZERO)
+    if len(words) == 5:
+        fields.append(_ANY_YEAR)
     return CronExpression(*fields)
 
 

@@ -33,6 +33,10 @@ class FieldRule:
     def width(self) -> int:
         return self.high - self.low + 1
 
+    @property
+    def full_mask(self) -> int:
+        return (1 << self.width) - 1
+
     def mask_of(self, values: range) -> int:
         """Bit 0 is `low`."""
         mask = 0
@@ -75,7 +79,7 @@ class ParsedField:
 def parse_field(source: FieldText) -> ParsedField:
     rule = source.rule
     if source.text == "*" or (source.text == "?" and rule.allows_question_mark):
-        return ParsedField(rule.mask_of(range(rule.low, rule.high + 1)), is_restricted=False)
+        return ParsedField(rule.full_mask, is_restricted=False)
     mask, offset = 0, 0
     for item in source.text.split(","):
         mask |= rule.mask_of(_parse_item(source, item, offset))

@@ -58,7 +58,9 @@ def _parse(text: str) -> Schedule:
 
 def _parse_interval(text: str, words: list[Word]) -> IntervalSchedule:
     if len(words) != 3 or words[2].text != "interval":
-        raise ScheduleError("expected exactly `with <duration> interval`, such as `with 10m interval`")
+        raise _at(
+            words[min(2, len(words) - 1)], "expected exactly `with <duration> interval`, such as `with 10m interval`"
+        )
     nanoseconds = _parse_duration(words[1], GO_UNITS)
     if nanoseconds < 0:
         raise _at(words[1], "the interval must not be negative")
@@ -67,7 +69,7 @@ def _parse_interval(text: str, words: list[Word]) -> IntervalSchedule:
 
 def _parse_every(text: str, words: list[Word]) -> EverySchedule:
     if len(words) != 2:
-        raise ScheduleError("expected exactly `every <duration>`, such as `every 15m`")
+        raise _at(words[min(2, len(words) - 1)], "expected exactly `every <duration>`, such as `every 15m`")
     seconds, rest = divmod(_parse_duration(words[1], _EVERY_UNITS), _SECOND)
     if rest or seconds < 1:
         raise _at(words[1], "the period must be whole seconds, at least 1s")
@@ -78,7 +80,7 @@ def _parse_every(text: str, words: list[Word]) -> EverySchedule:
 
 def _parse_cron(text: str, words: list[Word]) -> CronSchedule:
     if not looks_like_cron(words):
-        raise ScheduleError(f"{_FORMS}, not {text.strip()!r}", position=words[0].column)
+        raise _at(words[0], f"{_FORMS}, not {text.strip()!r}")
     return CronSchedule.compile(text, parse_cron_expression(words))
 
 

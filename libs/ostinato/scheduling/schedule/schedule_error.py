@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ScheduleError(ValueError):
-    """The message says where (1-based) and what is expected. `position` is the 1-based column, where one is to blame."""
+    """The message says where and what is expected. `position` is the 1-based column, where one is to blame."""
 
     def __init__(self, message: str, *, position: int | None = None) -> None:
         self.position = position

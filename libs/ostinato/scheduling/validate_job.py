@@ -1,0 +1,136 @@
+"""What a job definition may say. All violations at once, each with the path of its field.
+
+Rules about one job are in `validate_job`; rules about the jobs of a project together are in `validate_project`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from ostinato.errors import Violation
+from ostinato.scheduling.job_definition import Downstream, JobDefinition, TriggeringPolicy
+from ostinato.scheduling.names import JOB_ID_RULE, PROJECT_ID_RULE, is_job_id, is_project_id
+from ostinato.scheduling.schedule import ScheduleError, parse_schedule
+from ostinato.scheduling.targets import validate_target
+
+MAX_DISPLAY_NAME_BYTES = 200
+MAX_OWNER_BYTES = 200
+MAX_LABELS = 64
+MAX_LABEL_BYTES = 256
+MAX_ANNOTATION_BYTES = 4_096
+MAX_CONCURRENT_INVOCATIONS = 1_000
+MAX_BATCH_SIZE = 1_000
+MAX_DOWNSTREAM = 100
+MIN_TIMEOUT = timedelta(seconds=1)
+MAX_TIMEOUT = timedelta(days=7)
+
+REALM_RULE = "must be 1 to 400 lower-case letters, digits and any of _ . / -, or @root or @legacy"
+_REALM = re.compile(r"[a-z0-9_./-]{1,400}|@root|@legacy")
+_LABEL_KEY = re.compile(r"[A-Za-z0-9_./-]{1,128}")
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def validate_project_id(project: str, path: str) -> list[Violation]:
+    return [] if is_project_id(project) else [Violation(path, PROJECT_ID_RULE)]
+
+
+def validate_job(
+    definition: JobDefinition, path: str, *, downstream_paths: Sequence[str] | None = None
+) -> list[Violation]:
+    """`downstream_paths` are for whoever merged several fields into `downstream`; parallel to it."""
+    return [
+        *_check_id(definition.id, f"{path}.id"),
+        *_check_line(definition.display_name, MAX_DISPLAY_NAME_BYTES, f"{path}.display_name"),
+        *_check_pairs(definition.labels, MAX_LABEL_BYTES, f"{path}.labels"),
+        *_check_pairs(definition.annotations, MAX_ANNOTATION_BYTES, f"{path}.annotations"),
+        *_check_line(definition.owner, MAX_OWNER_BYTES, f"{path}.owner"),
+        *_check_realm(definition.realm, f"{path}.realm"),
+        *_check_schedule(definition.schedule, f"{path}.schedule"),
+        *_check_policy(definition.policy, f"{path}.triggering_policy"),
+        *validate_target(definition.target, path),
+        *_check_downstream(definition.downstream, downstream_paths_of(definition, path, downstream_paths), path),
+        *_check_timeout(definition.timeout, f"{path}.timeout"),
+    ]
+
+
+def downstream_paths_of(definition: JobDefinition, path: str, given: Sequence[str] | None) -> Sequence[str]:
+    """Where each downstream entry was written."""
+    return [f"{path}.downstream[{index}]" for index in range(len(definition.downstream))] if given is None else given
+
+
+def _check_id(job: str, path: str) -> list[Violation]:
+    if is_job_id(job):
+        return []
+    return [Violation(path, JOB_ID_RULE if job else "is required")]
+
+
+def _check_line(text: str, max_bytes: int, path: str) -> list[Violation]:
+    violations = []
+    if _size(text) > max_bytes:
+        violations.append(Violation(path, f"must be at most {max_bytes} bytes"))
+    if _CONTROL_CHARACTER.search(text):
+        violations.append(Violation(path, "must not contain control characters or line breaks"))
+    return violations
+
+
+def _check_pairs(pairs: Mapping[str, str], max_value_bytes: int, path: str) -> list[Violation]:
+    violations = []
+    if len(pairs) > MAX_LABELS:
+        violations.append(Violation(path, f"must be at most {MAX_LABELS}"))
+    for key, value in pairs.items():
+        if not _LABEL_KEY.fullmatch(key):
+            violations.append(
+                Violation(f"{path}[{key!r}]", "a key must be 1 to 128 letters, digits and any of _ . / -")
+            )
+        if _size(value) > max_value_bytes:
+            violations.append(Violation(f"{path}[{key!r}]", f"must be at most {max_value_bytes} bytes"))
+    return violations
+
+
+def _check_realm(realm: str, path: str) -> list[Violation]:
+    return [] if _REALM.fullmatch(realm) else [Violation(path, REALM_RULE)]
+
+
+def _check_schedule(text: str, path: str) -> list[Violation]:
+    try:
+        parse_schedule(text)
+    except ScheduleError as error:
+        return [Violation(path, str(error))]
+    return []
+
+
+def _check_policy(policy: TriggeringPolicy, path: str) -> list[Violation]:
+    limits = {
+        "max_concurrent_invocations": (policy.max_concurrent_invocations, MAX_CONCURRENT_INVOCATIONS),
+        "max_batch_size": (policy.max_batch_size, MAX_BATCH_SIZE),
+    }
+    return [
+        Violation(f"{path}.{name}", f"must be between 1 and {most}")
+        for name, (value, most) in limits.items()
+        if not 1 <= value <= most
+    ]
+
+
+def _check_downstream(entries: Sequence[Downstream], paths: Sequence[str], job_path: str) -> list[Violation]:
+    violations = []
+    if len(entries) > MAX_DOWNSTREAM:
+        violations.append(Violation(f"{job_path}.downstream", f"must be at most {MAX_DOWNSTREAM}"))
+    seen: set[Downstream] = set()
+    for entry, path in zip(entries, paths, strict=True):
+        if not is_job_id(entry.job):
+            violations.append(Violation(path, f"the job {JOB_ID_RULE}"))
+        elif entry in seen:
+            violations.append(Violation(path, f"names {entry.job!r} on {entry.trigger_on} a second time"))
+        seen.add(entry)
+    return violations
+
+
+def _check_timeout(timeout: timedelta, path: str) -> list[Violation]:
+    return [] if MIN_TIMEOUT <= timeout <= MAX_TIMEOUT else [Violation(path, "must be between 1s and 7 days")]
+
+
+def _size(text: str) -> int:
+    # A lone surrogate can't be encoded; it counts, and storing it is refused by protobuf.
+    return len(text.encode(errors="surrogatepass"))
