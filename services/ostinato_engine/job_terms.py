@@ -1,0 +1,55 @@
+"""What triage needs of a job's definition, decoded once per version of the job."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+
+from google.protobuf.message import DecodeError
+
+from ostinato.errors import InvalidArgument
+from ostinato.jobstore.job_definition_codec import decode_definition
+from ostinato.jobstore.triage_store import TriagedJobRow
+from ostinato.scheduling.job_definition import DEFAULT_TIMEOUT, TriggeringPolicy
+
+_log = logging.getLogger(__name__)
+_MOST = 20_000
+_START_NOTHING = TriggeringPolicy(max_concurrent_invocations=0)
+
+
+@dataclass(frozen=True, slots=True)
+class JobTerms:
+    """`problem` says why the definition can't be read; then nothing starts until it is replaced."""
+
+    policy: TriggeringPolicy
+    timeout: timedelta
+    problem: str = ""
+
+
+class JobTermsCache:
+    """Remembers the terms of the jobs triaged last; a new version of a job replaces its entry."""
+
+    def __init__(self) -> None:
+        self._terms: dict[int, tuple[int, JobTerms]] = {}
+
+    def of(self, job: TriagedJobRow) -> JobTerms:
+        known = self._terms.get(job.job_id)
+        if known is not None and known[0] == job.version:
+            return known[1]
+        terms = read_terms(job)
+        if len(self._terms) >= _MOST:
+            del self._terms[next(iter(self._terms))]
+        self._terms[job.job_id] = (job.version, terms)
+        return terms
+
+
+def read_terms(job: TriagedJobRow) -> JobTerms:
+    """An unreadable definition must not hold up the jobs it is triaged with, so it is a value and not an error."""
+    try:
+        definition = decode_definition(job.definition)
+    except (DecodeError, InvalidArgument, ValueError, OverflowError) as error:
+        problem = f"the stored definition can't be read: {error}"
+        _log.error("job projects/%s/jobs/%s starts nothing: %s", job.project, job.name, problem)
+        return JobTerms(_START_NOTHING, DEFAULT_TIMEOUT, problem)
+    return JobTerms(definition.policy, definition.timeout)

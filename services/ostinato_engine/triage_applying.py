@@ -1,0 +1,232 @@
+"""Carries out the plans of many jobs: one statement per table, in the triage's transaction.
+
+Order: job_cron before invocation (the jobs are locked already); an invocation's input is inserted before the
+invocation, because it is what claims the id.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+
+from google.protobuf.message import DecodeError
+
+from ostinato.jobflow.engine_tasks import LAUNCH_INVOCATION, TRIAGE_JOB
+from ostinato.jobflow.kick_triage import kick_triage
+from ostinato.jobflow.poke_cron import rewind
+from ostinato.jobstore.occurrence_store import Occurrence, insert_occurrences
+from ostinato.jobstore.triage_log_store import TriageLogRow, append_triage_log
+from ostinato.jobstore.triage_store import (
+    NewInput,
+    NewInvocation,
+    insert_inputs,
+    insert_invocations,
+    mark_jobs,
+    move_to_history,
+)
+from ostinato.jobstore.trigger_store import StoredTrigger, TriggerKey, consume_triggers, discard_triggers
+from ostinato.pb.internal.v1.engine_tasks_pb2 import LaunchInvocationTask, TriageJobTask
+from ostinato.pb.internal.v1.stored_pb2 import TriggerList
+from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger
+from ostinato.scheduling.invocation_id import InvocationId, make_invocation_id
+from ostinato.scheduling.names import job_name
+from ostinato.scheduling.triage import InvocationRequest, PendingTrigger, TriagePlan
+from ostinato.storage.transaction import Tx
+from ostinato.taskqueue import Dispatcher
+from ostinato.telemetry.tracing import use_traceparent
+from ostinato_engine.job_marks import job_marks
+from ostinato_engine.triage_loading import LoadedJob
+from ostinato_engine.triage_record import triage_record
+
+_log = logging.getLogger(__name__)
+_IDS_OF_A_MILLISECOND = 1 << 16
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(slots=True)
+class DecidedJob:
+    """A job with its plan; what applying finds out is added. `traceparent`: the trace of what asked for the triage."""
+
+    job: LoadedJob
+    plan: TriagePlan
+    traceparent: str | None = None
+    invocation_ids: list[InvocationId] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.job.terms.problem:
+            self.problems.append(self.job.terms.problem)
+
+    @property
+    def name(self) -> str:
+        return job_name(self.job.row.project, self.job.row.name)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Everything that was read is dropped and there is more: the next triage goes on."""
+        return self.job.snapshot.more_pending > 0 and len(self.plan.discarded) == len(self.job.stored)
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """One invocation to create."""
+
+    decided: DecidedJob
+    request: InvocationRequest
+    given: NewInput
+
+
+async def apply_plans(tx: Tx, dispatcher: Dispatcher, random: Random, decided: Sequence[DecidedJob]) -> None:
+    now = await tx.now()
+    await rewind(tx, [entry.job.row.job_id for entry in decided if entry.plan.rewind_cron], now)
+    await discard_triggers(tx, [stored for entry in decided for stored in _discarded(entry)], now=now)
+    if starts := await _consume(tx, decided, now):
+        await _start(tx, dispatcher, random, starts, now)
+    await move_to_history(tx, [gone for entry in decided for gone in entry.plan.acknowledged])
+    await insert_occurrences(tx, [row for entry in decided for row in _occurrences(entry)], now=now)
+    await append_triage_log(tx, [row for entry in decided for row in _log_rows(entry)], now=now)
+    await mark_jobs(tx, [job_marks(entry.job, entry.plan, problems=entry.problems) for entry in decided], now=now)
+    await _ask_for_more(tx, dispatcher, decided)
+
+
+def _discarded(entry: DecidedJob) -> list[StoredTrigger]:
+    discarded = set(entry.plan.discarded)
+    return [stored for stored in entry.job.stored if stored.trigger.id in discarded] if discarded else []
+
+
+async def _consume(tx: Tx, decided: Sequence[DecidedJob], now: datetime) -> list[_Start]:
+    """Takes the triggers of all requests out of the pending sets."""
+    wanted: list[tuple[DecidedJob, InvocationRequest, list[StoredTrigger]]] = []
+    for entry in decided:
+        if entry.plan.requests:
+            by_id = {stored.trigger.id: stored for stored in entry.job.stored}
+            wanted += [
+                (entry, request, [by_id[trigger_id] for trigger_id in request.trigger_ids])
+                for request in entry.plan.requests
+            ]
+    if not wanted:
+        return []
+    bodies = await consume_triggers(tx, [stored for _, _, batch in wanted for stored in batch], now=now)
+    return [_Start(entry, request, _input(entry, batch, bodies)) for entry, request, batch in wanted]
+
+
+def _input(entry: DecidedJob, batch: Sequence[StoredTrigger], bodies: Mapping[TriggerKey, bytes]) -> NewInput:
+    row = entry.job.row
+    incoming = [_incoming(entry, stored.trigger, bodies[row.job_id, stored.trigger.id]) for stored in batch]
+    return NewInput(entry.name, row.uid, row.definition, TriggerList(triggers=incoming).SerializeToString())
+
+
+def _incoming(entry: DecidedJob, trigger: PendingTrigger, body: bytes) -> Trigger:
+    """A trigger whose body is damaged still starts its run, without its payload: a lost run would be worse.
+
+    The triage's record, the job's `last_error` and the log say so.
+    """
+    try:
+        message = Trigger.FromString(body)
+        if message.id == trigger.id:
+            return message
+        problem = f"trigger {trigger.id}: the stored body is another trigger's"
+    except DecodeError as error:
+        problem = f"trigger {trigger.id}: the stored body can't be read: {error}"
+    entry.problems.append(problem)
+    _log.error("%s was started without a payload: %s", entry.name, problem)
+    rest = Trigger(id=trigger.id, order_in_batch=trigger.order_in_batch, emitted_by=trigger.emitted_by)
+    rest.create_time.FromDatetime(trigger.created_at)
+    return rest
+
+
+async def _start(tx: Tx, dispatcher: Dispatcher, random: Random, starts: Sequence[_Start], now: datetime) -> None:
+    ids = await _claim_ids(tx, random, [start.given for start in starts], now)
+    for start, invocation_id in zip(starts, ids, strict=True):
+        start.decided.invocation_ids.append(invocation_id)
+    task_ids = await _add_launches(tx, dispatcher, starts, ids)
+    rows = [
+        NewInvocation(
+            invocation_id=invocation_id,
+            job_id=start.decided.job.row.job_id,
+            project_id=start.decided.job.row.project_id,
+            launch_task_id=task_id,
+            deadline_at=now + start.decided.job.terms.timeout,
+            scheduled_for=start.request.scheduled_for,
+            triggered_by=start.request.triggered_by,
+            revision=start.decided.job.row.revision,
+        )
+        for start, invocation_id, task_id in zip(starts, ids, task_ids, strict=True)
+    ]
+    await insert_invocations(tx, rows, now=now)
+
+
+async def _claim_ids(tx: Tx, random: Random, inputs: Sequence[NewInput], now: datetime) -> list[InvocationId]:
+    """Draws distinct ids, and again those that somebody else has; each round uses a millisecond of its own."""
+    claimed: dict[int, InvocationId] = {}
+    waiting = list(range(len(inputs)))
+    at = now
+    while waiting:
+        bits = random.sample(range(_IDS_OF_A_MILLISECOND), min(len(waiting), _IDS_OF_A_MILLISECOND))
+        drawn = {make_invocation_id(at, part): index for part, index in zip(bits, waiting, strict=False)}
+        free = await insert_inputs(tx, [(invocation_id, inputs[index]) for invocation_id, index in drawn.items()])
+        claimed |= {drawn[invocation_id]: invocation_id for invocation_id in free}
+        waiting = [index for index in waiting if index not in claimed]
+        at += _MILLISECOND
+    return [claimed[index] for index in range(len(inputs))]
+
+
+async def _add_launches(
+    tx: Tx, dispatcher: Dispatcher, starts: Sequence[_Start], ids: Sequence[InvocationId]
+) -> list[int]:
+    """One task per invocation, in the trace of what asked for the triage. Ids in the order of `starts`."""
+    by_trace: dict[str | None, list[int]] = {}
+    for index, start in enumerate(starts):
+        by_trace.setdefault(start.decided.traceparent, []).append(index)
+    task_ids: dict[int, int] = {}
+    for traceparent, indexes in by_trace.items():
+        rows = [starts[index].decided.job.row for index in indexes]
+        with use_traceparent(traceparent):
+            added = await dispatcher.add_many(
+                LAUNCH_INVOCATION,
+                [
+                    LaunchInvocationTask(job_id=row.job_id, invocation_id=ids[index])
+                    for row, index in zip(rows, indexes, strict=True)
+                ],
+                tx=tx,
+                fair_keys=[row.project_id for row in rows],
+            )
+        task_ids |= dict(zip(indexes, added, strict=True))
+    return [task_ids[index] for index in range(len(starts))]
+
+
+def _occurrences(entry: DecidedJob) -> list[Occurrence]:
+    return [
+        Occurrence(
+            job_id=entry.job.row.job_id,
+            slot=decided.slot,
+            outcome=decided.outcome,
+            invocation_id=None if decided.request is None else entry.invocation_ids[decided.request],
+        )
+        for decided in entry.plan.slot_outcomes
+    ]
+
+
+def _log_rows(entry: DecidedJob) -> list[TriageLogRow]:
+    record = triage_record(
+        entry.job, entry.plan, job_name=entry.name, invocation_ids=entry.invocation_ids, problems=entry.problems
+    )
+    return [] if record is None else [TriageLogRow(entry.job.row.job_id, record)]
+
+
+async def _ask_for_more(tx: Tx, dispatcher: Dispatcher, decided: Sequence[DecidedJob]) -> None:
+    unfinished = [entry.job.row for entry in decided if entry.is_unfinished]
+    await kick_triage(tx, dispatcher, [(row.job_id, row.project_id) for row in unfinished])
+    for entry in decided:
+        if entry.plan.next_wake_at is not None:
+            row = entry.job.row
+            await dispatcher.add(
+                TRIAGE_JOB,
+                TriageJobTask(job_id=row.job_id),
+                tx=tx,
+                eta=entry.plan.next_wake_at,
+                fair_key=row.project_id,
+            )

@@ -1,0 +1,121 @@
+"""Loads what a triage of locked jobs must see, in a few statements however many jobs there are.
+
+Most jobs have a handful of pending triggers: the first statement reads that much of each. Of the others it is
+counted how many there are, and only as many of the oldest are read as their triage can start or drop. What would
+not fit into memory with the rest waits for a later batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ostinato.jobstore.triage_store import ActiveRow, TriagedJobRow, load_active
+from ostinato.jobstore.trigger_store import StoredTrigger, count_pending, load_pending
+from ostinato.scheduling.invocation import is_final
+from ostinato.scheduling.triage import ActiveInvocation, TriageSnapshot
+from ostinato.scheduling.triage_snapshot import DEFAULT_MAX_PENDING
+from ostinato.scheduling.triage_window import triage_window, triggers_wanted
+from ostinato.storage.transaction import Tx
+from ostinato_engine.job_terms import JobTerms, JobTermsCache
+
+_PEEK = 32
+_MOST_OF_ONE_JOB = 5_000
+_MOST_OF_A_BATCH = 20_000
+# Beyond that a triage only drops, and is repeated.
+_COUNT_UP_TO = DEFAULT_MAX_PENDING + _MOST_OF_ONE_JOB + 1
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedJob:
+    """A locked job with its snapshot. `stored` is `snapshot.triggers` with the addresses of the rows."""
+
+    row: TriagedJobRow
+    terms: JobTerms
+    active: Sequence[ActiveRow]
+    stored: Sequence[StoredTrigger]
+    snapshot: TriageSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """`postponed`: ids of jobs that this batch has no room for."""
+
+    jobs: list[LoadedJob]
+    postponed: set[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """The oldest pending triggers of a job, and how many more there are."""
+
+    oldest: Sequence[StoredTrigger] = ()
+    more: int = 0
+
+
+_NOTHING = _Pending()
+
+
+async def load_jobs(tx: Tx, rows: Sequence[TriagedJobRow], cache: JobTermsCache) -> Loading:
+    """`rows` are locked; those that come first have the first claim to room."""
+    now = await tx.now()
+    terms = {row.job_id: cache.of(row) for row in rows}
+    active = await load_active(tx, [row.job_id for row in rows])
+    peeked = await load_pending(tx, {row.job_id: _PEEK for row in rows})
+    pending = {job_id: _Pending(oldest) for job_id, oldest in peeked.items() if len(oldest) < _PEEK}
+    deep = [row for row in rows if len(peeked.get(row.job_id, ())) == _PEEK]
+    postponed: set[int] = set()
+    if deep:
+        wanted = {row.job_id: _wanted(row, terms[row.job_id], active.get(row.job_id, ())) for row in deep}
+        postponed = await _load_deep(tx, wanted, peeked, pending)
+    return Loading(
+        [
+            _loaded(row, terms[row.job_id], active.get(row.job_id, ()), pending.get(row.job_id, _NOTHING), now)
+            for row in rows
+            if row.job_id not in postponed
+        ],
+        postponed,
+    )
+
+
+async def _load_deep(
+    tx: Tx, wanted: dict[int, int | None], peeked: dict[int, list[StoredTrigger]], pending: dict[int, _Pending]
+) -> set[int]:
+    """Completes `pending` for jobs with many triggers; returns those it had no room for."""
+    counts = await count_pending(tx, wanted, most=_COUNT_UP_TO)
+    windows: dict[int, int] = {}
+    postponed: set[int] = set()
+    for job_id, startable in wanted.items():
+        count = counts[job_id]
+        window = triage_window(pending=count, wanted=startable, max_pending=DEFAULT_MAX_PENDING, most=_MOST_OF_ONE_JOB)
+        if windows and sum(windows.values()) + window > _MOST_OF_A_BATCH:
+            postponed.add(job_id)
+        elif window > _PEEK:
+            windows[job_id] = window
+        else:
+            pending[job_id] = _Pending(peeked[job_id], count - _PEEK)
+    for job_id, oldest in (await load_pending(tx, windows) if windows else {}).items():
+        pending[job_id] = _Pending(oldest, counts[job_id] - len(oldest))
+    return postponed
+
+
+def _wanted(row: TriagedJobRow, terms: JobTerms, active: Sequence[ActiveRow]) -> int | None:
+    running = sum(not is_final(invocation.status) for invocation in active)
+    return triggers_wanted(terms.policy, still_active=running, takes_triggers=row.enabled and not row.paused)
+
+
+def _loaded(
+    row: TriagedJobRow, terms: JobTerms, active: Sequence[ActiveRow], pending: _Pending, now: datetime
+) -> LoadedJob:
+    snapshot = TriageSnapshot(
+        now=now,
+        enabled=row.enabled,
+        paused=row.paused,
+        policy=terms.policy,
+        triggers=[stored.trigger for stored in pending.oldest],
+        active=[ActiveInvocation(invocation.invocation_id, invocation.status) for invocation in active],
+        max_pending=DEFAULT_MAX_PENDING,
+        more_pending=pending.more,
+    )
+    return LoadedJob(row, terms, active, pending.oldest, snapshot)
