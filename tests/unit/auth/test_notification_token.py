@@ -91,3 +91,12 @@ def test_whatever_is_wrong_the_answer_is_the_same(token: str) -> None:
 def test_missing_and_weak_keys_are_refused(keys: list[bytes], rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         NotificationTokens(keys)
+
+
+def test_without_keys_the_secret_gives_one() -> None:
+    secret = b"s" * 32
+    token = NotificationTokens.configured([], secret).issue(INVOCATION, 7, now=NOW, lifetime=LIFE)
+    assert NotificationTokens.configured([], secret).verify(token, now=NOW).invocation_id == INVOCATION
+    for others in (NotificationTokens.configured([KEY], secret), NotificationTokens.configured([], b"t" * 32)):
+        with pytest.raises(Unauthenticated):
+            others.verify(token, now=NOW)
