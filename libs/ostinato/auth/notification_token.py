@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from ostinato.auth.key_derivation import derive_key
 from ostinato.errors import Unauthenticated
 
 # Issued further ahead than this by the verifier's clock: refused (LUCI Scheduler's rule for its tokens).
@@ -47,6 +48,11 @@ class NotificationTokens:
         if any(len(key) < MIN_KEY_BYTES for key in keys):
             raise ValueError(f"notification keys must have at least {MIN_KEY_BYTES} bytes")
         self._keys = tuple(keys)
+
+    @classmethod
+    def configured(cls, keys: Sequence[bytes], secret: bytes) -> NotificationTokens:
+        """With the keys that were given, else with the one derived from the installation's secret."""
+        return cls(keys or [derive_key(secret, "notification-token")])
 
     def issue(self, invocation_id: int, job_id: int, *, now: datetime, lifetime: timedelta) -> str:
         claims = _CLAIMS.pack(_VERSION, _to_millis(now), _to_millis(now + lifetime), job_id, invocation_id)

@@ -7,13 +7,13 @@ a request may take are bounded.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry
@@ -22,6 +22,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from ostinato.config import split_address
 from ostinato.errors import OstinatoError
 from ostinato.rpc.http_error import error_json, error_response
+from ostinato.telemetry.tracing import use_traceparent
 
 ReadyCheck = Callable[[], Awaitable[None]]
 
@@ -29,7 +30,8 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 REQUEST_TIMEOUT = timedelta(seconds=30)
 READY_TIMEOUT = timedelta(seconds=2)
 
-_log = logging.getLogger(__name__)
+_OWN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+_log = structlog.get_logger(__name__)
 
 _HTTP_ERRORS: Final[dict[int, tuple[str, str]]] = {
     404: ("NOT_FOUND", "no such path"),
@@ -48,9 +50,14 @@ class NotReadyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HttpEndpoint:
-    """A listening endpoint. `address` has the real port, also when port 0 was asked for."""
+    """A listening endpoint. `address` has the real port, also when port 0 was asked for.
+
+    `stop` takes no new requests and gives the running ones their grace: for services whose requests need something
+    that closes before the endpoint's block ends.
+    """
 
     address: str
+    stop: Callable[[], Awaitable[None]]
 
     @property
     def url(self) -> str:
@@ -73,14 +80,14 @@ async def open_http_endpoint(
 
     Raises OSError when the address can't be bound.
     """
-    app = web.Application(client_max_size=max_body_bytes, middlewares=[_answer_errors(request_timeout)])
+    app = web.Application(client_max_size=max_body_bytes, middlewares=[_answering(request_timeout)])
     app.add_routes([*_own_routes(ready, ready_timeout, registry), *routes])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_grace.total_seconds(), keepalive_timeout=75)
     await runner.setup()
     try:
         host, port = split_address(address)
         await web.TCPSite(runner, host, port).start()
-        yield HttpEndpoint(_bound_address(runner))
+        yield HttpEndpoint(_bound_address(runner), runner.cleanup)
     finally:
         await runner.cleanup()
 
@@ -109,7 +116,7 @@ async def _why_not_ready(ready: ReadyCheck, limit: timedelta) -> str:
     except NotReadyError as error:
         return error.reason
     except OstinatoError as error:
-        _log.info("not ready: %s", error)
+        _log.info("not ready", reason=error.reason, error=str(error))
         return error.reason
     except TimeoutError:
         return "TIMEOUT"
@@ -119,26 +126,49 @@ async def _why_not_ready(ready: ReadyCheck, limit: timedelta) -> str:
     return ""
 
 
-def _answer_errors(request_timeout: timedelta) -> Middleware:
-    @web.middleware
-    async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-        try:
-            async with asyncio.timeout(request_timeout.total_seconds()) as limit:
-                return await handler(request)
-        except web.HTTPException as error:
-            return _http_exception(error)
-        except OstinatoError as error:
-            response = error_response(error)
-            if response.status >= 500:
-                _log.warning("%s %s answered %d: %s", request.method, request.path, response.status, error)
-            return response
-        except Exception as error:  # noqa: BLE001 - the outermost catch of a request
-            if isinstance(error, TimeoutError) and limit.expired():
-                return _timed_out(request)
-            _log.exception("%s %s failed", request.method, request.path)
-            return error_json(500, "INTERNAL", "something went wrong on our side")
+def _answering(request_timeout: timedelta) -> Middleware:
+    """Bounds a request in time, turns whatever it raises into an answer, and writes one log line."""
 
-    return answer_errors
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        with use_traceparent(request.headers.get("traceparent")):
+            response = await _answer(request, handler, request_timeout)
+            if request.path not in _OWN_PATHS:
+                _log_request(request, response.status, loop.time() - began)
+        return response
+
+    return answer
+
+
+async def _answer(request: web.Request, handler: Handler, request_timeout: timedelta) -> web.StreamResponse:
+    try:
+        async with asyncio.timeout(request_timeout.total_seconds()) as limit:
+            return await handler(request)
+    except web.HTTPException as error:
+        return _http_exception(error)
+    except OstinatoError as error:
+        response = error_response(error)
+        if response.status >= 500:
+            _log.warning("http error", path=request.path, reason=error.reason, error=str(error))
+        return response
+    except Exception as error:  # noqa: BLE001 - the outermost catch of a request
+        if isinstance(error, TimeoutError) and limit.expired():
+            return _timed_out(request)
+        _log.exception("http error", path=request.path)
+        return error_json(500, "INTERNAL", "something went wrong on our side")
+
+
+def _log_request(request: web.Request, status: int, seconds: float) -> None:
+    _log.info(
+        "http",
+        method=request.method,
+        path=request.path,
+        status=status,
+        duration_ms=round(seconds * 1000, 3),
+        peer=request.remote,
+    )
 
 
 def _http_exception(error: web.HTTPException) -> web.Response:

@@ -46,17 +46,15 @@ async def test_a_service_waits_for_the_schema_and_says_so(
     assert caplog.messages[0] == "waiting: the schema lacks storage/0001: run `ostinato migrate`"
 
 
-async def test_a_service_waits_for_a_server_that_does_not_answer(
-    database_url: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    class ServerIsBack(Exception):
+async def test_a_service_waits_for_a_server_that_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
+    class ServerIsBackError(Exception):
         pass
 
     async def give_up() -> None:
-        raise ServerIsBack
+        raise ServerIsBackError
 
     nobody = DatabaseSettings("postgresql://postgres@127.0.0.1:1/postgres")
-    with caplog.at_level(logging.WARNING), pytest.raises(ServerIsBack):
+    with caplog.at_level(logging.WARNING), pytest.raises(ServerIsBackError):
         async with open_database_when_ready(nobody, ALL_LINES, clock=ImpatientClock(give_up)):
             raise AssertionError("there is no server on port 1")
     assert len(caplog.messages) == 3
