@@ -29,12 +29,12 @@ __all__ = [
 
 
 @pytest.fixture(scope="session")
-def postgres_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server_url() -> Iterator[str]:
     """A superuser's URL of the session's server. Never the user's `DATABASE_URL`."""
     if url := os.environ.get("OSTINATO_TEST_DATABASE_URL"):
         yield url
         return
-    with open_test_server(tmp_path_factory.mktemp("postgres")) as url:
+    with open_test_server() as url:
         yield url
 
 
