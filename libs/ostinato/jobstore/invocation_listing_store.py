@@ -1,0 +1,137 @@
+"""Invocations as people see them, active and finished alike, newest first (a smaller id is newer).
+
+One statement reads both tables, so a row that moves from one to the other is seen exactly once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from ostinato.scheduling.invocation import InvocationStatus
+from ostinato.scheduling.invocation_id import InvocationId
+from ostinato.storage.database import Reader
+from ostinato.storage.transaction import Row
+
+
+@dataclass(frozen=True, slots=True)
+class ListedInvocation:
+    """`definition` is a serialized JobConfig, `incoming` and `outgoing` are TriggerLists, `result` is a Struct."""
+
+    id: InvocationId
+    job_id: int
+    job_name: str
+    job_uid: UUID
+    status: InvocationStatus
+    attempt: int
+    launch_attempts: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    scheduled_for: datetime | None
+    triggered_by: str
+    revision: str
+    view_url: str
+    error_reason: str
+    error_message: str
+    error_retryable: bool
+    result: bytes | None
+    outgoing: bytes | None
+    definition: bytes
+    incoming: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InvocationPage:
+    invocations: list[ListedInvocation]
+    more: bool
+
+
+_STATE = (
+    "invocation_id, job_id, status, attempt, launch_attempts, created_at, started_at, finished_at, scheduled_for, "
+    "triggered_by, revision, view_url, error_reason, error_message, error_retryable, result, outgoing"
+)
+_INPUT = "n.job_name, n.job_uid, n.definition, n.incoming"
+
+_FIND = f"""
+select s.*, {_INPUT}
+  from (select {_STATE} from invocation where invocation_id = $1
+        union all
+        select {_STATE} from invocation_history where invocation_id = $1) s
+  join invocation_input n on n.invocation_id = $1
+"""
+
+# What a row weighs before it: sizes are known without reading values that are stored apart.
+_PAGE = f"""
+with page as materialized (
+    select s.*
+      from ((select {_STATE} from invocation
+              where job_id = $1 and invocation_id > $2 order by invocation_id limit $3)
+            union all
+            (select {_STATE} from invocation_history
+              where job_id = $1 and invocation_id > $2 order by invocation_id limit $3)) s
+     order by s.invocation_id
+     limit $3
+), weighed as (
+    select p.*, {_INPUT}, count(*) over () as found, row_number() over w as place,
+           sum(coalesce(octet_length(p.result), 0) + coalesce(octet_length(p.outgoing), 0) + octet_length(n.incoming))
+               over (w rows between unbounded preceding and 1 preceding) as bytes_before
+      from page p
+     cross join lateral (select * from invocation_input i where i.invocation_id = p.invocation_id offset 0) n
+    window w as (order by p.invocation_id)
+)
+select * from weighed where place < $3 and coalesce(bytes_before, 0) <= $4 order by place
+"""
+
+_ACTIVE = f"""
+select s.*, {_INPUT}
+  from (select {_STATE} from invocation where job_id = $1 order by invocation_id limit $2) s
+ cross join lateral (select * from invocation_input i where i.invocation_id = s.invocation_id offset 0) n
+ order by s.invocation_id
+"""
+
+
+async def find_listed_invocation(reader: Reader, invocation_id: InvocationId) -> ListedInvocation | None:
+    row = await reader.fetchrow(_FIND, invocation_id)
+    return None if row is None else _listed_from_row(row)
+
+
+async def list_invocations(
+    reader: Reader, job_id: int, *, after: InvocationId, limit: int, max_bytes: int
+) -> InvocationPage:
+    """Those of a job behind the id `after` (0: from the newest). A page of more than `max_bytes` ends early."""
+    rows = await reader.fetch(_PAGE, job_id, after, limit + 1, max_bytes)
+    more = bool(rows) and len(rows) < rows[0]["found"]
+    return InvocationPage([_listed_from_row(row) for row in rows], more)
+
+
+async def list_active_invocations(reader: Reader, job_id: int, *, limit: int) -> list[ListedInvocation]:
+    """Those that triage still counts, newest first: running, or ended and not acknowledged yet."""
+    return [_listed_from_row(row) for row in await reader.fetch(_ACTIVE, job_id, limit)]
+
+
+def _listed_from_row(row: Row) -> ListedInvocation:
+    return ListedInvocation(
+        id=InvocationId(row["invocation_id"]),
+        job_id=row["job_id"],
+        job_name=row["job_name"],
+        job_uid=row["job_uid"],
+        status=InvocationStatus(row["status"]),
+        attempt=row["attempt"],
+        launch_attempts=row["launch_attempts"],
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        scheduled_for=row["scheduled_for"],
+        triggered_by=row["triggered_by"],
+        revision=row["revision"],
+        view_url=row["view_url"],
+        error_reason=row["error_reason"],
+        error_message=row["error_message"],
+        error_retryable=row["error_retryable"],
+        result=row["result"],
+        outgoing=row["outgoing"],
+        definition=row["definition"],
+        incoming=row["incoming"],
+    )

@@ -1,0 +1,94 @@
+"""Jobs as people see them: the row, when it is due next, how much of it runs, and who may do what with it.
+
+One statement each, so that what is shown together was true together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from ostinato.jobstore.job_store import COLUMNS, JobKey, JobRow, job_from_row
+from ostinato.storage.database import Reader
+from ostinato.storage.transaction import Row
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """`bindings` are the project's, serialized. `active_invocations` counts runs that are not final."""
+
+    job: JobRow
+    bindings: bytes
+    due_at: datetime | None
+    active_invocations: int
+
+
+# Finals leave `invocation` at the triage that follows, so the scan of a job's rows there is short.
+_VIEW = f"""
+select {COLUMNS}, p.bindings, c.due_at,
+       (select count(*) from invocation i where i.job_id = j.job_id and i.finished_at is null) as active_invocations
+  from job j
+  join project p on p.project_id = j.project_id
+  left join job_cron c on c.job_id = j.job_id
+"""
+
+_FIND = f"""
+{_VIEW}
+ where (j.project, j.name) in (select k.project, k.name from unnest($1::text[], $2::text[]) k(project, name))
+ order by j.project, j.name
+"""
+
+_FIND_ONE = f"{_VIEW} where j.project = $1 and j.name = $2"
+
+_PAGE = f"""
+{_VIEW}
+  join unnest($1::text[], $2::boolean[]) v(project, everywhere) on v.project = j.project
+ where (j.project, j.name) > ($3, $4) and j.enabled
+   and (v.everywhere
+        or exists (select from unnest($5::text[], $6::text[]) r(project, realm)
+                    where r.project = j.project and r.realm = j.realm))
+ order by j.project, j.name
+ limit $7
+"""
+
+
+def _view_from_row(row: Row) -> JobView:
+    return JobView(job_from_row(row), row["bindings"], row["due_at"], row["active_invocations"])
+
+
+async def find_job_view(reader: Reader, key: JobKey) -> JobView | None:
+    """Disabled ones too."""
+    row = await reader.fetchrow(_FIND_ONE, *key)
+    return None if row is None else _view_from_row(row)
+
+
+async def find_job_views(reader: Reader, keys: Collection[JobKey]) -> list[JobView]:
+    """Those that exist, disabled ones too, by project and name."""
+    rows = await reader.fetch(_FIND, [project for project, _ in keys], [name for _, name in keys])
+    return [_view_from_row(row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class VisibleRealms:
+    """Which jobs of a project are listed: those of these realms, or all."""
+
+    everywhere: bool
+    realms: frozenset[str]
+
+
+async def list_job_views(
+    reader: Reader, visible: Mapping[str, VisibleRealms], *, after: JobKey, limit: int
+) -> list[JobView]:
+    """Enabled jobs of the projects in `visible` behind the key `after`, by project and name."""
+    named = [(project, realm) for project, scope in visible.items() for realm in scope.realms]
+    rows = await reader.fetch(
+        _PAGE,
+        list(visible),
+        [scope.everywhere for scope in visible.values()],
+        *after,
+        [project for project, _ in named],
+        [realm for _, realm in named],
+        limit,
+    )
+    return [_view_from_row(row) for row in rows]
