@@ -25,8 +25,10 @@ HARMLESS_HOST = re.compile(
 )
 HARMLESS_NETWORKS = [
     ipaddress.ip_network(text)
-    for text in ("127.0.0.0/8", "0.0.0.0/32", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "169.254.0.0/16")
+    for text in ("127.0.0.0/8", "0.0.0.0/8", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "169.254.0.0/16")
 ]
+# What may be called and what may not is these files' subject.
+ABOUT_ADDRESSES = re.compile(r".*/(test_)?address_rules\.py")
 
 
 def foreign_names(text: str) -> list[str]:
