@@ -66,7 +66,8 @@ class Dispatcher:
         """
         self._check(task_class, [payload], tx=tx, delay=delay, eta=eta)
         (task_id,) = await self._take_ids(1)
-        task = self._new_task(task_id, task_class, payload, delay=delay, eta=eta, fair_key=fair_key)
+        header = _current_header()
+        task = self._new_task(task_id, task_class, payload, header, delay=delay, eta=eta, fair_key=fair_key)
         await self._submit([task], tx)
         return task_id
 
@@ -86,8 +87,9 @@ class Dispatcher:
         self._check(task_class, payloads, tx=tx, delay=delay, eta=eta)
         keys = fair_keys if fair_keys is not None else [0] * len(payloads)
         ids = await self._take_ids(len(payloads))
+        header = _current_header()
         tasks = [
-            self._new_task(task_id, task_class, payload, delay=delay, eta=eta, fair_key=key)
+            self._new_task(task_id, task_class, payload, header, delay=delay, eta=eta, fair_key=key)
             for task_id, payload, key in zip(ids, payloads, keys, strict=True)
         ]
         await self._submit(tasks, tx)
@@ -130,19 +132,19 @@ class Dispatcher:
         task_id: int,
         task_class: TaskClass[Any],
         payload: Message,
+        header: bytes | None,
         *,
         delay: timedelta | None,
         eta: datetime | None,
         fair_key: int,
     ) -> NewTask:
-        traceparent = current_traceparent()
         return NewTask(
             id=task_id,
             strand=strand_of(self.queue_ids[task_class.queue]),
             fair_key=fair_key,
             class_id=self.class_ids[task_class.name],
             payload=payload.SerializeToString(),
-            header=TaskHeader(traceparent=traceparent).encode() if traceparent else None,
+            header=header,
             delay=delay or None,
             eta=eta,
         )
@@ -184,6 +186,11 @@ class Dispatcher:
                 rows = await self.db.fetch("select nextval('tq_task_id') from generate_series(1, $1)", blocks)
                 for row in rows:
                     self._free_ids += range(row[0], row[0] + _ID_BLOCK)
+
+
+def _current_header() -> bytes | None:
+    traceparent = current_traceparent()
+    return TaskHeader(traceparent=traceparent).encode() if traceparent else None
 
 
 def _payload_violations(task_class: TaskClass[Any], payload: Message) -> list[Violation]:

@@ -92,6 +92,8 @@ class Worker:
     def drain(self) -> None:
         """Stops claiming; `run` returns when what runs has ended, or after the grace."""
         self._draining.set()
+        if self._incarnation is not None:
+            self._incarnation.begin_drain()
 
     async def run(self) -> None:
         """Runs tasks until drained. Survives a database that comes and goes."""
@@ -140,8 +142,8 @@ class Worker:
                 _log.error("worker %d lost its lease: what it runs is abandoned", lease.worker_id)
                 await incarnation.abandon()
             else:
-                incarnation.begin_drain()
                 await asyncio.gather(*loops)
+                incarnation.begin_drain()  # again: a claim was perhaps under way
                 await self._finish_drain(incarnation)
             for task in (*loops, *background):
                 task.cancel()

@@ -126,6 +126,8 @@ class Incarnation:
 
     async def _claim_once(self, *, idle: bool) -> tuple[int, bool]:
         """(rows claimed, whether there may be more at once)."""
+        # Before looking, so that a hint during the claim is not lost; on every path, or the wait would not wait.
+        self._wake.clear()
         monotonic = self._clock.monotonic()
         rooms = {queue: load.room(monotonic) for queue, load in self._queues.items()}
         room = min(_MOST_PER_CLAIM, sum(rooms.values()))
@@ -138,7 +140,6 @@ class Incarnation:
             for strand, low in self._cursors.windows(db_now=db_now, monotonic=monotonic, idle=idle)
             if rooms[queue_of(strand)] > 0
         ]
-        self._wake.clear()
         try:
             async with self._claiming:
                 rows = await ready_store.claim(self._db, self.lease.worker_id, windows, room)

@@ -1,0 +1,340 @@
+"""Claim, run, complete, retry, bury: the life of a task in a worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ostinato import errors
+from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask, LaunchInvocationTask
+from ostinato.storage.database import Database
+from ostinato.taskqueue import (
+    Dispatcher,
+    Handler,
+    Outcome,
+    TaskContext,
+    WorkerSettings,
+    complete_many_in,
+    list_dead_letters,
+    queue_stats,
+    requeue_dead_letters,
+)
+from ostinato.telemetry.tracing import current_traceparent, use_traceparent
+from tests.integration.taskqueue.conftest import LETTER, PARCEL, STAMP, letter, running, until
+
+
+async def left(db: Database) -> int:
+    return await db.fetchval("select (select count(*) from tq_ready) + (select count(*) from tq_later)")
+
+
+async def until_empty(db: Database) -> None:
+    async with asyncio.timeout(10):
+        while await left(db):
+            await asyncio.sleep(0.01)
+
+
+async def test_every_task_runs_and_leaves_the_table(database: Database, dispatcher: Dispatcher) -> None:
+    seen: list[int] = []
+
+    async def handle(_: TaskContext, payload: Any) -> None:
+        seen.append(payload.job_id)
+
+    async with running(database, dispatcher, Handler.single(LETTER, handle)):
+        await dispatcher.add_many(LETTER, [letter(n) for n in range(3000)])
+        await until_empty(database)
+    assert sorted(seen) == list(range(3000))
+
+
+async def test_a_batch_handler_gets_many_and_answers_for_each(database: Database, dispatcher: Dispatcher) -> None:
+    sizes: list[int] = []
+    rounds: dict[int, int] = {}
+
+    async def handle_many(tasks: Sequence[TaskContext]) -> Sequence[Outcome | None]:
+        sizes.append(len(tasks))
+        for task in tasks:
+            rounds[task.payload.job_id] = rounds.get(task.payload.job_id, 0) + 1
+        return [Outcome.again() if rounds[task.payload.job_id] == 1 else None for task in tasks]
+
+    await dispatcher.add_many(LETTER, [letter(n) for n in range(200)])
+    async with running(database, dispatcher, Handler.batch(LETTER, handle_many)):
+        await until_empty(database)
+    assert max(sizes) > 10
+    assert set(rounds.values()) == {2}  # `again` came back to this process, once, without a new claim
+
+
+async def test_a_failing_batch_is_run_one_by_one_so_that_one_task_harms_itself_only(
+    database: Database, dispatcher: Dispatcher
+) -> None:
+    done: set[int] = set()
+
+    async def handle_many(tasks: Sequence[TaskContext]) -> Sequence[Outcome | None]:
+        if any(task.payload.job_id == 7 for task in tasks):
+            raise RuntimeError("poison")
+        done.update(task.payload.job_id for task in tasks)
+        return [None] * len(tasks)
+
+    await dispatcher.add_many(LETTER, [letter(n) for n in range(20)])
+    async with running(database, dispatcher, Handler.batch(LETTER, handle_many)):
+        await until(lambda: len(done) == 19)
+        async with asyncio.timeout(10):
+            while not (dead := await list_dead_letters(database)):
+                await asyncio.sleep(0.01)
+    assert [(d.queue, d.class_name, d.attempts, d.error) for d in dead] == [
+        ("mail", "letter", 3, "RuntimeError: poison")
+    ]
+    assert done == set(range(20)) - {7}
+
+
+async def test_a_dead_letter_is_requeued_with_fresh_attempts(database: Database, dispatcher: Dispatcher) -> None:
+    attempts: list[int] = []
+    broken = True
+
+    async def handle(task: TaskContext, _: Any) -> None:
+        attempts.append(task.failures)
+        if broken:
+            raise errors.Fatal("never")
+
+    task_id = await dispatcher.add(LETTER, letter(1))
+    async with running(database, dispatcher, Handler.single(LETTER, handle)):
+        async with asyncio.timeout(10):
+            while not await list_dead_letters(database, queue="mail"):
+                await asyncio.sleep(0.01)
+        assert attempts == [0]  # fatal: not tried again
+        broken = False
+        assert await requeue_dead_letters(database, [task_id, 999]) == 1
+        await until(lambda: attempts == [0, 0])
+        await until_empty(database)
+    assert await list_dead_letters(database) == []
+
+
+async def test_retry_later_waits_and_uses_up_no_attempt(database: Database, dispatcher: Dispatcher) -> None:
+    failures: list[int] = []
+
+    async def handle(task: TaskContext, _: Any) -> None:
+        failures.append(task.failures)
+        if len(failures) < 6:  # more often than the class has attempts
+            raise errors.RetryLater("not yet", delay=timedelta(milliseconds=10))
+
+    await dispatcher.add(LETTER, letter(1))
+    async with running(database, dispatcher, Handler.single(LETTER, handle)):
+        await until_empty(database)
+    assert failures == [0] * 6
+
+
+async def test_ignored_tasks_vanish_quietly(database: Database, dispatcher: Dispatcher) -> None:
+    async def handle(_: TaskContext, __: Any) -> None:
+        raise errors.Ignore("not for us")
+
+    await dispatcher.add(LETTER, letter(1))
+    async with running(database, dispatcher, Handler.single(LETTER, handle)):
+        await until_empty(database)
+    assert await list_dead_letters(database) == []
+
+
+async def test_completing_in_the_handlers_transaction_is_all_or_nothing(
+    database: Database, dispatcher: Dispatcher
+) -> None:
+    await database.execute("create table effect (job_id bigint)")
+    first = True
+
+    async def handle_many(tasks: Sequence[TaskContext]) -> Sequence[Outcome | None]:
+        nonlocal first
+        async with database.transaction() as tx:
+            for task in tasks:
+                await tx.execute("insert into effect values ($1)", task.payload.job_id)
+            await complete_many_in(tx, tasks)
+            if first:
+                first = False
+                raise RuntimeError("after the delete, before the commit")
+        return [None] * len(tasks)
+
+    await dispatcher.add_many(LETTER, [letter(n) for n in range(5)])
+    async with running(database, dispatcher, Handler.batch(LETTER, handle_many)) as worker:
+        await until_empty(database)
+        await until(lambda: worker.stats.done == 5)
+    assert await database.fetchval("select count(*) from effect") == 5
+
+
+async def test_a_stolen_task_is_rejected_with_its_effects(database: Database, dispatcher: Dispatcher) -> None:
+    await database.execute("create table effect (job_id bigint)")
+    results: list[str] = []
+
+    async def handle(task: TaskContext, payload: Any) -> None:
+        if task.attempt == 1:  # a reaper takes it away meanwhile
+            await database.execute(
+                "update tq_ready set claimed_by = 0, strand = strand | 63, ready_at = ostinato_now()"
+            )
+        try:
+            async with database.transaction() as tx:
+                await tx.execute("insert into effect values ($1)", payload.job_id)
+                await task.complete_in(tx)
+            results.append("done")
+        except errors.StaleLease:
+            results.append("stale")
+            raise
+
+    await dispatcher.add(LETTER, letter(1))
+    async with running(database, dispatcher, Handler.single(LETTER, handle)) as worker:
+        await until(lambda: results == ["stale", "done"])
+        await until_empty(database)
+        assert worker.stats.rejected == 1
+    assert await database.fetchval("select count(*) from effect") == 1
+
+
+async def test_a_stolen_task_that_ends_by_the_writer_is_rejected_too(
+    database: Database, dispatcher: Dispatcher
+) -> None:
+    attempts: list[int] = []
+
+    async def handle(task: TaskContext, _: Any) -> None:
+        attempts.append(task.attempt)
+        if task.attempt == 1:
+            await database.execute("update tq_ready set claimed_by = 0, ready_at = ostinato_now() + '50 ms'")
+
+    await dispatcher.add(LETTER, letter(1))
+    async with running(database, dispatcher, Handler.single(LETTER, handle)) as worker:
+        await until(lambda: attempts == [1, 2])
+        await until_empty(database)
+        assert worker.stats.rejected == 1
+
+
+async def test_delayed_tasks_run_when_due_and_not_before(database: Database, dispatcher: Dispatcher) -> None:
+    early: list[float] = []
+
+    async def handle(task: TaskContext, _: Any) -> None:
+        early.append(await database.fetchval("select extract(epoch from $1 - ostinato_now())", task.eta))
+
+    async with running(database, dispatcher, Handler.single(LETTER, handle)):
+        await dispatcher.add(LETTER, letter(1), delay=timedelta(milliseconds=300))
+        await until(lambda: early)
+        await until_empty(database)
+    assert -0.5 < early[0] <= 0
+
+
+@pytest.mark.parametrize("listen", [True, False])
+async def test_another_processs_adds_are_found_with_and_without_notifications(
+    database: Database, dispatcher: Dispatcher, listen: bool
+) -> None:
+    ran = asyncio.Event()
+
+    async def handle(_: TaskContext, __: Any) -> None:
+        ran.set()
+
+    settings = WorkerSettings(listen=listen, drain_grace=1)
+    async with running(database, dispatcher, Handler.single(LETTER, handle), settings=settings) as worker:
+        await until(lambda: worker.lease_valid)
+        # Straight into the table: no wake-up of any kind.
+        await database.execute(
+            "insert into tq_ready (id, ready_at, strand, class_id, payload) values (5, ostinato_now(), $1, $2, '')",
+            dispatcher.queue_ids["mail"] << 9 | 1 << 6,
+            dispatcher.class_ids["letter"],
+        )
+        async with asyncio.timeout(3):
+            await ran.wait()
+        await until_empty(database)
+
+
+async def test_a_commit_later_than_the_cursor_is_found(database: Database, dispatcher: Dispatcher) -> None:
+    seen: list[int] = []
+
+    async def handle(_: TaskContext, payload: Any) -> None:
+        seen.append(payload.job_id)
+
+    async with running(database, dispatcher, Handler.single(LETTER, handle)):
+        async with database.transaction() as slow:
+            await slow.execute(
+                "insert into tq_ready (id, ready_at, strand, class_id, payload)"
+                " values (7, ostinato_now() - interval '2 s', $1, $2, $3)",
+                dispatcher.queue_ids["mail"] << 9 | 1 << 6,
+                dispatcher.class_ids["letter"],
+                letter(7).SerializeToString(),
+            )
+            for n in range(100, 130):  # others move the cursor past it
+                await dispatcher.add(LETTER, letter(n))
+            await until(lambda: len(seen) == 30)
+        await until(lambda: 7 in seen, seconds=5)
+        await until_empty(database)
+
+
+async def test_the_trace_of_the_adder_is_the_trace_of_the_handler(database: Database, dispatcher: Dispatcher) -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    seen: list[str | None] = []
+
+    async def handle(task: TaskContext, _: Any) -> None:
+        seen.append(current_traceparent())
+        assert task.traceparent == seen[-1]
+
+    async with running(database, dispatcher, Handler.single(LETTER, handle)):
+        with use_traceparent(trace):
+            await dispatcher.add(LETTER, letter(1))
+        await dispatcher.add(LETTER, letter(2))
+        await until(lambda: len(seen) == 2)
+        await until_empty(database)
+    assert set(seen) == {trace, None}
+
+
+async def test_a_task_past_its_deadline_is_cancelled_and_counts_as_failed(
+    database: Database, dispatcher: Dispatcher
+) -> None:
+    from dataclasses import replace
+
+    hasty = replace(LETTER, deadline=timedelta(milliseconds=50))
+    attempts: list[int] = []
+
+    async def handle(task: TaskContext, _: Any) -> None:
+        attempts.append(task.failures)
+        if task.failures == 0:
+            await asyncio.Event().wait()
+
+    await dispatcher.add(LETTER, letter(1))
+    async with running(database, dispatcher, Handler(hasty, one=handle)):
+        await until(lambda: attempts == [0, 1])
+        await until_empty(database)
+
+
+async def test_unknown_classes_and_undecodable_payloads_wait_for_a_newer_process(
+    database: Database, dispatcher: Dispatcher
+) -> None:
+    async def handle(_: TaskContext, __: Any) -> None:
+        raise AssertionError("must not be called")
+
+    async with database.transaction() as tx:
+        await dispatcher.add(PARCEL, LaunchInvocationTask(), tx=tx)  # same queue, no handler here
+    await database.execute(
+        "insert into tq_ready (id, ready_at, strand, class_id, payload) values (5, ostinato_now(), $1, $2, '\\xff')",
+        dispatcher.queue_ids["mail"] << 9 | 1 << 6,
+        dispatcher.class_ids["letter"],
+    )
+    await database.execute(  # refused for an hour already
+        "insert into tq_ready (id, ready_at, eta, strand, class_id, payload)"
+        " values (6, ostinato_now(), ostinato_now() - interval '61 minutes', $1, $2, '\\xff')",
+        dispatcher.queue_ids["mail"] << 9 | 1 << 6,
+        dispatcher.class_ids["letter"],
+    )
+    async with running(database, dispatcher, Handler.single(LETTER, handle)) as worker:
+        await until(lambda: worker.stats.dead == 1 and worker.stats.retried >= 2)
+        await worker_writes(database)
+    dead = await list_dead_letters(database)
+    assert [(d.id, d.error) for d in dead] == [(6, "the payload can't be decoded")]
+    waiting = await database.fetch("select failures, header is not null as marked from tq_later")
+    assert [(row["failures"], row["marked"]) for row in waiting] == [(0, True), (0, True)]
+
+
+async def worker_writes(db: Database) -> None:
+    async with asyncio.timeout(5):
+        while await db.fetchval("select count(*) from tq_ready where claimed_by <> 0"):
+            await asyncio.sleep(0.01)
+
+
+async def test_stats_count_what_people_ask_for(database: Database, dispatcher: Dispatcher) -> None:
+    await dispatcher.add_many(LETTER, [letter(1), letter(2)])
+    await dispatcher.add(LETTER, letter(3), delay=timedelta(hours=1))
+    await dispatcher.add(STAMP, HandleNotificationTask())
+    stats = {row.name: row for row in await queue_stats(database)}
+    assert (stats["mail"].ready, stats["mail"].later, stats["mail"].claimed, stats["mail"].dead) == (2, 1, 0, 0)
+    assert stats["mail"].oldest_ready_at is not None
+    assert stats["stamps"].ready == 1
