@@ -1,0 +1,216 @@
+"""What triage decides, story by story."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from ostinato.scheduling.invocation import InvocationStatus
+from ostinato.scheduling.invocation_id import InvocationId
+from ostinato.scheduling.job_definition import TriggeringPolicy
+from ostinato.scheduling.occurrence import OccurrenceOutcome
+from ostinato.scheduling.triage import (
+    ActiveInvocation,
+    InvocationRequest,
+    PendingTrigger,
+    ReasonCode,
+    SlotOutcome,
+    TriageDecision,
+    TriagePlan,
+    TriageSnapshot,
+    decide_triage,
+)
+from ostinato.scheduling.trigger import TriggerKind
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+NOTHING = TriagePlan((), (), (), rewind_cron=True, next_wake_at=None, decisions=(), slot_outcomes=())
+
+
+def trigger(name: str, age: int = 0, *, order: int = 0, by: str = "", slot: datetime | None = None) -> PendingTrigger:
+    kind = TriggerKind.EVENT if slot is None else TriggerKind.CRON
+    return PendingTrigger(name, kind, NOW - timedelta(seconds=age), order, by, slot)
+
+
+def slot_trigger(hours_ago: int) -> PendingTrigger:
+    slot = NOW - hours_ago * HOUR
+    return PendingTrigger(f"cron:v1:{100 - hours_ago}", TriggerKind.CRON, slot, 0, "", slot)
+
+
+def invocation(number: int, status: InvocationStatus = InvocationStatus.RUNNING) -> ActiveInvocation:
+    return ActiveInvocation(InvocationId(number), status)
+
+
+def decide(
+    *triggers: PendingTrigger,
+    active: list[ActiveInvocation] | None = None,
+    concurrent: int = 1,
+    batch: int = 1000,
+    enabled: bool = True,
+    paused: bool = False,
+    max_pending: int = 1000,
+) -> TriagePlan:
+    policy = TriggeringPolicy(max_concurrent_invocations=concurrent, max_batch_size=batch)
+    return decide_triage(TriageSnapshot(NOW, enabled, paused, policy, triggers, active or [], max_pending))
+
+
+def started(plan: TriagePlan) -> list[tuple[str, ...]]:
+    return [request.trigger_ids for request in plan.requests]
+
+
+def reasons(plan: TriagePlan) -> list[tuple[ReasonCode, int]]:
+    return [(decision.reason, decision.count) for decision in plan.decisions]
+
+
+class TestGreedyBatching:
+    def test_nothing_to_do(self) -> None:
+        assert decide() == NOTHING
+
+    def test_four_triggers_in_batches_of_three_make_two_invocations(self) -> None:
+        plan = decide(*(trigger(f"t{n}", order=n) for n in (1, 2, 3, 4)), concurrent=2, batch=3)
+        assert started(plan) == [("t1", "t2", "t3"), ("t4",)]
+        assert plan.decisions == (
+            TriageDecision(ReasonCode.STARTED, 1, ("t3",), 0),
+            TriageDecision(ReasonCode.BATCHED, 2, ("t1", "t2"), 0),
+            TriageDecision(ReasonCode.STARTED, 1, ("t4",), 1),
+        )
+
+    def test_what_has_no_free_slot_waits_with_a_reason(self) -> None:
+        plan = decide(trigger("a", 3), trigger("b", 2), trigger("c", 1), batch=1)
+        assert started(plan) == [("a",)]
+        assert plan.decisions[-1] == TriageDecision(ReasonCode.AT_CONCURRENCY_LIMIT, 2, ("b", "c"))
+        assert plan.discarded == ()
+
+    def test_running_invocations_occupy_slots(self) -> None:
+        plan = decide(trigger("a"), active=[invocation(1), invocation(2, InvocationStatus.RETRYING)], concurrent=2)
+        assert reasons(plan) == [(ReasonCode.AT_CONCURRENCY_LIMIT, 1)]
+        assert not plan.requests
+
+    def test_more_running_than_the_policy_allows_now_is_no_obstacle(self) -> None:
+        plan = decide(trigger("a"), active=[invocation(n) for n in range(1, 6)], concurrent=2)
+        assert reasons(plan) == [(ReasonCode.AT_CONCURRENCY_LIMIT, 1)]
+
+    def test_one_batch_does_not_wait_for_more(self) -> None:
+        assert started(decide(trigger("a"), batch=100)) == [("a",)]
+
+    def test_batches_of_one_start_oldest_first(self) -> None:
+        plan = decide(trigger("new", 1), trigger("old", 9), trigger("middle", 5), batch=1, concurrent=2)
+        assert started(plan) == [("old",), ("middle",)]
+
+
+class TestOrder:
+    def test_is_by_creation_then_order_in_batch_then_id(self) -> None:
+        plan = decide(
+            trigger("z", 5), trigger("b", 5, order=1), trigger("a", 5, order=1), trigger("y", 9, order=7), trigger("é")
+        )
+        assert started(plan) == [("y", "z", "a", "b", "é")]
+
+    def test_of_ids_is_by_bytes(self) -> None:
+        assert started(decide(trigger("a"), trigger("B"), trigger("é"), trigger("𐀀"), trigger("～"))) == [
+            ("B", "a", "é", "～", "𐀀")
+        ]
+
+
+class TestRequest:
+    def test_names_the_caller_when_all_triggers_have_the_same(self) -> None:
+        plan = decide(trigger("a", by="user:ana"), trigger("b", by="user:ana"))
+        assert plan.requests == (InvocationRequest(("a", "b"), "user:ana", None),)
+
+    def test_names_nobody_when_callers_differ(self) -> None:
+        assert decide(trigger("a", by="user:ana"), trigger("b")).requests[0].triggered_by == ""
+
+    def test_is_scheduled_for_the_newest_slot_of_its_batch(self) -> None:
+        assert decide(slot_trigger(3), slot_trigger(1), trigger("newest")).requests[0].scheduled_for == NOW - HOUR
+
+
+class TestLedger:
+    def test_of_several_slots_in_one_invocation_the_newest_is_started(self) -> None:
+        plan = decide(slot_trigger(2), slot_trigger(3), slot_trigger(1), trigger("event"))
+        assert set(plan.slot_outcomes) == {
+            SlotOutcome(NOW - HOUR, OccurrenceOutcome.STARTED, 0),
+            SlotOutcome(NOW - 2 * HOUR, OccurrenceOutcome.BATCHED, 0),
+            SlotOutcome(NOW - 3 * HOUR, OccurrenceOutcome.BATCHED, 0),
+        }
+
+    def test_each_invocation_starts_a_slot_of_its_own(self) -> None:
+        plan = decide(slot_trigger(2), slot_trigger(1), batch=1, concurrent=2)
+        assert plan.slot_outcomes == (
+            SlotOutcome(NOW - 2 * HOUR, OccurrenceOutcome.STARTED, 0),
+            SlotOutcome(NOW - HOUR, OccurrenceOutcome.STARTED, 1),
+        )
+
+    def test_a_slot_that_waits_has_no_outcome_yet(self) -> None:
+        assert decide(slot_trigger(1), active=[invocation(1)]).slot_outcomes == ()
+
+    def test_two_triggers_of_one_slot_give_it_one_outcome(self) -> None:
+        slot = NOW - HOUR
+        plan = decide(trigger("a", 2, slot=slot), trigger("b", 1, slot=slot), batch=1, concurrent=2)
+        assert plan.slot_outcomes == (SlotOutcome(slot, OccurrenceOutcome.STARTED, 0),)
+
+
+class TestAcknowledgement:
+    def test_what_ended_frees_its_slot_in_the_same_triage(self) -> None:
+        plan = decide(trigger("a"), active=[invocation(2, InvocationStatus.ABORTED)])
+        assert plan.acknowledged == (2,)
+        assert started(plan) == [("a",)]
+
+    def test_any_final_status_is_an_end(self) -> None:
+        active = [invocation(status.value, status) for status in InvocationStatus]
+        assert decide(active=active).acknowledged == (4, 5, 6, 7)
+
+    def test_happens_for_paused_and_disabled_jobs_too(self) -> None:
+        ended = [invocation(9, InvocationStatus.SUCCEEDED)]
+        assert decide(active=ended, paused=True).acknowledged == (9,)
+        assert decide(active=ended, enabled=False).acknowledged == (9,)
+
+
+class TestPurge:
+    def test_a_paused_job_starts_nothing_and_keeps_nothing(self) -> None:
+        plan = decide(trigger("a", 2), slot_trigger(1), paused=True)
+        assert not plan.requests
+        assert plan.discarded == ("cron:v1:99", "a")
+        assert reasons(plan) == [(ReasonCode.PURGED_PAUSED, 2)]
+        assert plan.slot_outcomes == (SlotOutcome(NOW - HOUR, OccurrenceOutcome.PAUSED),)
+
+    def test_a_disabled_job_starts_nothing_and_keeps_nothing(self) -> None:
+        plan = decide(slot_trigger(1), enabled=False, paused=True)
+        assert reasons(plan) == [(ReasonCode.PURGED_DISABLED, 1)]
+        assert plan.slot_outcomes == (SlotOutcome(NOW - HOUR, OccurrenceOutcome.DISABLED),)
+
+    def test_nothing_pending_needs_no_decision(self) -> None:
+        assert decide(paused=True) == NOTHING
+
+
+class TestCap:
+    def test_drops_the_oldest_beyond_it_before_the_policy_is_asked(self) -> None:
+        plan = decide(slot_trigger(5), *(trigger(f"t{n}", 10 - n) for n in range(4)), max_pending=3)
+        assert plan.discarded == ("cron:v1:95", "t0")
+        assert started(plan) == [("t1", "t2", "t3")]
+        assert plan.decisions[0] == TriageDecision(ReasonCode.DROPPED_OVERFLOW, 2, ("cron:v1:95", "t0"))
+        assert plan.slot_outcomes == (SlotOutcome(NOW - 5 * HOUR, OccurrenceOutcome.OVERFLOW),)
+
+    def test_holds_while_nothing_can_start(self) -> None:
+        plan = decide(*(trigger(f"t{n:02}", order=n) for n in range(5)), active=[invocation(1)], max_pending=3)
+        assert reasons(plan) == [(ReasonCode.DROPPED_OVERFLOW, 2), (ReasonCode.AT_CONCURRENCY_LIMIT, 3)]
+
+    def test_exactly_full_drops_nothing(self) -> None:
+        assert decide(*(trigger(f"t{n}") for n in range(3)), max_pending=3).discarded == ()
+
+    def test_a_decision_names_at_most_twenty(self) -> None:
+        (decision,) = decide(*(trigger(f"t{n:02}", order=n) for n in range(25)), paused=True).decisions
+        assert decision.count == 25
+        assert decision.trigger_ids == tuple(f"t{n:02}" for n in range(20))
+
+
+class TestRewind:
+    def test_when_nothing_runs_and_nothing_starts(self) -> None:
+        assert decide(active=[invocation(1, InvocationStatus.FAILED)]).rewind_cron
+
+    def test_not_while_something_runs(self) -> None:
+        assert not decide(active=[invocation(1), invocation(2, InvocationStatus.FAILED)]).rewind_cron
+
+    def test_not_when_something_starts(self) -> None:
+        assert not decide(trigger("a"), active=[invocation(1, InvocationStatus.FAILED)]).rewind_cron
+
+    def test_for_inactive_jobs_as_well(self) -> None:
+        """The cron machine decides that it means nothing there."""
+        assert decide(trigger("a"), paused=True).rewind_cron

@@ -1,0 +1,224 @@
+"""What a job definition may say. Every mistake is reported, at its path."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ostinato.scheduling.job_definition import Downstream, JobDefinition, TriggeringPolicy, TriggerOn
+from ostinato.scheduling.targets import HttpSpec, NoopSpec
+from ostinato.scheduling.validate_job import validate_job, validate_project_id
+
+GOOD = JobDefinition("nightly-report")
+URL = "http://127.0.0.1:9000/report"
+
+
+def broken(job: JobDefinition, **kwargs: Any) -> dict[str, str]:
+    """Path → rule."""
+    return {violation.path: violation.rule for violation in validate_job(job, "jobs[0]", **kwargs)}
+
+
+def broken_http(**fields: Any) -> dict[str, str]:
+    return broken(replace(GOOD, target=HttpSpec(**({"url": URL} | fields))))
+
+
+def test_the_defaults_are_allowed() -> None:
+    assert broken(GOOD) == {}
+
+
+def test_a_definition_that_uses_everything_is_allowed() -> None:
+    job = JobDefinition(
+        id="Report (EU) v1.2",
+        display_name="Der tägliche Bericht",
+        labels={"team": "shop", "example.com/tier_x": ""},
+        annotations={"why": "because\nof reasons"},
+        owner="user:ana@shop.example",
+        realm="reports/eu",
+        schedule="0 3 * * *",
+        policy=TriggeringPolicy(max_concurrent_invocations=1000, max_batch_size=1000),
+        target=HttpSpec(
+            url="https://[::1]:8443/a?b=c%20d",
+            method="PUT",
+            headers=(("Authorization", "Bearer x y"), ("X-Empty", "")),
+            body="ä" * 1000,
+            timeout=timedelta(hours=24),
+            multistage=True,
+        ),
+        downstream=(Downstream("next"), Downstream("next", TriggerOn.FAILURE)),
+        timeout=timedelta(days=7),
+    )
+    assert broken(job) == {}
+
+
+def test_all_mistakes_are_reported_at_once() -> None:
+    job = JobDefinition(
+        id="a/b",
+        realm="@other",
+        schedule="* * * *",
+        policy=TriggeringPolicy(max_concurrent_invocations=0, max_batch_size=1001),
+        target=HttpSpec(url="", method="get", timeout=timedelta(0)),
+        downstream=(Downstream(""),),
+        timeout=timedelta(days=8),
+    )
+    assert set(broken(job)) == {
+        "jobs[0].id",
+        "jobs[0].realm",
+        "jobs[0].schedule",
+        "jobs[0].triggering_policy.max_concurrent_invocations",
+        "jobs[0].triggering_policy.max_batch_size",
+        "jobs[0].http.url",
+        "jobs[0].http.method",
+        "jobs[0].http.timeout",
+        "jobs[0].downstream[0]",
+        "jobs[0].timeout",
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "rule"),
+    [
+        ("id", "", "is required"),
+        ("id", "x" * 101, "1 to 100"),
+        ("display_name", "x" * 201, "at most 200 bytes"),
+        ("display_name", "ä" * 101, "at most 200 bytes"),
+        ("display_name", "two\nlines", "control characters"),
+        ("owner", "x" * 201, "at most 200 bytes"),
+        ("owner", "a\x00", "control characters"),
+        ("realm", "", "1 to 400"),
+        ("realm", "Upper", "1 to 400"),
+        ("realm", "x" * 401, "1 to 400"),
+        ("schedule", "", "is empty"),
+        ("schedule", "0 0 L * *", "column 5"),
+        ("timeout", timedelta(milliseconds=999), "between 1s and 7 days"),
+        ("labels", {f"k{n}": "" for n in range(65)}, "at most 64"),
+        ("annotations", {f"k{n}": "" for n in range(65)}, "at most 64"),
+        ("downstream", tuple(Downstream(f"j{n}") for n in range(101)), "at most 100"),
+    ],
+)
+def test_a_field_that_breaks_its_rule(field: str, value: object, rule: str) -> None:
+    found = broken(replace(GOOD, **{field: value}))  # type: ignore[arg-type]
+    assert list(found) == [f"jobs[0].{field}"]
+    assert rule in found[f"jobs[0].{field}"]
+
+
+@pytest.mark.parametrize("realm", ["@root", "@legacy", "a", "a/b_c.d-9"])
+def test_realms(realm: str) -> None:
+    assert broken(replace(GOOD, realm=realm)) == {}
+
+
+@pytest.mark.parametrize(("field", "limit"), [("labels", 256), ("annotations", 4096)])
+def test_labels_and_annotations(field: str, limit: int) -> None:
+    pairs = {"fine": "x" * limit, "too long": "x", "long": "x" * (limit + 1)}
+    found = broken(replace(GOOD, **{field: pairs}))  # type: ignore[arg-type]
+    assert set(found) == {f"jobs[0].{field}['too long']", f"jobs[0].{field}['long']"}
+
+
+def test_the_same_downstream_job_twice() -> None:
+    found = broken(replace(GOOD, downstream=(Downstream("a"), Downstream("b"), Downstream("a"))))
+    assert found == {"jobs[0].downstream[2]": "names 'a' on SUCCESS a second time"}
+
+
+def test_downstream_entries_are_reported_where_they_were_written() -> None:
+    job = replace(GOOD, downstream=(Downstream("a"), Downstream("b/c")))
+    assert set(broken(job, downstream_paths=["x", "jobs[0].triggers[0]"])) == {"jobs[0].triggers[0]"}
+
+
+@pytest.mark.parametrize(("concurrent", "batch", "count"), [(1, 1, 0), (1000, 1000, 0), (1001, -1, 2)])
+def test_policies(concurrent: int, batch: int, count: int) -> None:
+    assert (
+        len(broken(replace(GOOD, policy=TriggeringPolicy(max_concurrent_invocations=concurrent, max_batch_size=batch))))
+        == count
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "paths"),
+    [
+        (NoopSpec(timedelta(hours=24), 100), set()),
+        (NoopSpec(timedelta(hours=24, microseconds=1), 101), {"jobs[0].noop.sleep", "jobs[0].noop.triggers_count"}),
+        (NoopSpec(timedelta(microseconds=-1), -1), {"jobs[0].noop.sleep", "jobs[0].noop.triggers_count"}),
+    ],
+)
+def test_noop(spec: NoopSpec, paths: set[str]) -> None:
+    assert set(broken(replace(GOOD, target=spec))) == paths
+
+
+@pytest.mark.parametrize(
+    ("url", "rule"),
+    [
+        ("", "is required"),
+        ("/report", "absolute"),
+        ("ftp://host/x", "absolute"),
+        ("http://", "absolute"),
+        ("http:///path", "absolute"),
+        ("http://:80/", "absolute"),
+        ("http://host:port/", "absolute"),
+        ("http://host:65536/", "absolute"),
+        ("http://[::1/", "absolute"),
+        ("http://host/a b", "printable ASCII"),
+        ("http://host/\n", "printable ASCII"),
+        ("http://höst/", "printable ASCII"),
+        ("http://ana:secret@host/", "user name"),
+        ("http://ana@host/", "user name"),
+        ("http://host/" + "x" * 2000, "at most 2000"),
+    ],
+)
+def test_urls(url: str, rule: str) -> None:
+    found = broken_http(url=url)
+    assert list(found) == ["jobs[0].http.url"]
+    assert rule in found["jobs[0].http.url"]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "M-SEARCH"])
+def test_methods(method: str) -> None:
+    assert broken_http(method=method) == {}
+
+
+@pytest.mark.parametrize("method", ["", "get", "CONNECT", "TRACE", "GE T", "GET\r\n", "X" * 21])
+def test_methods_that_are_refused(method: str) -> None:
+    assert set(broken_http(method=method)) == {"jobs[0].http.method"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("", "x", "no HTTP header name"),
+        ("a b", "x", "no HTTP header name"),
+        ("a:", "x", "no HTTP header name"),
+        ("Idempotency-Key", "x", "reserved"),
+        ("TRACEPARENT", "x", "reserved"),
+        ("Ostinato-Anything", "x", "reserved"),
+        ("host", "x", "reserved"),
+        ("Content-Length", "1", "reserved"),
+        ("X-A", "a\r\nX-B: c", "one line"),
+        ("X-A", "ä", "printable ASCII"),
+        ("X-A", "x" * 4097, "at most 4096"),
+    ],
+)
+def test_headers_that_are_refused(name: str, value: str, rule: str) -> None:
+    found = broken_http(headers=(("Accept", "*/*"), (name, value)))
+    assert list(found) == [f"jobs[0].http.headers[{name!r}]"]
+    assert rule in found[f"jobs[0].http.headers[{name!r}]"]
+
+
+def test_headers_that_differ_in_case_only() -> None:
+    found = broken_http(headers=(("X-A", "1"), ("x-a", "2")))
+    assert set(found) == {"jobs[0].http.headers['X-A']", "jobs[0].http.headers['x-a']"}
+
+
+def test_too_many_headers() -> None:
+    assert set(broken_http(headers=tuple((f"X-{n}", "") for n in range(65)))) == {"jobs[0].http.headers"}
+
+
+def test_a_body_is_measured_in_bytes() -> None:
+    assert broken_http(body="x" * 65_536) == {}
+    assert set(broken_http(body="ä" * 32_769)) == {"jobs[0].http.body"}
+
+
+def test_project_ids() -> None:
+    assert validate_project_id("shop", "project") == []
+    (violation,) = validate_project_id("Shop", "project")
+    assert violation.path == "project"
