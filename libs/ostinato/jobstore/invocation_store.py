@@ -138,7 +138,7 @@ select w.invocation_id
 async def load_invocations(reader: Reader, ids: Collection[InvocationId]) -> dict[InvocationId, StoredInvocation]:
     """Those of `ids` that exist and are not in the history yet."""
     rows = await reader.fetch(_LOAD, list(ids))
-    return {found.id: found for found in map(_stored, rows)}
+    return {found.id: found for found in map(invocation_from_row, rows)}
 
 
 async def load_invocation_inputs(reader: Reader, ids: Collection[InvocationId]) -> dict[InvocationId, InvocationInput]:
@@ -186,7 +186,7 @@ def storable(text: str) -> str:
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-def _stored(row: Row) -> StoredInvocation:
+def invocation_from_row(row: Row) -> StoredInvocation:
     return StoredInvocation(
         id=InvocationId(row["invocation_id"]),
         job_id=row["job_id"],

@@ -48,7 +48,7 @@ def to_definition(config: JobConfig, path: str = "job") -> JobDefinition:
         policy=_policy(config.triggering_policy),
         target=_target(config),
         downstream=_downstream(config),
-        timeout=_duration(config.timeout) if config.HasField("timeout") else DEFAULT_TIMEOUT,
+        timeout=_timeout(config),
     )
 
 
@@ -92,6 +92,11 @@ def encode_definition(definition: JobDefinition) -> bytes:
 def decode_downstream(data: bytes) -> tuple[Downstream, ...]:
     """Only the downstream jobs of a stored definition."""
     return _downstream(JobConfig.FromString(data))
+
+
+def decode_timeout(data: bytes) -> timedelta:
+    """Only the run timeout of a stored definition."""
+    return _timeout(JobConfig.FromString(data))
 
 
 def _inexpressible(config: JobConfig, path: str) -> list[Violation]:
@@ -144,6 +149,10 @@ def _downstream(config: JobConfig) -> tuple[Downstream, ...]:
     long_form = (Downstream(entry.job, _TRIGGER_ON[entry.trigger_on]) for entry in config.downstream)
     short_form = (Downstream(job) for job in config.triggers)
     return (*long_form, *short_form)
+
+
+def _timeout(config: JobConfig) -> timedelta:
+    return _duration(config.timeout) if config.HasField("timeout") else DEFAULT_TIMEOUT
 
 
 def _duration(duration: Duration) -> timedelta:

@@ -1,0 +1,110 @@
+"""Ends the runs whose timeout has passed.
+
+Deadlines are lazy: a stored one says when to look, the decision is made from what is true then. Any number of
+engines run this loop; each due row is locked by one of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ostinato.clock import Clock
+from ostinato.errors import OstinatoError
+from ostinato.jobflow.finish_invocations import InvocationChange, RunError, apply_changes
+from ostinato.jobstore.deadline_store import lock_due_deadlines, move_deadlines, next_deadline
+from ostinato.jobstore.invocation_log_store import LogLine
+from ostinato.jobstore.invocation_store import InvocationInput, StoredInvocation, load_invocation_inputs
+from ostinato.jobstore.job_definition_codec import decode_timeout
+from ostinato.scheduling.deadline import LookAgainAt, TimedOut, decide_deadline
+from ostinato.scheduling.invocation import InvocationStatus
+from ostinato.scheduling.launching import RUN_TIMEOUT
+from ostinato.storage.database import Database
+from ostinato.taskqueue import Dispatcher
+from ostinato_engine.engine_metrics import EngineMetrics
+from ostinato_engine.running_launches import RunningLaunches
+
+_log = logging.getLogger(__name__)
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePass:
+    """What one transaction did."""
+
+    looked_at: int
+    ended: int
+
+
+class DeadlineLoop:
+    """`longest_sleep`: a deadline that is added meanwhile is seen at most that much later."""
+
+    def __init__(
+        self,
+        db: Database,
+        dispatcher: Dispatcher,
+        running: RunningLaunches,
+        *,
+        clock: Clock,
+        metrics: EngineMetrics,
+        longest_sleep: timedelta = timedelta(seconds=1),
+    ) -> None:
+        self._db = db
+        self._dispatcher = dispatcher
+        self._running = running
+        self._clock = clock
+        self._metrics = metrics
+        self._longest_sleep = longest_sleep
+
+    async def run(self) -> None:
+        while True:
+            try:
+                pause = await self.look_once()
+            except OstinatoError as error:
+                _log.warning("deadlines were not looked at: %s", error)
+                pause = self._longest_sleep
+            await self._clock.sleep(pause.total_seconds())
+
+    async def look_once(self) -> timedelta:
+        """Ends what is overdue; returns how long nothing is going to be."""
+        due = await next_deadline(self._db)
+        if due.at is None or due.at - due.now >= self._longest_sleep:
+            return self._longest_sleep
+        if due.at > due.now:
+            return due.at - due.now
+        done = await self.end_overdue()
+        return timedelta(0) if done.looked_at else self._longest_sleep
+
+    async def end_overdue(self) -> DeadlinePass:
+        async with self._db.transaction() as tx:
+            found = await lock_due_deadlines(tx, limit=_BATCH)
+            if not found:
+                return DeadlinePass(0, 0)
+            inputs = await load_invocation_inputs(tx, [due.id for due in found])
+            decisions = [(due, _decide(due, inputs[due.id])) for due in found]
+            changes = [_time_out(due, inputs[due.id]) for due, decision in decisions if isinstance(decision, TimedOut)]
+            ended = await apply_changes(tx, self._dispatcher, changes)
+            await move_deadlines(
+                tx, {due.id: decision.at for due, decision in decisions if isinstance(decision, LookAgainAt)}
+            )
+        for invocation_id in ended:
+            self._running.stop(invocation_id)
+        self._metrics.timed_out.inc(len(ended))
+        return DeadlinePass(len(found), len(ended))
+
+
+def _decide(due: StoredInvocation, given: InvocationInput) -> TimedOut | LookAgainAt:
+    return decide_deadline(due.status, due.started_at, due.created_at, decode_timeout(given.definition), due.read_at)
+
+
+def _time_out(due: StoredInvocation, given: InvocationInput) -> InvocationChange:
+    timeout = decode_timeout(given.definition)
+    message = f"the run took longer than its timeout of {timeout.total_seconds():g} s"
+    return InvocationChange(
+        invocation=due,
+        to_status=InvocationStatus.TIMED_OUT,
+        error=RunError(RUN_TIMEOUT, message, retryable=True),
+        log_lines=[LogLine(due.read_at, message)],
+        input=given,
+    )

@@ -1,0 +1,75 @@
+"""Transaction B of launches: results and the ends of their tasks, many at once.
+
+Idempotent: a result is applied only while the invocation still is in the attempt that brought it. What ended in the
+meantime (aborted, timed out) or was begun anew by another engine stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ostinato.jobflow.finish_invocations import InvocationChange, RunError
+from ostinato.jobflow.invocation_session import edit_invocations
+from ostinato.jobstore.invocation_log_store import LogLine
+from ostinato.jobstore.invocation_store import StoredInvocation
+from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger
+from ostinato.scheduling.invocation import InvocationStatus, is_initial
+from ostinato.storage.database import Database
+from ostinato.taskqueue import Dispatcher, TaskContext, complete_many_in
+from ostinato_engine.begin_launches import LaunchAttempt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchEnd:
+    """What an attempt led to. RETRYING leaves the task to be tried again, everything else completes it.
+
+    `status` None: the run was ended by somebody else, only the task is to be completed.
+    """
+
+    task: TaskContext
+    attempt: LaunchAttempt
+    status: InvocationStatus | None
+    error: RunError | None = None
+    view_url: str | None = None
+    triggers: Sequence[Trigger] = ()
+    log_lines: Sequence[LogLine] = ()
+
+    @property
+    def completes_task(self) -> bool:
+        return self.status is not InvocationStatus.RETRYING
+
+
+class SaveLaunches:
+    def __init__(self, db: Database, dispatcher: Dispatcher) -> None:
+        self._db = db
+        self._dispatcher = dispatcher
+
+    async def __call__(self, ends: Sequence[LaunchEnd]) -> Sequence[bool]:
+        """Whether each result was applied. Raises StaleLease if a task is no longer this process's."""
+        async with self._db.transaction() as tx:
+            changed = await edit_invocations(
+                tx,
+                self._dispatcher,
+                {end.attempt.invocation.id: _edit(end, end.status) for end in ends if end.status is not None},
+                known={end.attempt.invocation.id: end.attempt.invocation for end in ends if end.status is not None},
+            )
+            await complete_many_in(tx, [end.task for end in ends if end.completes_task])
+        return [end.attempt.invocation.id in changed for end in ends]
+
+
+def _edit(end: LaunchEnd, status: InvocationStatus) -> Callable[[StoredInvocation], InvocationChange | None]:
+    def decide(found: StoredInvocation) -> InvocationChange | None:
+        if not is_initial(found.status) or found.launch_attempts != end.attempt.number:
+            return None
+        return InvocationChange(
+            invocation=found,
+            to_status=status,
+            error=end.error,
+            view_url=end.view_url,
+            triggers=end.triggers,
+            log_lines=end.log_lines,
+            input=end.attempt.input,
+        )
+
+    return decide

@@ -1,0 +1,24 @@
+"""Table of contents: which code launches which kind of target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from ostinato.scheduling.targets import HttpSpec, NoopSpec, TargetSpec
+from ostinato_engine.targets.target import LaunchResult, Log, Run, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Launchers:
+    noop: Target[NoopSpec]
+    http: Target[HttpSpec]
+
+    async def launch(self, run: Run, spec: TargetSpec, log: Log) -> LaunchResult:
+        match spec:
+            case NoopSpec():
+                return await self.noop.launch(run, spec, log)
+            case HttpSpec():
+                return await self.http.launch(run, spec, log)
+            case _:
+                assert_never(spec)
