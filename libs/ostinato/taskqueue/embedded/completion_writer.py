@@ -27,13 +27,20 @@ class CompletionWriter:
     """For one incarnation: the worker id is part of every fence."""
 
     def __init__(
-        self, db: Database, worker_id: int, clock: Clock, stats: WorkerStats, forget: Callable[[int], object]
+        self,
+        db: Database,
+        worker_id: int,
+        clock: Clock,
+        stats: WorkerStats,
+        forget: Callable[[int], object],
+        retried: Callable[[], None],
     ) -> None:
         self._db = db
         self._worker_id = worker_id
         self._clock = clock
         self._stats = stats
         self._forget = forget
+        self._retried = retried
         self._done: list[Fence] = []
         self._retries: list[RetryRow] = []
         self._dead: list[DeadRow] = []
@@ -75,7 +82,9 @@ class CompletionWriter:
     async def _write_all(self) -> None:
         while self._done or self._retries or self._dead or self._releases:
             self._done = await self._write(self._done, ready_store.complete, lambda fence: fence[1])
-            self._retries = await self._write(self._retries, ready_store.retry, lambda row: row.fence[1])
+            if self._retries:
+                self._retries = await self._write(self._retries, ready_store.retry, lambda row: row.fence[1])
+                self._retried()
             self._dead = await self._write(self._dead, ready_store.bury, lambda row: row.fence[1])
             self._releases = await self._write(self._releases, ready_store.release, lambda fence: fence[1])
 

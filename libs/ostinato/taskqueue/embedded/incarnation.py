@@ -70,7 +70,12 @@ class Incarnation:
         self._starved = False
         self._work_seen_at = float("-inf")
         self.writer = CompletionWriter(
-            db, lease.worker_id, clock, stats, lambda task_id: self._known.pop(task_id, None)
+            db,
+            lease.worker_id,
+            clock,
+            stats,
+            forget=lambda task_id: self._known.pop(task_id, None),
+            retried=self._later_wake.set,
         )
         self._executors: dict[int, Executor] = {}
         self._queues: dict[int, QueueLoad] = {}
