@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
+import asyncpg.pool
 
 from ostinato.config.database import DatabaseSettings
-from ostinato.errors import CommitOutcomeUnknown, Contention
-from ostinato.storage.translate import connection_lost, translated_errors
-from ostinato.storage.transaction import Gate, Row, Tx, gated
+from ostinato.errors import Contention
+from ostinato.storage.commit_protocol import begin, commit, commit_lent, is_lost, roll_back, roll_back_lent
+from ostinato.storage.transaction import Connection, Gate, Row, Tx, gated
+from ostinato.storage.translate import translated_errors
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+PooledConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Row]"
 
 
 class Database:
@@ -37,22 +40,20 @@ class Database:
 
         Raises CommitOutcomeUnknown when the commit's answer was lost; hooks for after the commit don't run then.
         """
-        with translated_errors():
-            connection = await self._pool.acquire()
+        connection = await self._acquire()
         try:
             tx = Tx(connection, self._gate)
-            await self._step("BEGIN", connection)
+            await begin(connection, self._gate)
             try:
                 yield tx
                 await tx.run_before_commit()
             except BaseException:
-                await self._roll_back(connection)
+                await roll_back(connection, self._gate)
                 raise
-            await self._commit(connection)
+            await commit(connection, self._gate)
         finally:
             await self._release(connection)
-        for hook in tx.take_after_commit():
-            _guarded(hook)
+        run_after_commit(tx)
 
     async def transact(self, work: Callable[[Tx], Awaitable[T]], *, attempts: int = 5) -> T:
         """Runs `work` in a transaction, again from the start when it lost a race (deadlock, lock timeout)."""
@@ -67,17 +68,17 @@ class Database:
         raise AssertionError("unreachable")
 
     async def execute(self, sql: str, *arguments: object) -> str:
-        """One statement in a transaction of its own."""
-        return await self._single(sql, "execute", arguments)
+        """One statement in a transaction of its own, as the fetches are."""
+        return await self._single(sql, lambda connection: connection.execute(sql, *arguments))
 
     async def fetch(self, sql: str, *arguments: object) -> list[Row]:
-        return await self._single(sql, "fetch", arguments)
+        return await self._single(sql, lambda connection: connection.fetch(sql, *arguments))
 
     async def fetchrow(self, sql: str, *arguments: object) -> Row | None:
-        return await self._single(sql, "fetchrow", arguments)
+        return await self._single(sql, lambda connection: connection.fetchrow(sql, *arguments))
 
     async def fetchval(self, sql: str, *arguments: object) -> Any:
-        return await self._single(sql, "fetchval", arguments)
+        return await self._single(sql, lambda connection: connection.fetchval(sql, *arguments))
 
     @asynccontextmanager
     async def side_connection(self) -> AsyncIterator[asyncpg.Connection[Row]]:
@@ -88,69 +89,22 @@ class Database:
         finally:
             connection.terminate()
 
-    async def _single(self, sql: str, method: str, arguments: tuple[object, ...]) -> Any:
-        with translated_errors():
-            connection = await self._pool.acquire()
+    async def _single(self, sql: str, run: Callable[[Connection], Awaitable[T]]) -> T:
+        connection = await self._acquire()
         try:
-            statement = getattr(connection, method)(sql, *arguments)
             if self._gate is not None:
-                return await gated(self._gate, sql, connection, statement)
+                return await gated(self._gate, sql, connection, lambda: run(connection))
             with translated_errors():
-                return await statement
+                return await run(connection)
         finally:
             await self._release(connection)
 
-    async def _step(self, step: str, connection: asyncpg.Connection[Row]) -> None:
-        if self._gate is not None:
-            await gated(self._gate, step, connection, connection.execute(step))
-            return
+    async def _acquire(self) -> PooledConnection:
         with translated_errors():
-            await connection.execute(step)
+            return await self._pool.acquire()
 
-    async def _commit(self, connection: asyncpg.Connection[Row]) -> None:
-        # Shielded: a cancelled COMMIT may or may not have happened, so the answer is awaited and then told.
-        commit = asyncio.ensure_future(self._send_commit(connection))
-        try:
-            await asyncio.shield(commit)
-        except asyncio.CancelledError:
-            if not commit.done():
-                await asyncio.wait([commit])
-            if not commit.cancelled():
-                commit.exception()  # mark as seen; the cancellation is what the caller asked for
-            raise
-
-    async def _send_commit(self, connection: asyncpg.Connection[Row]) -> None:
-        try:
-            if self._gate is not None:
-                await self._gate.before("COMMIT", connection)
-            try:
-                tag = await connection.execute("COMMIT")
-            finally:
-                if self._gate is not None:
-                    self._gate.after("COMMIT")
-        except Exception as error:
-            if connection_lost(error):
-                raise CommitOutcomeUnknown(f"the commit was not answered: {error}") from error
-            with translated_errors():
-                raise
-        if tag != "COMMIT":
-            # The server answers ROLLBACK when a statement of the transaction had failed and nobody said so.
-            raise Contention(f"the server answered COMMIT with {tag}")
-
-    async def _roll_back(self, connection: asyncpg.Connection[Row]) -> None:
-        if connection.is_closed():
-            return
-        rollback = asyncio.ensure_future(self._step("ROLLBACK", connection))
-        try:
-            await asyncio.shield(rollback)
-        except BaseException as error:  # noqa: BLE001 - the block's own error is the one to tell
-            if not rollback.done():
-                await asyncio.wait([rollback])
-            _log.debug("rollback failed, the connection is dropped: %s", error)
-            connection.terminate()
-
-    async def _release(self, connection: asyncpg.Connection[Row]) -> None:
-        if connection.is_in_transaction():
+    async def _release(self, connection: PooledConnection) -> None:
+        if not is_lost(connection) and connection.is_in_transaction():
             connection.terminate()
         await asyncio.shield(self._pool.release(connection))
 
@@ -161,14 +115,19 @@ Reader = Database | Tx
 
 @asynccontextmanager
 async def transaction_on(connection: asyncpg.Connection[Row]) -> AsyncIterator[Tx]:
-    """A transaction with hooks on a connection that the caller owns."""
+    """A transaction with hooks on a connection that the caller owns. The block's own errors are left as they are."""
     tx = Tx(connection)
+    transaction = connection.transaction()
     with translated_errors():
-        async with connection.transaction():
-            yield tx
-            await tx.run_before_commit()
-    for hook in tx.take_after_commit():
-        _guarded(hook)
+        await transaction.start()
+    try:
+        yield tx
+        await tx.run_before_commit()
+    except BaseException:
+        await roll_back_lent(transaction)
+        raise
+    await commit_lent(transaction)
+    run_after_commit(tx)
 
 
 @asynccontextmanager
@@ -218,18 +177,13 @@ async def _close(pool: asyncpg.Pool[Row]) -> None:
         pool.terminate()
 
 
-@contextmanager
-def _swallowed(what: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception:
-        _log.exception("%s failed", what)
-
-
-def _guarded(hook: Callable[[], None]) -> None:
-    # The commit happened: an error in a hook must not look like a failed transaction.
-    with _swallowed("a hook after the commit"):
-        hook()
+def run_after_commit(tx: Tx) -> None:
+    """The commit happened: an error in a hook must not look like a failed transaction."""
+    for hook in tx.take_after_commit():
+        try:
+            hook()
+        except Exception:  # noqa: BLE001 - logged, and the other hooks still run
+            _log.exception("a hook after the commit failed")
 
 
 __all__ = ["Database", "DatabaseSettings", "Reader", "connect", "open_database", "transaction_on"]

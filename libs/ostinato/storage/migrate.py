@@ -6,6 +6,7 @@ table gives up instead of blocking everybody behind it. The runtime role gets ri
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Iterable
@@ -69,14 +70,10 @@ async def migrate(connection: asyncpg.Connection[Any], lines: Iterable[Migration
 
     Raises FailedPrecondition when a file that was applied before has changed since.
     """
-    applied: list[Migration] = []
+    migrations = [migration for line in lines for migration in line.files()]
     with translated_errors():
         await _bootstrap(connection)
-        for line in lines:
-            for migration in line.files():
-                if await _apply(connection, migration):
-                    applied.append(migration)
-    return applied
+        return [migration for migration in migrations if await _apply(connection, migration)]
 
 
 async def grant_runtime_role(connection: asyncpg.Connection[Any], role: str) -> None:
@@ -95,10 +92,8 @@ async def grant_runtime_role(connection: asyncpg.Connection[Any], role: str) -> 
 
 async def _bootstrap(connection: asyncpg.Connection[Any]) -> None:
     if not await connection.fetchval("select to_regclass('ostinato_migration') is not null"):
-        try:
+        with contextlib.suppress(asyncpg.UniqueViolationError):  # another process creates it at the same moment
             await connection.execute(_BOOTSTRAP)
-        except asyncpg.UniqueViolationError:
-            pass  # another process created it at the same moment
 
 
 async def _apply(connection: asyncpg.Connection[Any], migration: Migration) -> bool:

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import asyncpg
+import asyncpg.pool
 
 from ostinato.storage.translate import translated_errors
 
+T = TypeVar("T")
 Row = asyncpg.Record
+# What a pool lends is a proxy of a connection, with the same methods.
+Connection: TypeAlias = "asyncpg.Connection[Row] | asyncpg.pool.PoolConnectionProxy[Row]"
 BeforeCommit = Callable[["Tx"], Awaitable[None]]
 AfterCommit = Callable[[], None]
 
@@ -21,7 +25,7 @@ AfterCommit = Callable[[], None]
 class Gate(Protocol):
     """Sees every step that reaches the database. Simulations order them and crash between any two."""
 
-    async def before(self, step: str, connection: asyncpg.Connection[Row]) -> None:
+    async def before(self, step: str, connection: Connection) -> None:
         """`step` is the statement, or BEGIN, COMMIT, ROLLBACK. May raise: then the step does not happen."""
         ...
 
@@ -33,7 +37,7 @@ class Gate(Protocol):
 class Tx:
     """An open transaction. Not for concurrent use: one statement at a time."""
 
-    def __init__(self, connection: asyncpg.Connection[Row], gate: Gate | None = None) -> None:
+    def __init__(self, connection: Connection, gate: Gate | None = None) -> None:
         self._connection = connection
         self._gate = gate
         self._now: datetime | None = None
@@ -46,16 +50,16 @@ class Tx:
 
     async def execute(self, sql: str, *arguments: object) -> str:
         """The command tag, such as `UPDATE 3`."""
-        return await self._run(sql, self._connection.execute(sql, *arguments))
+        return await self._run(sql, lambda: self._connection.execute(sql, *arguments))
 
     async def fetch(self, sql: str, *arguments: object) -> list[Row]:
-        return await self._run(sql, self._connection.fetch(sql, *arguments))
+        return await self._run(sql, lambda: self._connection.fetch(sql, *arguments))
 
     async def fetchrow(self, sql: str, *arguments: object) -> Row | None:
-        return await self._run(sql, self._connection.fetchrow(sql, *arguments))
+        return await self._run(sql, lambda: self._connection.fetchrow(sql, *arguments))
 
     async def fetchval(self, sql: str, *arguments: object) -> Any:
-        return await self._run(sql, self._connection.fetchval(sql, *arguments))
+        return await self._run(sql, lambda: self._connection.fetchval(sql, *arguments))
 
     async def now(self) -> datetime:
         """The database's time, read at the first call and then kept. Call it after taking locks, never before."""
@@ -81,25 +85,19 @@ class Tx:
         hooks, self._after_commit = self._after_commit, []
         return hooks
 
-    async def _run(self, sql: str, statement: Awaitable[Any]) -> Any:
-        if self._gate is None:
-            with translated_errors():
-                return await statement
-        return await gated(self._gate, sql, self._connection, statement)
+    async def _run(self, sql: str, statement: Callable[[], Awaitable[T]]) -> T:
+        if self._gate is not None:
+            return await gated(self._gate, sql, self._connection, statement)
+        with translated_errors():
+            return await statement()
 
 
-async def gated(gate: Gate, step: str, connection: asyncpg.Connection[Row], statement: Awaitable[Any]) -> Any:
-    """Awaits `statement` between the gate's two sides."""
-    try:
-        await gate.before(step, connection)
-    except BaseException:
-        close = getattr(statement, "close", None)
-        if close is not None:
-            close()  # a coroutine that never starts
-        raise
+async def gated(gate: Gate, step: str, connection: Connection, statement: Callable[[], Awaitable[T]]) -> T:
+    """Runs `statement` between the gate's two sides."""
+    await gate.before(step, connection)
     try:
         with translated_errors():
-            return await statement
+            return await statement()
     finally:
         gate.after(step)
 

@@ -13,6 +13,9 @@ _CONTENTION = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.LockNotAvailableError,
+    # A migration changed a table since this connection prepared the statement; the next attempt prepares it anew.
+    asyncpg.InvalidCachedStatementError,
+    asyncpg.OutdatedSchemaCacheError,
 )
 _UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
@@ -24,6 +27,7 @@ _UNAVAILABLE = (
     asyncpg.ReadOnlySQLTransactionError,  # a standby, or a primary on its way down
     asyncpg.DiskFullError,
     asyncpg.OutOfMemoryError,
+    asyncpg.IdleInTransactionSessionTimeoutError,  # some administrators set it; the connection is gone
     ConnectionError,
     TimeoutError,
     OSError,
