@@ -20,7 +20,7 @@ from ostinato.errors import InvalidArgument, Violation
 from ostinato.storage.database import Database, transaction_on
 from ostinato.storage.transaction import Row, Tx
 from ostinato.taskqueue.embedded.queue_store import ensure_classes, ensure_queues
-from ostinato.taskqueue.embedded.ready_store import NewTask, insert_tasks
+from ostinato.taskqueue.embedded.ready_store import NewTask, draw_id_blocks, insert_tasks
 from ostinato.taskqueue.embedded.strand import strand_of
 from ostinato.taskqueue.task_class import P, TaskClass, TaskKind
 from ostinato.taskqueue.task_header import TaskHeader
@@ -183,9 +183,8 @@ class Dispatcher:
         async with self._drawing:
             if (missing := count - len(self._free_ids)) > 0:
                 blocks = -(-missing // _ID_BLOCK)
-                rows = await self.db.fetch("select nextval('tq_task_id') from generate_series(1, $1)", blocks)
-                for row in rows:
-                    self._free_ids += range(row[0], row[0] + _ID_BLOCK)
+                for first in await draw_id_blocks(self.db, blocks):
+                    self._free_ids += range(first, first + _ID_BLOCK)
 
 
 def _current_header() -> bytes | None:

@@ -13,13 +13,13 @@ from datetime import timedelta
 from ostinato.clock import Clock
 from ostinato.errors import OstinatoError
 from ostinato.storage.database import Database
+from ostinato.taskqueue.embedded.queue_store import notify
 
 CHANNEL = "ostinato_tq"
 
 _log = logging.getLogger(__name__)
 _SPACING = 0.002  # at least this long between two notifications; what comes meanwhile is merged
 _MOST_STRANDS = 50
-_NOTIFY = "select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)"
 
 
 class WakeUps:
@@ -64,7 +64,7 @@ class WakeUps:
     async def _send(self, strands: set[int]) -> None:
         payload = ",".join(map(str, sorted(strands))) if len(strands) <= _MOST_STRANDS else "*"
         try:
-            await self._db.fetch(_NOTIFY, CHANNEL, payload)
+            await notify(self._db, CHANNEL, payload)
         except OstinatoError as error:
             _log.warning("a wake-up was not sent, others will poll: %s", error)
 

@@ -1,4 +1,4 @@
-"""SQL of tq_queue and tq_class: ids of names, and numbers for people."""
+"""SQL of tq_queue and tq_class: ids of names, numbers for people, and the wake-up call."""
 
 from __future__ import annotations
 
@@ -50,6 +50,15 @@ async def _queue_ids(db: Database, names: Sequence[str]) -> dict[str, int]:
 async def _class_ids(db: Database, names: Sequence[str]) -> dict[str, int]:
     rows = await db.fetch("select name, class_id from tq_class where name = any($1::text[])", list(names))
     return {row["name"]: row["class_id"] for row in rows}
+
+
+# Nothing is lost with a lost notification, so its commit waits for no disk.
+_NOTIFY = "select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)"
+
+
+async def notify(executor: Executor, channel: str, payload: str) -> None:
+    """Wakes whoever listens on `channel`."""
+    await executor.fetch(_NOTIFY, channel, payload)
 
 
 @dataclass(frozen=True, slots=True)

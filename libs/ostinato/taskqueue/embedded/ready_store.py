@@ -59,6 +59,14 @@ class DeadRow:
     error: str
 
 
+_DRAW_IDS = "select nextval('tq_task_id') from generate_series(1, $1)"
+
+
+async def draw_id_blocks(executor: Executor, blocks: int) -> list[int]:
+    """The first id of each block; the sequence's increment is a block's size."""
+    return [row[0] for row in await executor.fetch(_DRAW_IDS, blocks)]
+
+
 _INSERT_READY_ONE = """
 insert into tq_ready (id, ready_at, strand, fair_key, class_id, payload, header)
 values ($1, ostinato_now(), $2, $3, $4, $5, $6)
