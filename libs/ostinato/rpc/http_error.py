@@ -6,6 +6,7 @@ The text of an error that is ours to fix is never sent.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
@@ -36,6 +37,8 @@ _STATUS: Final[dict[type[BaseException], int]] = {
     Transient: 503,
 }
 _TRANSIENT_RETRY_AFTER = 1
+_MAX_FIELDS = 50
+_MAX_MESSAGE = 1000
 _NOTHING_TO_TELL = "something went wrong on our side"
 
 
@@ -46,7 +49,7 @@ def error_response(error: OstinatoError) -> web.Response:
     if isinstance(error, Transient):
         return error_json(503, error.reason, "not available at the moment, repeat", headers=_retry_after(error))
     violations = error.violations if isinstance(error, InvalidArgument) else ()
-    return error_json(status, error.reason, str(error), violations=violations, headers=_headers(error))
+    return error_json(status, error.reason, str(error)[:_MAX_MESSAGE], violations=violations, headers=_headers(error))
 
 
 def error_json(
@@ -54,13 +57,20 @@ def error_json(
     reason: str,
     message: str,
     *,
-    violations: tuple[Violation, ...] = (),
+    violations: Sequence[Violation] = (),
     headers: dict[str, str] | None = None,
 ) -> web.Response:
     error: dict[str, object] = {"reason": reason, "message": message}
     if violations:
-        error["fields"] = [{"field": violation.path, "description": violation.rule} for violation in violations]
+        error["fields"] = _fields(violations)
     return web.json_response({"error": error}, status=status, headers=headers)
+
+
+def _fields(violations: Sequence[Violation]) -> list[dict[str, str]]:
+    told = [{"field": violation.path, "description": violation.rule} for violation in violations[:_MAX_FIELDS]]
+    if (untold := len(violations) - len(told)) > 0:
+        told.append({"field": "", "description": f"and {untold} more"})
+    return told
 
 
 def http_status(error: BaseException) -> int:

@@ -67,6 +67,15 @@ def test_every_violation_is_listed_with_its_field() -> None:
     ]
 
 
+def test_a_long_list_of_violations_is_cut_and_says_so() -> None:
+    error = json.loads(error_response(InvalidArgument([Violation(f"f{n}", "is unknown") for n in range(1000)])).body)
+    assert len(error["error"]["message"]) == 1000
+    assert error["error"]["fields"][-2:] == [
+        {"field": "f49", "description": "is unknown"},
+        {"field": "", "description": "and 950 more"},
+    ]
+
+
 def test_repeatable_errors_say_when() -> None:
     assert error_response(Unavailable("x")).headers["Retry-After"] == "1"
     limited = ResourceExhausted("x", retry_after=timedelta(seconds=2.2))

@@ -56,11 +56,11 @@ class NotifyRequest(_message.Message):
     """Why it failed. At most 4 KiB."""
     @_builtins.property
     def result(self) -> _struct_pb2.Struct:
-        """At most 64 KiB serialized."""
+        """At most 64 KiB serialized, 20 levels deep, finite numbers."""
 
     @_builtins.property
     def log_lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """At most 1,000 lines of 4 KiB."""
+        """At most 1,000 lines of 4 KiB, together 512 KiB."""
 
     def __init__(
         self,
