@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -22,6 +23,11 @@ MAY_USE_GRPC = re.compile(
 )
 # import-linter knows packages; these are parts of the standard library that a pure module has no use for.
 IMPURE = re.compile(r"(urllib\.(request|error)|importlib|pathlib|io|sys|select|tempfile|shutil)(\.|$)")
+CALLS_ITSELF_PURE = re.compile(r"\bPure\.|\bis pure\b|\ba pure\b")
+DOES_THINGS = re.compile(
+    r"(asyncio|asyncpg|aiohttp\.client|concurrent|grpc|logging|multiprocessing|os|random|secrets|signal|socket|structlog"
+    r"|subprocess|threading|time|ostinato\.storage\.(database|transaction))(\.|$)"
+)
 
 
 def misplaced_grpc(source: Source) -> list[str]:
@@ -32,6 +38,13 @@ def misplaced_grpc(source: Source) -> list[str]:
 
 def impure_imports(source: Source) -> list[str]:
     return [f"{source.path}:{line} {name}" for line, name in imports(source) if IMPURE.match(name)]
+
+
+def broken_promises(source: Source) -> list[str]:
+    """Imports of a module whose docstring says that it is pure."""
+    if not CALLS_ITSELF_PURE.search(ast.get_docstring(source.tree) or ""):
+        return []
+    return [f"{source.path}:{line} {name}" for line, name in imports(source) if DOES_THINGS.match(name)]
 
 
 def test_every_import_contract_holds() -> None:
@@ -48,6 +61,15 @@ def test_the_scheduling_core_reads_nothing_of_the_world() -> None:
     core = [source for source in own_sources() if source.path.startswith("libs/ostinato/scheduling/")]
     assert core
     assert [found for source in core for found in impure_imports(source)] == []
+
+
+def test_a_module_that_calls_itself_pure_is_pure() -> None:
+    assert [found for source in own_sources() for found in broken_promises(source)] == []
+
+
+def test_a_broken_promise_is_found() -> None:
+    assert broken_promises(Source("x.py", '"""Decides things. Pure."""\nimport random\n'))
+    assert not broken_promises(Source("x.py", '"""Decides things."""\nimport random\n'))
 
 
 @pytest.mark.parametrize(
