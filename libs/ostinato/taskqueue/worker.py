@@ -20,6 +20,7 @@ from ostinato.errors import InvalidArgument, OstinatoError
 from ostinato.storage.database import Database
 from ostinato.taskqueue.dispatcher import Dispatcher
 from ostinato.taskqueue.embedded import worker_store
+from ostinato.taskqueue.embedded.claimed_tasks import ClaimedTasks
 from ostinato.taskqueue.embedded.heartbeat import HeartbeatThread, MainLoopPulse, beat_in_task, beat_once
 from ostinato.taskqueue.embedded.incarnation import Incarnation
 from ostinato.taskqueue.embedded.lease import LEASE, Lease
@@ -83,7 +84,7 @@ class Worker:
     @property
     def running(self) -> int:
         """Tasks whose handler runs now."""
-        return self._incarnation.running if self._incarnation else 0
+        return self._incarnation.tasks.running if self._incarnation else 0
 
     @property
     def draining(self) -> bool:
@@ -124,17 +125,18 @@ class Worker:
 
     async def _live(self, lease: Lease) -> None:
         self._lost.clear()
-        incarnation = Incarnation(
+        tasks = ClaimedTasks(
             self._db, lease, self._handlers, clock=self._clock, stats=self.stats, randomness=self._random
         )
-        incarnation.listening = self._listening
+        incarnation = Incarnation(self._db, tasks, clock=self._clock, stats=self.stats)
+        incarnation.claims.listening = self._listening
         self._incarnation = incarnation
         _log.info("worker %d begins", lease.worker_id)
         async with self._heartbeat(lease), asyncio.TaskGroup() as group:
-            writer = group.create_task(incarnation.writer.run())
+            writer = group.create_task(tasks.writer.run())
             loops = [
-                group.create_task(incarnation.claim_loop()),
-                group.create_task(incarnation.later_loop()),
+                group.create_task(incarnation.claims.run()),
+                group.create_task(incarnation.later.run()),
             ]
             background = [writer, group.create_task(incarnation.rescue_loop())]
             await self._until_drained_or_lost()
@@ -162,7 +164,7 @@ class Worker:
             await self._clock.sleep(0.05 if self._settings.heartbeat_in_thread else 1.0)
             self._pulse.at = self._clock.monotonic()
             assert self._incarnation is not None
-            self._incarnation.cancel_overdue()
+            self._incarnation.tasks.cancel_overdue()
             if not self._incarnation.lease.holds(self._pulse.at):
                 self._lost.set()
 
@@ -193,11 +195,11 @@ class Worker:
             task.add_done_callback(self._reaping.discard)
 
     def _hint_ready(self, strands: frozenset[int] | None) -> bool:
-        return self._incarnation is not None and self._incarnation.hint_ready(strands)
+        return self._incarnation is not None and self._incarnation.claims.hint(strands)
 
     def _hint_later(self, delay: timedelta) -> None:
         if self._incarnation is not None:
-            self._incarnation.hint_later(delay)
+            self._incarnation.later.hint(delay)
 
     async def _listen(self) -> None:
         """Hears notifications on a connection of its own; polling carries on while it is away."""
@@ -222,4 +224,4 @@ class Worker:
     def _set_listening(self, *, value: bool) -> None:
         self._listening = value
         if self._incarnation is not None:
-            self._incarnation.listening = value
+            self._incarnation.claims.listening = value

@@ -33,14 +33,13 @@ class CompletionWriter:
         clock: Clock,
         stats: WorkerStats,
         forget: Callable[[int], object],
-        retried: Callable[[], None],
     ) -> None:
         self._db = db
         self._worker_id = worker_id
         self._clock = clock
         self._stats = stats
         self._forget = forget
-        self._retried = retried
+        self.on_retried: Callable[[], None] | None = None  # a retry was written: it may be due soon
         self._done: list[Fence] = []
         self._retries: list[RetryRow] = []
         self._dead: list[DeadRow] = []
@@ -84,7 +83,8 @@ class CompletionWriter:
             self._done = await self._write(self._done, ready_store.complete, lambda fence: fence[1])
             if self._retries:
                 self._retries = await self._write(self._retries, ready_store.retry, lambda row: row.fence[1])
-                self._retried()
+                if self.on_retried is not None:
+                    self.on_retried()
             self._dead = await self._write(self._dead, ready_store.bury, lambda row: row.fence[1])
             self._releases = await self._write(self._releases, ready_store.release, lambda fence: fence[1])
 

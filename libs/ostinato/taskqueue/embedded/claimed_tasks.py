@@ -1,0 +1,217 @@
+"""What one incarnation holds: tasks claimed, waiting, running, or ended but not yet written.
+
+Rows come in by `accept`, ends go out by the completion writer. A task is known from its claim until its end is
+written, so that a row of ours that we don't know can only mean a claim whose answer was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from google.protobuf.message import DecodeError
+
+from ostinato.clock import Clock
+from ostinato.storage.database import Database
+from ostinato.storage.transaction import Row
+from ostinato.taskqueue.embedded.completion_writer import CompletionWriter
+from ostinato.taskqueue.embedded.executors import Executor, make_executor
+from ostinato.taskqueue.embedded.lease import Lease
+from ostinato.taskqueue.embedded.queue_load import QueueLoad
+from ostinato.taskqueue.embedded.ready_store import DeadRow, RetryRow
+from ostinato.taskqueue.embedded.refusal import decide_refusal
+from ostinato.taskqueue.embedded.strand import queue_of
+from ostinato.taskqueue.embedded.worker_stats import WorkerStats
+from ostinato.taskqueue.handler import Handler
+from ostinato.taskqueue.outcome import Outcome, Verdict, decide_next_step
+from ostinato.taskqueue.task_context import TaskContext
+
+_log = logging.getLogger(__name__)
+
+
+class ClaimedTasks:
+    """`claiming` is held while rows are claimed and accepted: whoever compares known with claimed takes it too."""
+
+    def __init__(
+        self,
+        db: Database,
+        lease: Lease,
+        handlers: Sequence[tuple[int, int, Handler]],
+        *,
+        clock: Clock,
+        stats: WorkerStats,
+        randomness: random.Random,
+    ) -> None:
+        """`handlers`: (class id, queue id, handler)."""
+        self.lease = lease
+        self.claiming = asyncio.Lock()
+        self.draining = False
+        self.on_room: Callable[[], None] = _nothing  # a task ended
+        self._clock = clock
+        self._stats = stats
+        self._random = randomness
+        self._known: dict[int, TaskContext] = {}
+        self.writer = CompletionWriter(db, lease.worker_id, clock, stats, self._forget)
+        self._executors: dict[int, Executor] = {}
+        self._queues: dict[int, QueueLoad] = {}
+        for class_id, queue_id, handler in handlers:
+            executor = make_executor(handler, clock, self._settle, self.may_start)
+            self._executors[class_id] = executor
+            self._queues.setdefault(queue_id, QueueLoad()).executors.append(executor)
+
+    @property
+    def queue_ids(self) -> list[int]:
+        return list(self._queues)
+
+    @property
+    def running(self) -> int:
+        return sum(executor.running for executor in self._executors.values())
+
+    @property
+    def known_ids(self) -> list[int]:
+        return list(self._known)
+
+    def may_start(self) -> bool:
+        return self.lease.holds(self._clock.monotonic())
+
+    def rooms(self) -> dict[int, int]:
+        """How many more tasks of each queue id to claim now."""
+        monotonic = self._clock.monotonic()
+        return {queue: load.room(monotonic) for queue, load in self._queues.items()}
+
+    def db_now(self) -> datetime:
+        return self.lease.db_now(self._clock.monotonic())
+
+    def accept(self, rows: Sequence[Row]) -> None:
+        by_class: dict[int, list[TaskContext]] = {}
+        for row in rows:
+            if row[1] in self._known:
+                continue  # still running here under an older claim; rescue frees this row when that one has ended
+            executor = self._executors.get(row[6])
+            task = TaskContext(row, self.lease.worker_id, executor.handler.task_class if executor else None)
+            self._known[task.id] = task
+            if self._is_decodable(task):
+                by_class.setdefault(task.class_id, []).append(task)
+            else:
+                self._refuse(task)
+        self._stats.claimed += len(rows)
+        for class_id, tasks in by_class.items():
+            self._executors[class_id].put(tasks)
+
+    def _is_decodable(self, task: TaskContext) -> bool:
+        if task.task_class is None:
+            return False
+        try:
+            _ = task.payload
+        except DecodeError:
+            return False
+        return True
+
+    def _refuse(self, task: TaskContext) -> None:
+        now = self.db_now()
+        refusal = decide_refusal(eta=task.eta, refused_since=task.header.refused_since, now=now)
+        why = "no handler for this class" if task.task_class is None else "the payload can't be decoded"
+        task.settled = True
+        if refusal.give_up:
+            _log.error("task %d (%s) goes to the dead letters: %s", task.id, task.class_name, why)
+            self._stats.dead += 1
+            self.writer.bury(DeadRow(task.fence, task.failures, why))
+            return
+        _log.warning("task %d (%s) refused, again in %s: %s", task.id, task.class_name, refusal.delay, why)
+        header = replace(task.header, refused_since=refusal.refused_since)
+        self._stats.retried += 1
+        self.writer.retry(RetryRow(task.fence, refusal.delay, task.failures, header.encode()))
+
+    def _settle(self, task: TaskContext, outcome: Outcome) -> None:
+        if task.settled:
+            return
+        task.settled = True
+        self.on_room()
+        load = self._queues[queue_of(task.strand)]
+        load.ended(self._clock.monotonic(), outcome.verdict)
+        if outcome.verdict is Verdict.DONE:
+            self._stats.done += 1
+            if task.completed:
+                self._known.pop(task.id, None)
+            else:
+                self.writer.done(task.fence)
+            return
+        self._settle_undone(task, outcome, load)
+
+    def _settle_undone(self, task: TaskContext, outcome: Outcome, load: QueueLoad) -> None:
+        assert task.task_class is not None
+        step = decide_next_step(outcome, task.task_class.retry, failures=task.failures, jitter=self._random.random())
+        match step.verdict:
+            case Verdict.IGNORE:
+                self._stats.done += 1
+                self.writer.done(task.fence)
+            case Verdict.RETRY:
+                delay = load.overload_pause if outcome.verdict is Verdict.OVERLOADED else step.delay
+                self._log_retry(task, outcome, delay)
+                self._stats.retried += 1
+                self.writer.retry(RetryRow(task.fence, delay, step.failures, task.raw_header))
+            case Verdict.DEAD:
+                _log.error("task %d (%s) goes to the dead letters: %s", task.id, task.class_name, step.error)
+                self._stats.dead += 1
+                self.writer.bury(DeadRow(task.fence, step.failures, step.error))
+            case Verdict.RELEASE:
+                self._stats.released += 1
+                self.writer.release(task.fence)
+            case Verdict.AGAIN:
+                asyncio.get_running_loop().call_later(step.delay.total_seconds(), self._put_back, task)
+            case _:  # LOST
+                _log.warning("task %d (%s) is no longer this process's: %s", task.id, task.class_name, outcome.error)
+                self._stats.rejected += 1
+                self._known.pop(task.id, None)
+
+    def _log_retry(self, task: TaskContext, outcome: Outcome, delay: timedelta) -> None:
+        level = logging.WARNING if outcome.verdict is Verdict.RETRY else logging.DEBUG
+        _log.log(
+            level,
+            "task %d (%s) failed, again in %.1f s: %s",
+            task.id,
+            task.class_name,
+            delay.total_seconds(),
+            outcome.error,
+        )
+
+    def _put_back(self, task: TaskContext) -> None:
+        if self.lease.lost:
+            return
+        task.settled = False
+        if self.draining:
+            self._settle(task, Outcome(Verdict.RELEASE))
+        else:
+            self._executors[task.class_id].put([task])
+
+    def cancel_overdue(self) -> None:
+        for executor in self._executors.values():
+            executor.cancel_overdue()
+
+    def release_unstarted(self) -> None:
+        for executor in self._executors.values():
+            for task in executor.take_unstarted():
+                self._settle(task, Outcome(Verdict.RELEASE))
+
+    async def interrupt(self) -> None:
+        """Cancels every handler; what it ran is released, or dropped when the lease is lost."""
+        for executor in self._executors.values():
+            await executor.stop()
+
+    async def abandon(self) -> None:
+        """Nothing is ours any more: forgets everything, interrupts what runs. The fence rejects what still ends."""
+        for executor in self._executors.values():
+            executor.take_unstarted()
+        await self.interrupt()
+        self._known.clear()
+
+    def _forget(self, task_id: int) -> None:
+        self._known.pop(task_id, None)
+
+
+def _nothing() -> None:
+    """Until the claim loop wants to know."""
