@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 
 class EngineMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.ticks = Counter("ostinato_engine_cron_ticks", "Slots that fired.", registry=registry)
+        self.tick_lateness = Histogram(
+            "ostinato_engine_cron_lateness_seconds",
+            "From a slot to its trigger.",
+            buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600),
+            registry=registry,
+        )
+        self.broken_ticks = Counter(
+            "ostinato_engine_cron_ticks_broken",
+            "Ticks put off because their schedule can't be read.",
+            registry=registry,
+        )
+        self.triaged = Counter("ostinato_engine_jobs_triaged", "Jobs looked at by triage.", registry=registry)
+        self.started = Counter("ostinato_engine_invocations_started", "Invocations created.", registry=registry)
+        self.reconciled = Counter(
+            "ostinato_engine_reconciled",
+            "Things found standing still and set going again. Not zero: find out why.",
+            ("what",),
+            registry=registry,
+        )
         self.launches = Counter(
             "ostinato_engine_launches", "Launch attempts by what they led to.", ("outcome",), registry=registry
         )

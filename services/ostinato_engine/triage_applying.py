@@ -79,9 +79,10 @@ class _Start:
     given: NewInput
 
 
-async def apply_plans(tx: Tx, dispatcher: Dispatcher, random: Random, decided: Sequence[DecidedJob]) -> None:
+async def apply_plans(tx: Tx, dispatcher: Dispatcher, random: Random, decided: Sequence[DecidedJob]) -> bool:
+    """True if the schedule of any job got its next due time."""
     now = await tx.now()
-    await rewind(tx, [entry.job.row.job_id for entry in decided if entry.plan.rewind_cron], now)
+    rewound = await rewind(tx, [entry.job.row.job_id for entry in decided if entry.plan.rewind_cron], now)
     await discard_triggers(tx, [stored for entry in decided for stored in _discarded(entry)], now=now)
     if starts := await _consume(tx, decided, now):
         await _start(tx, dispatcher, random, starts, now)
@@ -90,6 +91,7 @@ async def apply_plans(tx: Tx, dispatcher: Dispatcher, random: Random, decided: S
     await append_triage_log(tx, [row for entry in decided for row in _log_rows(entry)], now=now)
     await mark_jobs(tx, [job_marks(entry.job, entry.plan, problems=entry.problems) for entry in decided], now=now)
     await _ask_for_more(tx, dispatcher, decided)
+    return rewound
 
 
 def _discarded(entry: DecidedJob) -> list[StoredTrigger]:

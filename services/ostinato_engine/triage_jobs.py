@@ -8,7 +8,7 @@ Idempotent because a trigger is consumed and an end acknowledged once, under the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from random import Random
 
 from ostinato.errors import StaleLease, Transient
@@ -18,6 +18,7 @@ from ostinato.scheduling.triage import decide_triage
 from ostinato.storage.database import Database
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher, Outcome, TaskContext, complete_many_in
+from ostinato_engine.engine_metrics import EngineMetrics
 from ostinato_engine.job_terms import JobTermsCache
 from ostinato_engine.triage_applying import DecidedJob, apply_plans
 from ostinato_engine.triage_loading import load_jobs
@@ -27,11 +28,24 @@ _ATTEMPTS = 3
 
 
 class TriageJobs:
-    """The batch handler of TriageJobTask. `random` draws the ids of invocations."""
+    """The batch handler of TriageJobTask.
 
-    def __init__(self, db: Database, dispatcher: Dispatcher, *, random: Random | None = None) -> None:
+    `rewound` is called after a commit that gave a schedule its next due time. `random` draws the ids of invocations.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        dispatcher: Dispatcher,
+        *,
+        metrics: EngineMetrics,
+        rewound: Callable[[], None],
+        random: Random | None = None,
+    ) -> None:
         self._db = db
         self._dispatcher = dispatcher
+        self._metrics = metrics
+        self._rewound = rewound
         self._random = random or Random()
         self._terms = JobTermsCache()
 
@@ -62,9 +76,15 @@ class TriageJobs:
                 DecidedJob(job, decide_triage(job.snapshot), _traceparent(by_job[job.row.job_id]))
                 for job in loading.jobs
             ]
-            await apply_plans(tx, self._dispatcher, self._random, decided)
+            if await apply_plans(tx, self._dispatcher, self._random, decided):
+                tx.after_commit(self._rewound)
+            tx.after_commit(lambda: self._count(decided))
         await complete_many_in(tx, [task for job_id, tasks in by_job.items() if job_id not in left for task in tasks])
         return left
+
+    def _count(self, decided: Sequence[DecidedJob]) -> None:
+        self._metrics.triaged.inc(len(decided))
+        self._metrics.started.inc(sum(len(entry.plan.requests) for entry in decided))
 
     async def _record_failure(self, job_id: int, error: Exception) -> None:
         """So that people see why the job stands still while its task is retried."""

@@ -53,10 +53,16 @@ async def poke_cron(tx: Tx, wishes: Collection[CronWish], now: datetime) -> None
     await add_spans(tx, [_span(wish, now) for wish, _ in changed])
 
 
-async def rewind(tx: Tx, job_ids: Collection[int], now: datetime) -> None:
-    """Plans the next run of those jobs whose interval counts from now, the end of what ran. Locks job_cron rows."""
-    rows = await lock_crons_waiting_for_rewind(tx, job_ids)
-    await save_cron_states(tx, _rewound(rows, now))
+async def rewind(tx: Tx, job_ids: Collection[int], now: datetime) -> bool:
+    """Plans the next run of those jobs whose interval counts from now, the end of what ran. Locks job_cron rows.
+
+    True if there were any: something may be due before anybody who sleeps until the next due time expects it.
+    """
+    if not job_ids:
+        return False
+    rewound = _rewound(await lock_crons_waiting_for_rewind(tx, job_ids), now)
+    await save_cron_states(tx, rewound)
+    return bool(rewound)
 
 
 def decide_cron_row(row: JobCronRow | None, wish: CronWish, now: datetime) -> JobCronRow | None:

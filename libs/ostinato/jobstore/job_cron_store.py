@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ostinato.jobstore.job_store import JobId
 from ostinato.scheduling.cron_machine import CronState
@@ -87,10 +87,17 @@ async def lock_due_crons(tx: Tx, limit: int) -> list[JobCronRow]:
     return [_cron_from_row(row) for row in await tx.fetch(_LOCK_DUE, limit)]
 
 
-async def next_due_at(reader: Reader) -> datetime | None:
-    """When the next one is due: in the past, if a tick is late."""
-    at: datetime | None = await reader.fetchval("select min(due_at) from job_cron where due_at is not null")
-    return at
+async def find_wait(reader: Reader) -> timedelta | None:
+    """How long until the next one is due, negative if a tick is late; None if nothing is planned."""
+    wait: timedelta | None = await reader.fetchval(
+        "select min(due_at) - ostinato_now() from job_cron where due_at is not null"
+    )
+    return wait
+
+
+async def postpone_crons(tx: Tx, job_ids: Collection[int], until: datetime) -> None:
+    """Looks at locked rows again at `until`. Their slots stay, so they are late and not lost."""
+    await tx.execute("update job_cron set due_at = $2 where job_id = any($1::bigint[])", list(job_ids), until)
 
 
 _SAVE = """

@@ -236,6 +236,13 @@ async def mark_jobs(tx: Tx, marks: Sequence[JobMarks], *, now: datetime) -> None
     )
 
 
+_SET_ERROR = """
+update job
+   set last_error = $2
+ where job_id = (select j.job_id from job j where j.job_id = $1 for no key update skip locked)
+"""
+
+
 async def set_job_error(tx: Tx, job_id: int, error: str) -> None:
-    """What keeps the job from being triaged."""
-    await tx.execute("update job set last_error = $2 where job_id = $1", job_id, error)
+    """What keeps the job from running. Waits for nobody: while the job is locked elsewhere nothing is written."""
+    await tx.execute(_SET_ERROR, job_id, error)

@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
+from prometheus_client import CollectorRegistry
+
 from ostinato.jobflow.emit_triggers import Emission, Emitted, emit_triggers
 from ostinato.jobflow.engine_tasks import LAUNCH_INVOCATION, TRIAGE_JOB
 from ostinato.jobflow.kick_triage import kick_triage
@@ -26,6 +28,7 @@ from ostinato.taskqueue import Dispatcher, Outcome, TaskClass, TaskContext
 from ostinato.taskqueue.embedded.ready_store import claim
 from ostinato.taskqueue.embedded.strand import strand_of
 from ostinato.taskqueue.embedded.worker_store import register_worker
+from ostinato_engine.engine_metrics import EngineMetrics
 from ostinato_engine.triage_jobs import TriageJobs
 
 PROJECT_ID = 1
@@ -50,9 +53,17 @@ class Stage:
     dispatcher: Dispatcher
     worker_id: int = 1
     triage_jobs: TriageJobs = field(init=False)
+    metrics: EngineMetrics = field(init=False)
+    rewinds: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.triage_jobs = TriageJobs(self.db, self.dispatcher, random=Random(7))
+        self.metrics = EngineMetrics(CollectorRegistry())
+        self.triage_jobs = self.new_triage(Random(7))
+
+    def new_triage(self, random: Random) -> TriageJobs:
+        return TriageJobs(
+            self.db, self.dispatcher, metrics=self.metrics, rewound=lambda: self.rewinds.append(1), random=random
+        )
 
     async def add_job(
         self, name: str, *, policy: TriggeringPolicy | None = None, schedule: str = "triggered", **definition: Any
@@ -152,7 +163,7 @@ class Stage:
     async def until(self, condition: str, *, seconds: float = 10) -> None:
         """Waits for a query to answer true: for what other tasks or processes do in the database."""
         async with asyncio.timeout(seconds):
-            while not await self.db.fetchval(condition):  # noqa: ASYNC110 - the database sends no event
+            while not await self.db.fetchval(condition):
                 await asyncio.sleep(0.01)
 
     async def pending(self, job_id: int) -> list[str]:

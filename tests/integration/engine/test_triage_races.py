@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from random import Random
 
-import asyncpg
 import pytest
 
 from ostinato.errors import StaleLease, Unavailable
@@ -17,7 +16,7 @@ from ostinato.scheduling.job_definition import TriggeringPolicy
 from ostinato.storage.database import Database, DatabaseSettings, open_database
 from ostinato.taskqueue import Dispatcher, TaskContext, open_dispatcher
 from ostinato.taskqueue.outcome import Verdict
-from ostinato_engine.triage_jobs import TriageJobs
+from tests.integration.engine.crashes import CrashAt, everything
 from tests.integration.engine.stage import PROJECT_ID, T0, Stage, trigger
 
 
@@ -130,25 +129,6 @@ async def test_a_process_that_lost_its_task_changes_nothing(database: Database, 
     assert (await stage.job(job_id))["last_triage_at"] is None
 
 
-class CrashAt:
-    """A gate that fails the n-th step it sees, as a lost connection would."""
-
-    def __init__(self) -> None:
-        self.left = -1
-        self.step = ""
-
-    async def before(self, step: str, connection: asyncpg.Connection[asyncpg.Record]) -> None:
-        if step == "ROLLBACK":
-            return
-        self.left -= 1
-        if self.left == 0:
-            self.step = step
-            raise Unavailable(f"crashed before {step[:40]!r}")
-
-    def after(self, step: str) -> None:
-        pass
-
-
 async def test_a_crash_before_any_step_leaves_everything_and_the_next_run_does_all_of_it(
     database: Database, database_url: str, stage: Stage
 ) -> None:
@@ -171,7 +151,7 @@ async def test_a_crash_before_any_step_leaves_everything_and_the_next_run_does_a
         open_database(DatabaseSettings(database_url), gate=gate) as gated,
         open_dispatcher(gated, classes=ENGINE_TASK_CLASSES, notify=False) as dispatcher,
     ):
-        triage_jobs = TriageJobs(gated, dispatcher, random=Random(1))
+        triage_jobs = Stage(gated, dispatcher).triage_jobs
         for step in range(1, 100):
             gate.left = step
             try:
@@ -192,22 +172,6 @@ async def test_a_crash_before_any_step_leaves_everything_and_the_next_run_does_a
     assert await tasks_left(stage) == 0
 
 
-async def everything(database: Database) -> list[object]:
-    tables = (
-        "job",
-        "job_cron",
-        "trigger",
-        "invocation",
-        "invocation_input",
-        "invocation_history",
-        "occurrence",
-        "triage_log",
-        "tq_ready",
-        "tq_later",
-    )
-    return [sorted(map(repr, await database.fetch(f"select * from {table}"))) for table in tables]
-
-
 async def test_ids_that_are_taken_are_drawn_again(virtual_database_url: str) -> None:
     async with (
         open_database(DatabaseSettings(virtual_database_url)) as database,
@@ -219,7 +183,7 @@ async def test_ids_that_are_taken_are_drawn_again(virtual_database_url: str) -> 
         for job_id in (first, second):
             await stage.emit_ids(job_id, "t")
             # The same draws in the same millisecond.
-            stage.triage_jobs = TriageJobs(database, dispatcher, random=Random(7))
+            stage.triage_jobs = stage.new_triage(Random(7))
             await stage.triage()
         (one,), (two,) = await stage.active(first), await stage.active(second)
         assert one["invocation_id"] != two["invocation_id"]
