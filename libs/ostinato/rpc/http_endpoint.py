@@ -19,6 +19,7 @@ from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from ostinato.clock import Clock, SystemClock
 from ostinato.config import split_address
 from ostinato.errors import OstinatoError
 from ostinato.rpc.http_error import error_json, error_response
@@ -75,12 +76,15 @@ async def open_http_endpoint(
     request_timeout: timedelta = REQUEST_TIMEOUT,
     ready_timeout: timedelta = READY_TIMEOUT,
     shutdown_grace: timedelta = timedelta(seconds=5),
+    clock: Clock | None = None,
 ) -> AsyncIterator[HttpEndpoint]:
     """Serves on `address` (HOST:PORT) during the block; at its end running requests get `shutdown_grace`.
 
     Raises OSError when the address can't be bound.
     """
-    app = web.Application(client_max_size=max_body_bytes, middlewares=[_answering(request_timeout)])
+    app = web.Application(
+        client_max_size=max_body_bytes, middlewares=[_answering(request_timeout, clock or SystemClock())]
+    )
     app.add_routes([*_own_routes(ready, ready_timeout, registry), *routes])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_grace.total_seconds(), keepalive_timeout=75)
     await runner.setup()
@@ -126,17 +130,16 @@ async def _why_not_ready(ready: ReadyCheck, limit: timedelta) -> str:
     return ""
 
 
-def _answering(request_timeout: timedelta) -> Middleware:
+def _answering(request_timeout: timedelta, clock: Clock) -> Middleware:
     """Bounds a request in time, turns whatever it raises into an answer, and writes one log line."""
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = clock.monotonic()
         with use_traceparent(request.headers.get("traceparent")):
             response = await _answer(request, handler, request_timeout)
             if request.path not in _OWN_PATHS:
-                _log_request(request, response.status, loop.time() - began)
+                _log_request(request, response.status, clock.monotonic() - began)
         return response
 
     return answer

@@ -12,13 +12,12 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-import asyncpg
 from google.protobuf.message import Message
 
 from ostinato.clock import Clock, SystemClock
 from ostinato.errors import InvalidArgument, Violation
 from ostinato.storage.database import Database, transaction_on
-from ostinato.storage.transaction import Row, Tx
+from ostinato.storage.transaction import Connection, Tx
 from ostinato.taskqueue.embedded.queue_store import ensure_classes, ensure_queues
 from ostinato.taskqueue.embedded.ready_store import NewTask, draw_id_blocks, insert_tasks
 from ostinato.taskqueue.embedded.strand import strand_of
@@ -96,7 +95,7 @@ class Dispatcher:
         return ids
 
     @asynccontextmanager
-    async def transaction(self, connection: asyncpg.Connection[Row]) -> AsyncIterator[Tx]:
+    async def transaction(self, connection: Connection) -> AsyncIterator[Tx]:
         """A transaction on the caller's own connection whose adds are submitted and announced with its commit."""
         async with transaction_on(connection) as tx:
             yield tx
