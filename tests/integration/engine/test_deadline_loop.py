@@ -1,0 +1,133 @@
+"""Run timeouts: what is overdue ends once, what is early is looked at again."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from ostinato.clock import SystemClock
+from ostinato.jobflow.engine_tasks import TRIAGE_JOB
+from ostinato.scheduling.invocation import InvocationStatus as S
+from ostinato.scheduling.job_definition import Downstream, TriggerOn
+from ostinato_engine.deadline_loop import DeadlineLoop, DeadlinePass
+from ostinato_engine.engine_metrics import EngineMetrics
+from ostinato_engine.running_launches import Interrupted, Interruption, RunningLaunches
+from tests.integration.engine.runs import log_of, read, row_of, set_status, start_run
+from tests.integration.engine.stage import Stage
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def running() -> RunningLaunches:
+    return RunningLaunches()
+
+
+@pytest.fixture
+def loop(stage: Stage, running: RunningLaunches) -> DeadlineLoop:
+    metrics = EngineMetrics(CollectorRegistry())
+    return DeadlineLoop(stage.db, stage.dispatcher, running, clock=SystemClock(), metrics=metrics)
+
+
+async def age(stage: Stage, minutes: int) -> None:
+    """As if everything had happened that much earlier."""
+    await stage.db.execute(
+        "update invocation set created_at = created_at - $1::interval, started_at = started_at - $1::interval, "
+        "deadline_at = deadline_at - $1::interval",
+        timedelta(minutes=minutes),
+    )
+
+
+async def test_a_run_past_its_timeout_ends_and_asks_for_a_triage(stage: Stage, loop: DeadlineLoop) -> None:
+    run = await set_status(stage, (await start_run(stage, timeout=MINUTE)).id, S.RUNNING)
+    await age(stage, 2)
+    assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=1)
+    row = await row_of(stage, run.id)
+    assert (row["status"], row["error_reason"]) == (S.TIMED_OUT, "RUN_TIMEOUT")
+    assert (await log_of(stage, run.id))[0] == "the run took longer than its timeout of 60 s"
+    assert [task.payload.job_id for task in await stage.claim(TRIAGE_JOB)] == [run.job_id]
+
+
+async def test_a_timeout_triggers_what_waits_for_a_failure(stage: Stage, loop: DeadlineLoop) -> None:
+    next_job = await stage.add_job("repair")
+    downstream = (Downstream("repair", TriggerOn.FAILURE),)
+    await set_status(stage, (await start_run(stage, timeout=MINUTE, downstream=downstream)).id, S.RUNNING)
+    await age(stage, 2)
+    await loop.end_overdue()
+    assert len(await stage.pending(next_job)) == 1
+
+
+async def test_a_run_that_waited_long_for_its_launch_still_gets_its_whole_timeout(
+    stage: Stage, loop: DeadlineLoop
+) -> None:
+    run = await start_run(stage, timeout=MINUTE)
+    await age(stage, 2)
+    await set_status(stage, run.id, S.RUNNING)
+    assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=0)
+    row = await row_of(stage, run.id)
+    assert row["status"] == S.RUNNING
+    assert row["deadline_at"] == row["started_at"] + MINUTE
+
+
+async def test_a_run_that_was_not_launched_yet_does_not_time_out(stage: Stage, loop: DeadlineLoop) -> None:
+    run = await start_run(stage, timeout=MINUTE)
+    await age(stage, 2)
+    assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=0)
+    assert await loop.end_overdue() == DeadlinePass(looked_at=0, ended=0)
+    assert (await read(stage, run.id)).status is S.STARTING
+
+
+async def test_what_has_ended_is_not_looked_at(stage: Stage, loop: DeadlineLoop) -> None:
+    run = await start_run(stage, timeout=MINUTE)
+    await stage.finish(run.id)
+    await age(stage, 2)
+    assert await loop.look_once() == timedelta(seconds=1)
+    assert (await read(stage, run.id)).status is S.SUCCEEDED
+
+
+async def test_a_run_that_another_engine_looks_at_is_left_to_it(stage: Stage, loop: DeadlineLoop) -> None:
+    run = await set_status(stage, (await start_run(stage, timeout=MINUTE)).id, S.RUNNING)
+    await age(stage, 2)
+    async with stage.db.transaction() as tx:
+        await tx.execute("select 1 from invocation where invocation_id = $1 for no key update", run.id)
+        assert await loop.end_overdue() == DeadlinePass(looked_at=0, ended=0)
+
+
+async def test_many_engines_end_a_run_once(stage: Stage, loop: DeadlineLoop) -> None:
+    for number in range(20):
+        await set_status(stage, (await start_run(stage, f"job-{number}", timeout=MINUTE)).id, S.RUNNING)
+    await age(stage, 2)
+    passes = await asyncio.gather(*(loop.end_overdue() for _ in range(4)))
+    assert sum(done.ended for done in passes) == 20
+
+
+async def test_the_call_of_a_run_that_timed_out_is_stopped(
+    stage: Stage, loop: DeadlineLoop, running: RunningLaunches
+) -> None:
+    run = await set_status(stage, (await start_run(stage, timeout=MINUTE)).id, S.STARTING)
+    await age(stage, 2)
+
+    async def call() -> None:
+        async with running.call(run.id, seconds=3600):
+            await asyncio.Event().wait()
+
+    calling = asyncio.create_task(call())
+    await asyncio.sleep(0)
+    await loop.end_overdue()
+    with pytest.raises(Interrupted) as interrupted:
+        await calling
+    assert interrupted.value.why is Interruption.STOPPED
+
+
+async def test_the_loop_sleeps_until_the_next_deadline_but_not_too_long(stage: Stage, loop: DeadlineLoop) -> None:
+    assert await loop.look_once() == timedelta(seconds=1)
+    run = await set_status(stage, (await start_run(stage, timeout=MINUTE)).id, S.RUNNING)
+    assert await loop.look_once() == timedelta(seconds=1)
+    await stage.db.execute(
+        "update invocation set deadline_at = ostinato_now() + interval '500 milliseconds' where invocation_id = $1",
+        run.id,
+    )
+    assert timedelta(0) < await loop.look_once() < timedelta(milliseconds=501)

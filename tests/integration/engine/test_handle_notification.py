@@ -1,0 +1,181 @@
+"""Notifications: the first final one wins, none gets lost while the launch is being saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from ostinato.jobflow.engine_tasks import HANDLE_NOTIFICATION, TRIAGE_JOB
+from ostinato.jobstore.invocation_store import StoredInvocation
+from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
+from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask
+from ostinato.scheduling.invocation import InvocationStatus as S
+from ostinato.scheduling.job_definition import Downstream
+from ostinato.taskqueue import Outcome
+from ostinato.taskqueue.outcome import Verdict
+from ostinato_engine.engine_metrics import EngineMetrics
+from ostinato_engine.handle_notification import MAX_RESULT_BYTES, HandleNotification
+from tests.integration.engine.runs import log_of, read, row_of, set_status, start_run
+from tests.integration.engine.stage import Stage
+
+REGISTRY_NAME = "ostinato_engine_notifications_total"
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def handler(stage: Stage, registry: CollectorRegistry) -> HandleNotification:
+    return HandleNotification(stage.db, stage.dispatcher, metrics=EngineMetrics(registry))
+
+
+@pytest.fixture
+async def run(stage: Stage) -> StoredInvocation:
+    """In RUNNING, with nothing left to triage."""
+    return await set_status(stage, (await start_run(stage)).id, S.RUNNING)
+
+
+async def notify(stage: Stage, invocation_id: int, *messages: NotifyRequest) -> None:
+    for message in messages:
+        await stage.dispatcher.add(
+            HANDLE_NOTIFICATION, HandleNotificationTask(invocation_id=invocation_id, notification=message)
+        )
+
+
+async def handle(stage: Stage, handler: HandleNotification) -> Sequence[Outcome | None]:
+    return await handler.handle_notifications(await stage.claim(HANDLE_NOTIFICATION))
+
+
+def message(status: NotifyRequest.Status, **rest: object) -> NotifyRequest:
+    return NotifyRequest(status=status, **rest)  # type: ignore[arg-type]
+
+
+async def tasks_left(stage: Stage) -> int:
+    queue = stage.dispatcher.queue_ids["notifications"]
+    return int(await stage.db.fetchval("select count(*) from tq_ready where strand >> 9 = $1", queue))
+
+
+async def test_a_final_notification_ends_the_run(
+    stage: Stage, handler: HandleNotification, run: StoredInvocation
+) -> None:
+    request = message(NotifyRequest.SUCCEEDED, log_lines=["almost", "done"])
+    request.result.update({"rows": 7})
+    await notify(stage, run.id, request)
+    assert await handle(stage, handler) == [None]
+    row = await row_of(stage, run.id)
+    assert row["status"] == S.SUCCEEDED
+    assert request.result.FromString(row["result"]) == request.result
+    assert (await log_of(stage, run.id))[:2] == ["almost", "done"]
+    assert await tasks_left(stage) == 0
+    assert [task.payload.job_id for task in await stage.claim(TRIAGE_JOB)] == [run.job_id]
+
+
+async def test_a_failure_keeps_the_message_of_the_work(
+    stage: Stage, handler: HandleNotification, run: StoredInvocation
+) -> None:
+    await notify(stage, run.id, message(NotifyRequest.FAILED, error_message="disk full"))
+    await handle(stage, handler)
+    row = await row_of(stage, run.id)
+    assert (row["status"], row["error_reason"], row["error_message"]) == (S.FAILED, "REPORTED_FAILURE", "disk full")
+
+
+async def test_a_running_notification_only_adds_to_the_log(
+    stage: Stage, handler: HandleNotification, run: StoredInvocation
+) -> None:
+    await notify(stage, run.id, message(NotifyRequest.RUNNING, log_lines=["half way"]))
+    await handle(stage, handler)
+    assert (await read(stage, run.id)).status is S.RUNNING
+    assert await log_of(stage, run.id) == ["half way"]
+    assert await stage.claim(TRIAGE_JOB) == []
+
+
+@pytest.mark.parametrize("status", [S.STARTING, S.RETRYING])
+async def test_a_notification_that_overtakes_its_launch_comes_again_soon(
+    stage: Stage, handler: HandleNotification, status: S
+) -> None:
+    run = await set_status(stage, (await start_run(stage)).id, status)
+    await notify(stage, run.id, message(NotifyRequest.SUCCEEDED))
+    (outcome,) = await handle(stage, handler)
+    assert outcome is not None
+    assert outcome.verdict is Verdict.RETRY_LATER
+    assert 0 < outcome.delay.total_seconds() <= 5
+    assert (await read(stage, run.id)).status is status
+    assert await tasks_left(stage) == 1
+
+
+async def test_the_first_final_notification_wins_and_later_ones_are_counted(
+    stage: Stage, handler: HandleNotification, run: StoredInvocation, registry: CollectorRegistry
+) -> None:
+    await notify(stage, run.id, message(NotifyRequest.SUCCEEDED))
+    await handle(stage, handler)
+    await notify(stage, run.id, message(NotifyRequest.FAILED, log_lines=["too late"]))
+    assert await handle(stage, handler) == [None]
+    assert (await read(stage, run.id)).status is S.SUCCEEDED
+    assert "too late" not in await log_of(stage, run.id)
+    assert registry.get_sample_value(REGISTRY_NAME, {"outcome": "IGNORED"}) == 1
+    assert registry.get_sample_value(REGISTRY_NAME, {"outcome": "APPLIED"}) == 1
+    assert await tasks_left(stage) == 0
+
+
+async def test_a_notification_for_a_run_in_the_history_is_ignored(
+    stage: Stage, handler: HandleNotification, run: StoredInvocation
+) -> None:
+    await notify(stage, run.id, message(NotifyRequest.SUCCEEDED))
+    await handle(stage, handler)
+    await stage.triage_until_quiet()
+    await notify(stage, run.id, message(NotifyRequest.FAILED))
+    assert await handle(stage, handler) == [None]
+    assert await tasks_left(stage) == 0
+    history = await stage.db.fetchval("select status from invocation_history where invocation_id = $1", run.id)
+    assert history == S.SUCCEEDED
+
+
+async def test_notifications_of_one_run_that_come_together_are_applied_one_after_the_other(
+    stage: Stage, handler: HandleNotification, run: StoredInvocation
+) -> None:
+    lines = [message(NotifyRequest.RUNNING, log_lines=[f"line {number}"]) for number in range(3)]
+    await notify(stage, run.id, *lines)
+    tasks = await stage.claim(HANDLE_NOTIFICATION)
+    rounds = 0
+    while tasks:
+        outcomes = await handler.handle_notifications(tasks)
+        assert all(outcome is None or outcome.verdict is Verdict.AGAIN for outcome in outcomes)
+        tasks = [task for task, outcome in zip(tasks, outcomes, strict=True) if outcome is not None]
+        rounds += 1
+    assert rounds == 3
+    assert sorted(await log_of(stage, run.id)) == ["line 0", "line 1", "line 2"]
+
+
+async def test_runs_that_are_notified_together_end_in_one_transaction(
+    stage: Stage, handler: HandleNotification
+) -> None:
+    runs = [await set_status(stage, (await start_run(stage, f"job-{number}")).id, S.RUNNING) for number in range(5)]
+    for run in runs:
+        await notify(stage, run.id, message(NotifyRequest.SUCCEEDED))
+    assert await handle(stage, handler) == [None] * 5
+    writers = await stage.db.fetch("select distinct xmin::text from invocation")
+    assert len(writers) == 1
+
+
+async def test_a_result_that_is_too_large_is_left_out_but_the_end_counts(
+    stage: Stage, handler: HandleNotification, run: StoredInvocation
+) -> None:
+    request = message(NotifyRequest.SUCCEEDED)
+    request.result.update({"text": "x" * MAX_RESULT_BYTES})
+    await notify(stage, run.id, request)
+    await handle(stage, handler)
+    row = await row_of(stage, run.id)
+    assert (row["status"], row["result"]) == (S.SUCCEEDED, None)
+    assert any("left out" in line for line in await log_of(stage, run.id))
+
+
+async def test_a_notified_end_triggers_downstream_jobs(stage: Stage, handler: HandleNotification) -> None:
+    next_job = await stage.add_job("next")
+    run = await set_status(stage, (await start_run(stage, downstream=(Downstream("next"),))).id, S.RUNNING)
+    await notify(stage, run.id, message(NotifyRequest.SUCCEEDED))
+    await handle(stage, handler)
+    assert len(await stage.pending(next_job)) == 1

@@ -1,0 +1,345 @@
+"""Launches: counted before the call, saved after it, repeated after failures of ours, never after an end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from ostinato.clock import SystemClock
+from ostinato.errors import StaleLease, Transient, Unavailable
+from ostinato.jobflow.finish_invocations import InvocationChange, apply_changes
+from ostinato.scheduling.invocation import InvocationStatus as S
+from ostinato.scheduling.job_definition import TriggeringPolicy
+from ostinato.scheduling.launching import MAX_LAUNCH_ATTEMPTS
+from ostinato.scheduling.targets import HttpSpec, NoopSpec
+from ostinato.taskqueue import TaskContext
+from ostinato_engine.engine_metrics import EngineMetrics
+from ostinato_engine.launch_invocation import LaunchInvocation
+from ostinato_engine.running_launches import RunningLaunches
+from ostinato_engine.stop_calls_loop import StopCallsLoop
+from ostinato_engine.targets.launchers import Launchers
+from ostinato_engine.targets.noop import NoopLauncher
+from ostinato_engine.targets.target import LaunchResult, Log, Run
+from tests.integration.engine.runs import log_of, outgoing_of, read, row_of, start_run
+from tests.integration.engine.stage import Stage
+
+Answer = Callable[[Run, Log], Awaitable[LaunchResult]]
+
+
+@dataclass
+class FakeHttp:
+    """Answers each launch by `answer` and remembers the calls."""
+
+    answer: Answer
+    calls: list[Run] = field(default_factory=list)
+
+    async def launch(self, run: Run, _spec: HttpSpec, log: Log) -> LaunchResult:
+        self.calls.append(run)
+        return await self.answer(run, log)
+
+
+@dataclass
+class Launching:
+    stage: Stage
+    http: FakeHttp
+    running: RunningLaunches = field(default_factory=RunningLaunches)
+    metrics: EngineMetrics = field(default_factory=lambda: EngineMetrics(CollectorRegistry()))
+    handler: LaunchInvocation = field(init=False)
+
+    def __post_init__(self) -> None:
+        clock = SystemClock()
+        self.handler = LaunchInvocation(
+            self.stage.db,
+            self.stage.dispatcher,
+            Launchers(NoopLauncher(clock), self.http),
+            self.running,
+            clock=clock,
+            metrics=self.metrics,
+        )
+
+    async def launch(self, task: TaskContext) -> None:
+        await self.handler.handle_launch_invocation(task, task.payload)
+
+    async def launch_next(self) -> None:
+        (task,) = await self.stage.launches()
+        await self.launch(task)
+
+
+HTTP = HttpSpec(url="http://example.invalid/")
+
+
+def always(result: LaunchResult) -> Answer:
+    async def answer(_run: Run, log: Log) -> LaunchResult:
+        log("called")
+        return result
+
+    return answer
+
+
+def raising(error: Exception) -> Answer:
+    async def answer(_run: Run, _log: Log) -> LaunchResult:
+        raise error
+
+    return answer
+
+
+async def hanging(_run: Run, _log: Log) -> LaunchResult:
+    await asyncio.Event().wait()
+    raise AssertionError("unreachable")
+
+
+SUCCEEDED = LaunchResult(S.SUCCEEDED)
+
+
+async def tasks_left(stage: Stage) -> int:
+    return int(await stage.db.fetchval("select count(*) from tq_ready where strand >> 9 = $1", _launches(stage)))
+
+
+def _launches(stage: Stage) -> int:
+    return stage.dispatcher.queue_ids["launches"]
+
+
+async def until_calling(launching: Launching) -> None:
+    async with asyncio.timeout(10):
+        while not launching.running.ids:
+            await asyncio.sleep(0.005)
+
+
+async def test_a_launch_that_answers_ends_the_run_and_its_task(stage: Stage) -> None:
+    run = await start_run(stage, target=HTTP)
+    launching = Launching(stage, FakeHttp(always(SUCCEEDED)))
+    await launching.launch_next()
+    stored = await read(stage, run.id)
+    assert (stored.status, stored.launch_attempts) == (S.SUCCEEDED, 1)
+    log = await log_of(stage, run.id)
+    assert log[:2] == ["Starting, launch attempt 1", "called"]
+    assert log[2].startswith("Ended with status SUCCEEDED after")
+    assert await tasks_left(stage) == 0
+
+
+async def test_the_attempt_is_committed_before_the_target_is_called(stage: Stage) -> None:
+    run = await start_run(stage, target=HTTP)
+    seen = []
+
+    async def look(_run: Run, _log: Log) -> LaunchResult:
+        seen.append((await read(stage, run.id)).launch_attempts)
+        return SUCCEEDED
+
+    await Launching(stage, FakeHttp(look)).launch_next()
+    assert seen == [1]
+
+
+async def test_a_noop_run_emits_its_triggers(stage: Stage) -> None:
+    run = await start_run(stage, target=NoopSpec(triggers_count=2))
+    await Launching(stage, FakeHttp(hanging)).launch_next()
+    assert (await read(stage, run.id)).status is S.SUCCEEDED
+    assert await outgoing_of(stage, run.id) == [f"noop:{run.id}:0", f"noop:{run.id}:1"]
+
+
+async def test_a_multistage_run_stays_running(stage: Stage) -> None:
+    run = await start_run(stage, target=HTTP)
+    await Launching(stage, FakeHttp(always(LaunchResult(S.RUNNING)))).launch_next()
+    assert (await read(stage, run.id)).status is S.RUNNING
+    assert await tasks_left(stage) == 0
+
+
+async def test_a_failure_of_ours_is_tried_again_and_keeps_its_task(stage: Stage) -> None:
+    run = await start_run(stage, target=HTTP)
+    launching = Launching(stage, FakeHttp(raising(RuntimeError("bug"))))
+    (task,) = await stage.launches()
+    with pytest.raises(Transient):
+        await launching.launch(task)
+    row = await row_of(stage, run.id)
+    assert (row["status"], row["error_reason"]) == (S.RETRYING, "LAUNCH_RETRIED")
+    assert await tasks_left(stage) == 1
+    launching.http.answer = always(SUCCEEDED)
+    await launching.launch(task)
+    row = await row_of(stage, run.id)
+    assert (row["status"], row["launch_attempts"], row["error_reason"]) == (S.SUCCEEDED, 2, "")
+
+
+async def test_the_fiftieth_failure_of_ours_fails_the_run(stage: Stage) -> None:
+    run = await start_run(stage, target=HTTP)
+    await stage.db.execute("update invocation set launch_attempts = $1", MAX_LAUNCH_ATTEMPTS - 1)
+    await Launching(stage, FakeHttp(raising(RuntimeError("bug")))).launch_next()
+    row = await row_of(stage, run.id)
+    assert (row["status"], row["error_reason"]) == (S.FAILED, "LAUNCH_ATTEMPTS_EXHAUSTED")
+    assert await tasks_left(stage) == 0
+
+
+async def test_attempts_lost_to_crashes_count_too(stage: Stage) -> None:
+    run = await start_run(stage, target=HTTP)
+    await stage.db.execute("update invocation set launch_attempts = $1", MAX_LAUNCH_ATTEMPTS)
+    launching = Launching(stage, FakeHttp(always(SUCCEEDED)))
+    await launching.launch_next()
+    assert (await row_of(stage, run.id))["error_reason"] == "LAUNCH_ATTEMPTS_EXHAUSTED"
+    assert launching.http.calls == []
+
+
+async def test_a_run_that_was_aborted_before_its_launch_is_never_called(stage: Stage) -> None:
+    run = await start_run(stage, target=HTTP)
+    await end(stage, run.id, S.ABORTED)
+    launching = Launching(stage, FakeHttp(always(SUCCEEDED)))
+    await launching.launch_next()
+    assert launching.http.calls == []
+    assert await tasks_left(stage) == 0
+
+
+async def test_a_run_that_is_in_the_history_already_only_loses_its_task(stage: Stage) -> None:
+    run = await start_run(stage, target=HTTP)
+    (task,) = await stage.launches()
+    await end(stage, run.id, S.ABORTED)
+    await stage.triage_until_quiet()
+    await Launching(stage, FakeHttp(hanging)).launch(task)
+    assert await tasks_left(stage) == 0
+
+
+async def test_an_abort_during_the_call_wins_over_its_answer(stage: Stage) -> None:
+    run = await start_run(stage, target=HTTP)
+
+    async def abort_meanwhile(_run: Run, _log: Log) -> LaunchResult:
+        await end(stage, run.id, S.ABORTED)
+        return SUCCEEDED
+
+    await Launching(stage, FakeHttp(abort_meanwhile)).launch_next()
+    assert (await read(stage, run.id)).status is S.ABORTED
+    assert await tasks_left(stage) == 0
+
+
+async def test_the_call_of_a_run_that_was_ended_elsewhere_is_stopped(stage: Stage) -> None:
+    run = await start_run(stage, target=HTTP)
+    launching = Launching(stage, FakeHttp(hanging))
+    launch = asyncio.create_task(launching.launch_next())
+    await until_calling(launching)
+    stop_calls = StopCallsLoop(stage.db, launching.running, clock=SystemClock(), metrics=launching.metrics)
+    await stop_calls.stop_ended()
+    assert launching.running.ids
+    await end(stage, run.id, S.ABORTED)
+    await stop_calls.stop_ended()
+    await launch
+    assert not launching.running.ids
+    assert (await read(stage, run.id)).status is S.ABORTED
+    assert await tasks_left(stage) == 0
+
+
+async def test_a_call_that_outlasts_the_run_timeout_times_the_run_out(stage: Stage) -> None:
+    run = await start_run(stage, target=HTTP, timeout=timedelta(milliseconds=50))
+    await Launching(stage, FakeHttp(hanging)).launch_next()
+    row = await row_of(stage, run.id)
+    assert (row["status"], row["error_reason"]) == (S.TIMED_OUT, "RUN_TIMEOUT")
+
+
+async def test_the_run_timeout_counts_from_the_first_attempt(stage: Stage) -> None:
+    run = await start_run(stage, target=HTTP, timeout=timedelta(minutes=1))
+    await stage.db.execute("update invocation set started_at = ostinato_now() - interval '2 minutes'")
+    launching = Launching(stage, FakeHttp(always(SUCCEEDED)))
+    await launching.launch_next()
+    assert (await read(stage, run.id)).status is S.TIMED_OUT
+    assert launching.http.calls == []
+
+
+async def test_a_cancelled_handler_leaves_run_and_task_for_somebody_else(stage: Stage) -> None:
+    run = await start_run(stage, target=HTTP)
+    launching = Launching(stage, FakeHttp(hanging))
+    (task,) = await stage.launches()
+    launch = asyncio.create_task(launching.launch(task))
+    await until_calling(launching)
+    launch.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await launch
+    assert (await read(stage, run.id)).status is S.STARTING
+    assert await tasks_left(stage) == 1
+    launching.http.answer = always(SUCCEEDED)
+    await launching.launch(task)
+    assert (await read(stage, run.id)).status is S.SUCCEEDED
+
+
+async def test_the_result_of_a_process_that_lost_its_task_is_rejected(stage: Stage) -> None:
+    run = await start_run(stage, target=HTTP)
+
+    async def lose_the_task(_run: Run, _log: Log) -> LaunchResult:
+        await stage.db.execute("update tq_ready set claimed_by = 0")
+        return SUCCEEDED
+
+    (task,) = await stage.launches()
+    with pytest.raises(StaleLease):
+        await Launching(stage, FakeHttp(lose_the_task)).launch(task)
+    assert (await read(stage, run.id)).status is S.STARTING
+
+
+async def test_a_result_is_not_applied_to_a_later_attempt(stage: Stage) -> None:
+    run = await start_run(stage, target=HTTP)
+
+    async def another_engine_begins(_run: Run, _log: Log) -> LaunchResult:
+        await stage.db.execute("update invocation set launch_attempts = launch_attempts + 1, version = version + 1")
+        return LaunchResult.failed("HTTP_STATUS", "HTTP status 500", retryable=True)
+
+    await Launching(stage, FakeHttp(another_engine_begins)).launch_next()
+    assert (await read(stage, run.id)).status is S.STARTING
+
+
+async def test_a_run_whose_definition_cannot_be_read_fails(stage: Stage) -> None:
+    run = await start_run(stage, target=HTTP)
+    await stage.db.execute("update invocation_input set definition = ''")
+    await Launching(stage, FakeHttp(hanging)).launch_next()
+    assert (await row_of(stage, run.id))["error_reason"] == "DEFINITION_INVALID"
+
+
+async def test_a_second_task_for_a_launch_under_way_calls_nothing(stage: Stage) -> None:
+    await start_run(stage, target=HTTP)
+    launching = Launching(stage, FakeHttp(hanging))
+    (task,) = await stage.launches()
+    launch = asyncio.create_task(launching.launch(task))
+    await until_calling(launching)
+    await launching.launch(task)
+    launch.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await launch
+    assert len(launching.http.calls) == 1
+
+
+async def test_many_launches_share_their_transactions(stage: Stage) -> None:
+    policy = TriggeringPolicy(max_concurrent_invocations=30, max_batch_size=1)
+    job_id = await stage.add_job("many", policy=policy, target=HTTP)
+    await stage.emit_ids(job_id, *(f"t{number}" for number in range(30)))
+    await stage.triage()
+    launching = Launching(stage, FakeHttp(always(SUCCEEDED)))
+    before = await transactions(stage)
+    await asyncio.gather(*(launching.launch(task) for task in await stage.launches()))
+    assert {row["status"] for row in await stage.active(job_id)} == {S.SUCCEEDED}
+    assert await transactions(stage) - before <= 8  # two groups each way, and the look itself
+
+
+async def test_a_database_that_is_away_for_a_moment_does_not_cost_the_result(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await start_run(stage, target=HTTP)
+    launching = Launching(stage, FakeHttp(always(SUCCEEDED)))
+    (task,) = await stage.launches()
+    original = stage.db.transaction
+    failures = iter([Unavailable("away")])
+
+    def sometimes_away():
+        if launching.http.calls and (error := next(failures, None)):
+            raise error
+        return original()
+
+    monkeypatch.setattr(stage.db, "transaction", sometimes_away)
+    await launching.launch(task)
+    assert len(launching.http.calls) == 1
+    assert (await read(stage, run.id)).status is S.SUCCEEDED
+
+
+async def transactions(stage: Stage) -> int:
+    return int(await stage.db.fetchval("select txid_current()::text::bigint"))
+
+
+async def end(stage: Stage, invocation_id: int, status: S) -> None:
+    async with stage.db.transaction() as tx:
+        change = InvocationChange(invocation=await read(stage, invocation_id), to_status=status)
+        assert await apply_changes(tx, stage.dispatcher, [change])
