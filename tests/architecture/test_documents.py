@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 import click
 import pytest
 
-from ostinato.cli.main import main as command_line
+from ostinato.cli.main import cli
 from tests.architecture.documents import Document, documents
 from tests.architecture.source_tree import ROOT, project_files, read
 
@@ -19,7 +19,7 @@ PLACEHOLDER = re.compile(r"[A-Z]+(_[A-Z]+)*|…|\.\.\.|--help")
 
 def unknown_in_command(arguments: list[str]) -> list[str]:
     """Subcommands and long options of an `ostinato` call that the command line does not have."""
-    command: click.Command = command_line
+    command: click.Command = cli
     rest, unknown = list(arguments), []
     while rest:
         word = rest.pop(0)
@@ -30,9 +30,10 @@ def unknown_in_command(arguments: list[str]) -> list[str]:
             elif option is not None and not option.is_flag and "=" not in word:
                 rest = rest[1:]
         elif isinstance(command, click.Group) and not PLACEHOLDER.fullmatch(word):
-            if word not in command.commands:
+            found = command.get_command(click.Context(command), word)
+            if found is None:
                 return [*unknown, word]
-            command = command.commands[word]
+            command = found
     return unknown
 
 
