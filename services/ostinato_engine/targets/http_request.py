@@ -49,7 +49,7 @@ def first_request(spec: HttpSpec, run: Run, *, traceparent: str, notify: Notify 
         headers["Content-Type"] = "text/plain; charset=utf-8"
     headers.update(spec.headers)
     headers.update(_run_headers(run, traceparent, notify))
-    return HttpRequest(spec.method, URL(spec.url), headers, spec.body.encode())
+    return HttpRequest(spec.method, URL(spec.url, encoded=True), headers, spec.body.encode())
 
 
 def is_redirect(status: int) -> bool:

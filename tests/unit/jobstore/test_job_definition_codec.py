@@ -1,0 +1,107 @@
+"""Definitions survive storage, defaults are filled in, and what can't be expressed is refused with its path."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from google.protobuf.json_format import ParseDict
+
+from ostinato.errors import InvalidArgument
+from ostinato.jobstore.job_definition_codec import (
+    decode_definition,
+    decode_downstream,
+    decode_timeout,
+    encode_definition,
+    from_definition,
+    to_definition,
+)
+from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
+from ostinato.scheduling.job_definition import Downstream, JobDefinition, PolicyKind, TriggeringPolicy, TriggerOn
+from ostinato.scheduling.targets import HttpSpec, NoopSpec
+
+FULL = JobDefinition(
+    id="report",
+    display_name="Daily report",
+    labels={"team": "a", "env": "prod"},
+    annotations={"note": "x"},
+    owner="user:ana@shop.example",
+    realm="shop:reports",
+    schedule="0 3 * * *",
+    policy=TriggeringPolicy(max_concurrent_invocations=3, max_batch_size=7),
+    target=HttpSpec(
+        url="https://svc.example/run",
+        method="PUT",
+        headers=(("A", "1"), ("B", "2")),
+        body="{}",
+        timeout=timedelta(milliseconds=1500),
+        multistage=True,
+    ),
+    downstream=(Downstream("next"), Downstream("repair", TriggerOn.FAILURE), Downstream("log", TriggerOn.FINISH)),
+    timeout=timedelta(minutes=90),
+)
+
+
+def config(**fields: object) -> JobConfig:
+    return ParseDict({"id": "j", "noop": {}, **fields}, JobConfig())
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [FULL, JobDefinition(id="j"), JobDefinition(id="j", target=NoopSpec(timedelta(seconds=2), triggers_count=3))],
+    ids=["full", "defaults", "noop"],
+)
+def test_a_definition_survives_storage(definition: JobDefinition) -> None:
+    assert decode_definition(encode_definition(definition)) == definition
+    assert decode_downstream(encode_definition(definition)) == definition.downstream
+    assert decode_timeout(encode_definition(definition)) == definition.timeout
+
+
+def test_equal_definitions_have_equal_bytes() -> None:
+    one = JobDefinition(id="j", labels={str(number): "x" for number in range(50)})
+    other = JobDefinition(id="j", labels={str(number): "x" for number in reversed(range(50))})
+    assert encode_definition(one) == encode_definition(other)
+
+
+def test_defaults_are_filled_in() -> None:
+    definition = to_definition(config())
+    assert definition.schedule == "triggered"
+    assert definition.timeout == timedelta(hours=1)
+    assert definition.policy == TriggeringPolicy(PolicyKind.GREEDY_BATCHING, 1, 1000)
+    http = to_definition(ParseDict({"id": "j", "http": {"url": "http://h/"}}, JobConfig())).target
+    assert http == HttpSpec(url="http://h/", method="POST", timeout=timedelta(seconds=60))
+
+
+def test_defaults_are_written_out_when_stored() -> None:
+    stored = from_definition(to_definition(config()))
+    assert stored.schedule == "triggered"
+    assert stored.timeout.seconds == 3600
+    assert stored.triggering_policy.max_batch_size == 1000
+
+
+def test_the_short_form_of_downstream_is_read_and_not_written() -> None:
+    definition = to_definition(config(downstream=[{"job": "a", "trigger_on": "FINISH"}], triggers=["b", "c"]))
+    assert definition.downstream == (Downstream("a", TriggerOn.FINISH), Downstream("b"), Downstream("c"))
+    assert not from_definition(definition).triggers
+
+
+def test_an_explicit_zero_timeout_is_not_the_default() -> None:
+    assert to_definition(config(timeout="0s")).timeout == timedelta(0)
+
+
+def test_everything_that_cannot_be_expressed_is_told_at_once_with_its_path() -> None:
+    broken = JobConfig(id="j")
+    broken.triggering_policy.kind = 77  # type: ignore[assignment]
+    broken.downstream.add(job="a", trigger_on=88)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument) as refused:
+        to_definition(broken, "jobs[3]")
+    assert [violation.path for violation in refused.value.violations] == [
+        "jobs[3]",
+        "jobs[3].triggering_policy.kind",
+        "jobs[3].downstream[0].trigger_on",
+    ]
+
+
+def test_bytes_that_are_no_definition_are_refused() -> None:
+    with pytest.raises(InvalidArgument):
+        decode_definition(b"")
