@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ostinato.config.authentication import AuthMode, AuthSettings
 from ostinato.config.check_config import settings_or_exit
-from ostinato.config.database import DatabaseSettings
+from ostinato.config.database import DatabaseSettings, load_migration_database
 from ostinato.config.environment import InvalidSettings, split_address
 from ostinato.config.services import (
     ApiSettings,
@@ -28,6 +28,7 @@ __all__ = [
     "load_api_settings",
     "load_engine_settings",
     "load_ingester_settings",
+    "load_migration_database",
     "settings_or_exit",
     "split_address",
 ]

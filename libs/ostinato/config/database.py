@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -9,6 +10,7 @@ from ostinato.config.environment import EnvironmentReader
 
 POSTGRES_SCHEMES = ("postgresql", "postgres")
 DATABASE_URL = "OSTINATO_DATABASE_URL"
+MAINTENANCE_URL = "OSTINATO_MAINTENANCE_DATABASE_URL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,4 +45,13 @@ def read_database_url(reader: EnvironmentReader) -> str:
 
 def read_maintenance_url(reader: EnvironmentReader, default: str) -> str:
     """The address of the role that may change the schema; the services' own by default."""
-    return reader.url("OSTINATO_MAINTENANCE_DATABASE_URL", default, schemes=POSTGRES_SCHEMES)
+    return reader.url(MAINTENANCE_URL, default, schemes=POSTGRES_SCHEMES)
+
+
+def load_migration_database(environ: Mapping[str, str]) -> DatabaseSettings:
+    """The database as `ostinato migrate` reaches it: by the maintenance address where there is one."""
+    reader = EnvironmentReader(environ)
+    own = "" if reader.given(MAINTENANCE_URL) else read_database_url(reader)
+    settings = DatabaseSettings(read_maintenance_url(reader, own), application_name="ostinato-migrate")
+    reader.finish()
+    return settings

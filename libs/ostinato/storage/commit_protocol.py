@@ -113,5 +113,7 @@ def _commit_errors() -> Iterator[None]:
             yield
         except Exception as error:
             if connection_lost(error):
-                raise CommitOutcomeUnknown(f"the commit was not answered: {error or type(error).__name__}") from error
+                raise CommitOutcomeUnknown(
+                    f"the commit was not answered: {str(error) or type(error).__name__}"
+                ) from error
             raise

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
@@ -23,6 +24,7 @@ from ostinato.storage.translate import translated_errors
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+_NETWORK_ALLOWANCE = timedelta(seconds=5)
 PooledConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Row]"
 
 
@@ -114,7 +116,7 @@ Reader = Database | Tx
 
 
 @asynccontextmanager
-async def transaction_on(connection: asyncpg.Connection[Row]) -> AsyncIterator[Tx]:
+async def transaction_on(connection: Connection) -> AsyncIterator[Tx]:
     """A transaction with hooks on a connection that the caller owns. The block's own errors are left as they are."""
     tx = Tx(connection)
     transaction = connection.transaction()
@@ -156,6 +158,8 @@ async def connect(settings: DatabaseSettings, *, url: str = "") -> asyncpg.Conne
 
 def _connect_options(settings: DatabaseSettings) -> dict[str, Any]:
     options: dict[str, Any] = {"timeout": 10, "server_settings": {"application_name": settings.application_name}}
+    # The server ends a slow statement by itself; this is for one that nobody answers any more.
+    options["command_timeout"] = (settings.statement_timeout + _NETWORK_ALLOWANCE).total_seconds()
     if settings.prepared_statements:
         options["server_settings"]["statement_timeout"] = str(int(settings.statement_timeout.total_seconds() * 1000))
         options["server_settings"]["jit"] = "off"

@@ -76,6 +76,17 @@ async def migrate(connection: asyncpg.Connection[Any], lines: Iterable[Migration
         return [migration for migration in migrations if await _apply(connection, migration)]
 
 
+async def missing_migrations(connection: asyncpg.Connection[Any], lines: Iterable[MigrationLine]) -> list[Migration]:
+    """What `migrate` would apply, or refuse because it was applied with other content."""
+    with translated_errors():
+        applied = {}
+        if await _is_bootstrapped(connection):
+            rows = await connection.fetch("select line, version, digest from ostinato_migration")
+            applied = {(row["line"], row["version"]): row["digest"] for row in rows}
+    migrations = [migration for line in lines for migration in line.files()]
+    return [found for found in migrations if applied.get((found.line, found.version)) != found.digest]
+
+
 async def grant_runtime_role(connection: asyncpg.Connection[Any], role: str) -> None:
     """Lets `role` read and write data and call functions. It can't create, alter or drop anything."""
     name = '"' + role.replace('"', '""') + '"'
@@ -91,9 +102,13 @@ async def grant_runtime_role(connection: asyncpg.Connection[Any], role: str) -> 
 
 
 async def _bootstrap(connection: asyncpg.Connection[Any]) -> None:
-    if not await connection.fetchval("select to_regclass('ostinato_migration') is not null"):
+    if not await _is_bootstrapped(connection):
         with contextlib.suppress(asyncpg.UniqueViolationError):  # another process creates it at the same moment
             await connection.execute(_BOOTSTRAP)
+
+
+async def _is_bootstrapped(connection: asyncpg.Connection[Any]) -> bool:
+    return bool(await connection.fetchval("select to_regclass('ostinato_migration') is not null"))
 
 
 async def _apply(connection: asyncpg.Connection[Any], migration: Migration) -> bool:
@@ -109,7 +124,7 @@ async def _apply(connection: asyncpg.Connection[Any], migration: Migration) -> b
             raise FailedPrecondition(
                 f"migration {migration.line}/{migration.version:04}_{migration.name} was applied with other content"
             )
-        await connection.execute("set local lock_timeout = '4s'; set local statement_timeout = '0'")
+        await connection.execute("set local statement_timeout = '0'")
         await connection.execute(migration.sql)
         await connection.execute(
             "insert into ostinato_migration (line, version, name, digest) values ($1, $2, $3, $4)",

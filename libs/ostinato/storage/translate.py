@@ -28,6 +28,8 @@ _UNAVAILABLE = (
     asyncpg.DiskFullError,
     asyncpg.OutOfMemoryError,
     asyncpg.IdleInTransactionSessionTimeoutError,  # some administrators set it; the connection is gone
+    # The driver loses its place when the server says goodbye between two statements; such a connection is lost.
+    asyncpg.InternalClientError,
     ConnectionError,
     TimeoutError,
     OSError,
@@ -49,6 +51,7 @@ def connection_lost(error: BaseException) -> bool:
     return isinstance(
         error,
         asyncpg.PostgresConnectionError
+        | asyncpg.InternalClientError
         | asyncpg.AdminShutdownError
         | asyncpg.CrashShutdownError
         | OSError
@@ -64,7 +67,7 @@ def translated_errors() -> Iterator[None]:
     except _CONTENTION as error:
         raise Contention(str(error)) from error
     except _UNAVAILABLE as error:
-        raise Unavailable(f"database: {error or type(error).__name__}") from error
+        raise Unavailable(f"database: {str(error) or type(error).__name__}") from error
     except asyncpg.InterfaceError as error:
         # The driver says "connection is closed" and the like by this class; everything else is misuse.
         if "clos" in str(error) or "released" in str(error):

@@ -11,12 +11,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
+from ostinato.jobflow.schema import ALL_LINES
 from ostinato.jobstore.schema import PARTITIONED_TABLES, SCHEDULER_LINE
-from ostinato.storage.migrate import STORAGE_LINE, MigrationLine, migrate
+from ostinato.storage.migrate import MigrationLine, migrate
 from ostinato.storage.partitions import ensure_partitions
-from ostinato.taskqueue.schema import TASKQUEUE_LINE
-
-ALL_LINES = (STORAGE_LINE, TASKQUEUE_LINE, SCHEDULER_LINE)
 
 # Virtual time: the replaced clock reads a row, real time where there is none.
 VIRTUAL_CLOCK_SQL = """

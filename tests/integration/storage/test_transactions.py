@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -143,8 +144,6 @@ async def test_a_cancelled_statement_gives_its_connection_back(database_url: str
 
 
 async def test_a_statement_over_the_limit_is_unavailable(database_url: str) -> None:
-    from datetime import timedelta
-
     settings = DatabaseSettings(database_url, statement_timeout=timedelta(milliseconds=50))
     async with open_database(settings) as hasty:
         with pytest.raises(Unavailable, match="statement timeout"):
@@ -162,6 +161,22 @@ async def test_a_commit_whose_answer_is_lost_is_neither_success_nor_failure(note
         assert await notes(note) == [1]  # this one had happened
         assert after == []
         assert await far.fetchval("select 1") == 1  # on a new connection
+
+
+async def test_a_server_that_does_not_answer_any_more_is_unavailable_after_a_bounded_time(
+    note: Database, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ostinato.storage.database._NETWORK_ALLOWANCE", timedelta(0))
+    settings = DatabaseSettings(proxy.url(note.settings.url), statement_timeout=timedelta(milliseconds=500))
+    async with open_database(settings) as far:
+        with pytest.raises(Unavailable, match="TimeoutError"):
+            async with far.transaction() as tx:
+                await write(tx, 1)
+                proxy.black_hole()
+                await write(tx, 2)
+        proxy.recover()
+        assert await far.fetchval("select 1") == 1
+    assert await notes(note) == []
 
 
 async def test_a_connection_lost_before_the_commit_is_a_rollback(note: Database, proxy: TcpProxy) -> None:
