@@ -44,7 +44,7 @@ def generate(target: Path) -> None:
 
 
 def rewrite(source: str) -> str:
-    source = re.sub(rf"^(from|import) ostinato\.({PACKAGES})\b", r"\1 ostinato.pb.\2", source, flags=re.M)
+    source = re.sub(rf"^(from|import) ostinato\.({PACKAGES})\b", r"\1 ostinato.pb.\2", source, flags=re.MULTILINE)
     return re.sub(rf"(?<![\w./\"'])ostinato\.({PACKAGES})\.v1\.(\w+_pb2)", r"ostinato.pb.\1.v1.\2", source)
 
 

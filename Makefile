@@ -1,0 +1,94 @@
+# Everything a developer or CI does here. `make` alone lists the targets.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The newest Python of 3.11-3.13 that really runs and can make virtual environments.
+FIND_PYTHON = for python in $(PYTHON) python3.13 python3.12 python3.11 python3; do \
+	if $$python -c 'import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; \
+	then echo $$python; exit 0; fi; done; \
+	echo 'Ostinato needs Python 3.11, 3.12 or 3.13 with venv (on Debian: apt-get install python3-venv).' >&2; exit 1
+PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	--no-emit-index-url --no-header --no-annotate pyproject.toml
+BUF = PATH="$(CURDIR)/$(BIN):$$PATH" buf
+PYTEST_ARGS ?= -n 2 --dist loadgroup
+
+.PHONY: help setup run test test-fast lint format protos protos-verify protos-release schema schema-verify bench \
+	migrate lock clean clean-all
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed-dev ## Install everything that developing and testing needs into .venv
+
+run: $(VENV)/.installed ## Start PostgreSQL, the three services and the examples; Ctrl-C stops them
+	@$(BIN)/ostinato up $(ARGS)
+
+test: lint ## All that CI runs: checks and every test
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+test-fast: $(VENV)/.installed-dev ## The tests that need no database and no processes
+	@$(BIN)/pytest $(PYTEST_ARGS) tests/unit tests/property tests/architecture
+
+lint: $(VENV)/.installed-dev ## Style, types, import contracts, protos, generated files
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BUF) lint
+	$(BUF) format --diff --exit-code
+	$(BUF) breaking --against protos/released.binpb
+	@$(MAKE) --no-print-directory protos-verify schema-verify
+
+format: $(VENV)/.installed-dev ## Rewrite sources and protos in the house style
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+	$(BUF) format --write
+
+protos: $(VENV)/.installed-dev ## Generate libs/ostinato/pb from protos/
+	@PATH="$(CURDIR)/$(BIN):$$PATH" python tools/generate_protos.py
+
+protos-verify: $(VENV)/.installed-dev ## Fail if the generated code is not current
+	PATH="$(CURDIR)/$(BIN):$$PATH" python tools/generate_protos.py --verify
+
+protos-release: $(VENV)/.installed-dev ## Make today's protos what later ones must stay compatible with
+	$(BUF) build -o protos/released.binpb
+
+schema: $(VENV)/.installed-dev ## Write docs/schema.txt from the migrations
+	$(BIN)/python tools/dump_schema.py
+
+schema-verify: $(VENV)/.installed-dev ## Fail if docs/schema.txt is not current
+	$(BIN)/python tools/dump_schema.py --verify
+
+bench: $(VENV)/.installed-dev ## Measure the queue and the scheduler on this machine
+	$(BIN)/python -m benchmarks $(ARGS)
+
+migrate: $(VENV)/.installed ## Bring the schema of OSTINATO_DATABASE_URL up to date
+	@$(BIN)/ostinato migrate $(ARGS)
+
+lock: $(VENV)/.installed-dev ## Resolve the dependencies anew and pin them with hashes
+	@test -x $(BIN)/uv || $(PIP) install uv
+	$(LOCK) --extra services --extra embedded --extra build --output-file requirements.lock $(ARGS)
+	$(LOCK) --all-extras --constraint requirements.lock --output-file requirements-dev.lock $(ARGS)
+
+clean: ## Remove the data of `make run` and all caches
+	@$$($(FIND_PYTHON)) tools/clean.py
+
+clean-all: clean ## The same, and the virtual environment
+	rm -rf $(VENV)
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(call install,requirements.lock)
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock pyproject.toml
+	@$(call install,requirements-dev.lock)
+	@touch $@ $(VENV)/.installed
+
+# The lock first, every file checked against its hash; then the project itself, which looks for nothing more.
+define install
+echo 'Installing $(1) into $(VENV) ...'; \
+$(BIN)/python -c '' 2>/dev/null || { python=$$($(FIND_PYTHON)) && $$python -m venv --clear $(VENV); } && \
+$(PIP) install --require-hashes --only-binary :all: -r $(1) && \
+$(PIP) install --no-deps --no-build-isolation --editable .
+endef
