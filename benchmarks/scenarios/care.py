@@ -1,0 +1,59 @@
+"""Ours alone: how long the tasks of a killed process wait, and what a worker without work costs the server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from benchmarks.comparison import Comparison, at_most
+from benchmarks.driver_process import open_driver
+from benchmarks.laboratory import Laboratory, connected, until_started
+from benchmarks.results import Sample, Series
+from benchmarks.sizes import Sizes
+
+_LONGEST = 60.0
+_TRANSACTIONS = "select xact_commit + xact_rollback from pg_stat_database where datname = $1"
+
+
+async def crash_a_worker(laboratory: Laboratory, sizes: Sizes) -> list[Comparison]:
+    """All repetitions at the same time: they wait for leases, not for processors."""
+    samples = await asyncio.gather(*(_crash(laboratory, sizes.crashed) for _ in range(sizes.repetitions)))
+    work = "kill -9 of a worker: its tasks run again after"
+    return [Comparison(work, "s", Series(tuple(samples)), first=at_most(15, "s"), goal=at_most(10, "s"))]
+
+
+async def _crash(laboratory: Laboratory, count: int) -> Sample:
+    async with (
+        laboratory.database("ours") as url,
+        laboratory.workers("ours", url, 2, hold=True) as (victim, survivor),
+    ):
+        victim.driver.send("go")
+        async with open_driver("ours", "load", url, count=count) as loader:
+            await loader.run()
+        await until_started([victim], count, seconds=_LONGEST)
+        survivor.driver.send("go")
+        await asyncio.sleep(1.0)  # the survivor is at rest, as it would be
+        killed_at = time.time()
+        await victim.driver.crash()
+        await until_started([survivor], count, seconds=_LONGEST)
+        return Sample(survivor.starts.last_at - killed_at)
+
+
+async def idle_worker(laboratory: Laboratory, sizes: Sizes) -> list[Comparison]:
+    samples = await asyncio.gather(*(_idle(laboratory, sizes.idle_seconds) for _ in range(sizes.repetitions)))
+    work = "a worker without work: statements"
+    return [Comparison(work, "1/s", Series(tuple(samples)), first=at_most(10, "1/s"), goal=at_most(5, "1/s"))]
+
+
+async def _idle(laboratory: Laboratory, seconds: float) -> Sample:
+    async with laboratory.database("ours") as url, laboratory.workers("ours", url, 1) as (worker,):
+        name = url.rpartition("/")[2]
+        worker.driver.send("go")
+        # Another database: the looking itself is not counted.
+        async with connected(laboratory.server.url) as watching:
+            await asyncio.sleep(min(3.0, seconds))
+            with laboratory.observe(worker.driver) as usage:
+                before = await watching.fetchval(_TRANSACTIONS, name)
+                await asyncio.sleep(seconds)
+                after = await watching.fetchval(_TRANSACTIONS, name)
+            return Sample((after - before) / usage.seconds)

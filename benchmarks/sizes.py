@@ -1,0 +1,49 @@
+"""How much of everything: by default four minutes on two cores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    repetitions: int = 3
+    adds: int = 3_000
+    concurrent_adds: int = 10_000
+    bulk: int = 50_000
+    backlogs: tuple[int, ...] = (20_000,)
+    latency_seconds: float = 5.0
+    herd: int = 10_000
+    herd_future: int = 200_000
+    herd_notice: float = 2.0  # seconds between the adds and their due time
+    business: int = 4_000
+    crashed: int = 200
+    idle_seconds: float = 10.0
+
+
+DEFAULT = Sizes()
+FULL = Sizes(
+    repetitions=5,
+    adds=10_000,
+    concurrent_adds=30_000,
+    bulk=200_000,
+    backlogs=(20_000, 100_000),
+    latency_seconds=20.0,
+    business=10_000,
+    idle_seconds=20.0,
+)
+# Enough to see that every part still works; the numbers mean nothing.
+TINY = Sizes(
+    repetitions=1,
+    adds=20,
+    concurrent_adds=50,
+    bulk=2_000,
+    backlogs=(500,),
+    latency_seconds=0.4,
+    herd=100,
+    herd_future=500,
+    herd_notice=0.5,
+    business=50,
+    crashed=5,
+    idle_seconds=1.0,
+)
