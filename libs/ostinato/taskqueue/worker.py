@@ -23,7 +23,8 @@ from ostinato.taskqueue.embedded import worker_store
 from ostinato.taskqueue.embedded.claimed_tasks import ClaimedTasks
 from ostinato.taskqueue.embedded.heartbeat import HeartbeatThread, MainLoopPulse, beat_in_task, beat_once
 from ostinato.taskqueue.embedded.incarnation import Incarnation
-from ostinato.taskqueue.embedded.lease import LEASE, Lease
+from ostinato.taskqueue.embedded.lease import Lease
+from ostinato.taskqueue.embedded.pace import NORMAL, Pace
 from ostinato.taskqueue.embedded.worker_stats import WorkerStats
 from ostinato.taskqueue.handler import Handler
 from ostinato.taskqueue.wake_up import CHANNEL, parse_hint
@@ -37,6 +38,7 @@ class WorkerSettings:
 
     listen: bool = True
     heartbeat_in_thread: bool = True
+    pace: Pace = NORMAL
     drain_grace: float = 20.0  # seconds for running handlers once draining
 
 
@@ -112,9 +114,10 @@ class Worker:
 
     async def _take_lease(self) -> Lease | None:
         """None when the database did not answer; worker ids are random and never used again."""
-        lease = Lease(self._random.randrange(1, 1 << 31), valid_until=float("-inf"))
+        lease = Lease(self._random.randrange(1, 1 << 31), float("-inf"), self._settings.pace)
+        duration = timedelta(seconds=lease.pace.lease)
         try:
-            if not await worker_store.register_worker(self._db, lease.worker_id, LEASE, platform.node()):
+            if not await worker_store.register_worker(self._db, lease.worker_id, duration, platform.node()):
                 return None
             await beat_once(self._db, lease, self._clock, self._report)
         except OstinatoError as error:
@@ -144,6 +147,7 @@ class Worker:
                 _log.error("worker %d lost its lease: what it runs is abandoned", lease.worker_id)
                 await incarnation.abandon()
             else:
+                incarnation.begin_drain()
                 await asyncio.gather(*loops)
                 incarnation.begin_drain()  # again: a claim was perhaps under way
                 await self._finish_drain(incarnation)
@@ -161,7 +165,7 @@ class Worker:
 
     async def _until_drained_or_lost(self) -> None:
         while not self._draining.is_set() and not self._lost.is_set():
-            await self._clock.sleep(0.05 if self._settings.heartbeat_in_thread else 1.0)
+            await self._clock.sleep(self._settings.pace.beat_every / 30)
             self._pulse.at = self._clock.monotonic()
             assert self._incarnation is not None
             self._incarnation.tasks.cancel_overdue()

@@ -60,6 +60,19 @@ async def test_draining_waits_for_what_runs_and_releases_what_does_not(
     assert await database.fetchval("select count(*) from tq_worker") == 0
 
 
+async def test_draining_before_the_first_lease_ends_at_once(database: Database, dispatcher: Dispatcher) -> None:
+    async def handle(_: TaskContext, __: Any) -> None:
+        raise AssertionError("nothing may start")
+
+    worker = Worker(database, dispatcher, [Handler.single(LETTER, handle)])
+    run = asyncio.ensure_future(worker.run())
+    await asyncio.sleep(0)  # it is taking its lease now
+    worker.drain()
+    async with asyncio.timeout(5):
+        await run
+    assert await database.fetchval("select count(*) from tq_worker") == 0
+
+
 async def test_a_handler_interrupted_by_the_end_of_the_grace_is_released_without_an_attempt(
     database: Database, dispatcher: Dispatcher
 ) -> None:

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from ostinato.taskqueue.embedded.pace import NORMAL
+
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 _NEAR = timedelta(milliseconds=50)
 _LATE_COMMITS = timedelta(seconds=5)
 _LATE_COMMITS_EVERY = 0.25
-_RESCUE_EVERY = 15.0
 
 
 @dataclass(slots=True)
@@ -28,13 +29,14 @@ class _Line:
 class ClaimCursors:
     """One cursor per strand. Times are the database's; `monotonic` only spaces the tiers."""
 
-    def __init__(self, strands: Sequence[int]) -> None:
+    def __init__(self, strands: Sequence[int], *, rescue_every: float = NORMAL.rescue_every) -> None:
         self._lines = [_Line(strand) for strand in strands]
+        self._rescue_every = rescue_every
         self._late_at = self._rescue_at = float("-inf")
 
     def windows(self, *, db_now: datetime, monotonic: float, idle: bool) -> list[tuple[int, datetime]]:
         """(strand, look from) in claim order. Advances the tiers' clocks: call once per claim."""
-        if monotonic - self._rescue_at >= _RESCUE_EVERY:
+        if monotonic - self._rescue_at >= self._rescue_every:
             self._rescue_at = self._late_at = monotonic
             return [(line.strand, BEGINNING) for line in self._lines]
         if idle or monotonic - self._late_at >= _LATE_COMMITS_EVERY:

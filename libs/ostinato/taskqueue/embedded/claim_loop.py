@@ -15,7 +15,7 @@ from ostinato.taskqueue.embedded import ready_store
 from ostinato.taskqueue.embedded.claim_cursor import ClaimCursors
 from ostinato.taskqueue.embedded.claimed_tasks import ClaimedTasks
 from ostinato.taskqueue.embedded.event_wait import wait_at_most
-from ostinato.taskqueue.embedded.poll_interval import BUSY, next_interval
+from ostinato.taskqueue.embedded.poll_interval import next_interval
 from ostinato.taskqueue.embedded.strand import REDELIVERY, queue_of, strand_of
 
 _log = logging.getLogger(__name__)
@@ -30,13 +30,14 @@ class ClaimLoop:
         self._db = db
         self._tasks = tasks
         self._clock = clock
+        self._pace = tasks.lease.pace
         self._wake = asyncio.Event()
         self._starved = False
         self._work_seen_at = float("-inf")
         # What a dead process left comes first.
         self.strands = [strand_of(queue, subqueue=REDELIVERY) for queue in tasks.queue_ids]
         self.strands += [strand_of(queue) for queue in tasks.queue_ids]
-        self._cursors = ClaimCursors(self.strands)
+        self._cursors = ClaimCursors(self.strands, rescue_every=self._pace.rescue_every)
         tasks.on_room = self._room_became_free
 
     def hint(self, strands: frozenset[int] | None) -> bool:
@@ -60,16 +61,16 @@ class ClaimLoop:
 
     async def run(self) -> None:
         """Until draining, or until the lease is lost."""
-        pause = BUSY
+        pause = self._pace.busy_poll
         while not self._tasks.draining and not self._tasks.lease.lost:
-            claimed, full = await self._claim_once(idle=pause > BUSY)
+            claimed, full = await self._claim_once(idle=pause > self._pace.busy_poll)
             now = self._clock.monotonic()
             if claimed:
                 self._work_seen_at = now
             if full:
                 await asyncio.sleep(0)
                 continue
-            pause = next_interval(pause, since_work=now - self._work_seen_at, listening=self.listening)
+            pause = next_interval(pause, since_work=now - self._work_seen_at, listening=self.listening, pace=self._pace)
             await wait_at_most(self._wake, pause)
 
     async def _claim_once(self, *, idle: bool) -> tuple[int, bool]:

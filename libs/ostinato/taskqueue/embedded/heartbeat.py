@@ -12,13 +12,14 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from ostinato.clock import Clock
 from ostinato.errors import OstinatoError
 from ostinato.storage.database import Database, DatabaseSettings, connect
 from ostinato.storage.transaction import adopt
 from ostinato.taskqueue.embedded import worker_store
-from ostinato.taskqueue.embedded.lease import BEAT_EVERY, LEASE, Lease
+from ostinato.taskqueue.embedded.lease import Lease
 from ostinato.taskqueue.embedded.ready_store import Executor
 
 _log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ Report = Callable[[tuple[int, ...]], None]
 async def beat_once(executor: Executor, lease: Lease, clock: Clock, report: Report) -> None:
     """One heartbeat, whoever hosts it."""
     sent_at = clock.monotonic()
-    beat = await worker_store.beat(executor, lease.worker_id, LEASE)
+    beat = await worker_store.beat(executor, lease.worker_id, timedelta(seconds=lease.pace.lease))
     if not beat.alive:
         lease.lost = True
         report(())
@@ -56,7 +57,7 @@ async def beat_in_task(db: Database, lease: Lease, clock: Clock, report: Report)
             await beat_once(db, lease, clock, report)
         except OstinatoError as error:
             _log.warning("heartbeat failed: %s", error)
-        await clock.sleep(BEAT_EVERY)
+        await clock.sleep(lease.pace.beat_every)
 
 
 class HeartbeatThread:
@@ -79,7 +80,7 @@ class HeartbeatThread:
 
     async def stop(self) -> None:
         self._stopped.set()
-        await asyncio.get_running_loop().run_in_executor(None, self._thread.join, 2 * BEAT_EVERY)
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.join, 2 * self._lease.pace.beat_every)
 
     def _run(self) -> None:
         asyncio.run(self._beat_until_stopped())
@@ -99,7 +100,7 @@ class HeartbeatThread:
                 if self._clock.monotonic() - self._pulse.at > _HUNG_AFTER:
                     _log.error("the main loop has not run for %s s: no more heartbeats", _HUNG_AFTER)
                     return
-                async with asyncio.timeout(LEASE.total_seconds()):
+                async with asyncio.timeout(self._lease.pace.lease):
                     await beat_once(adopt(connection), self._lease, self._clock, self._tell_main_loop)
                 await self._pause()
         except TimeoutError:
@@ -112,7 +113,7 @@ class HeartbeatThread:
         for _ in range(10):
             if self._stopped.is_set():
                 return
-            await asyncio.sleep(BEAT_EVERY / 10)
+            await asyncio.sleep(self._lease.pace.beat_every / 10)
 
     def _tell_main_loop(self, dead_workers: tuple[int, ...]) -> None:
         if not self._main_loop.is_closed():

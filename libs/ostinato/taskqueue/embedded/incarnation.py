@@ -19,7 +19,6 @@ from ostinato.taskqueue.embedded.later_loop import LaterLoop
 from ostinato.taskqueue.embedded.worker_stats import WorkerStats
 
 _log = logging.getLogger(__name__)
-_RESCUE_EVERY = 15.0
 
 
 class Incarnation:
@@ -48,7 +47,7 @@ class Incarnation:
 
     async def rescue_loop(self) -> None:
         """Frees rows whose owner is gone, and rows of ours that we never heard of."""
-        pause = _RESCUE_EVERY
+        pause = self.lease.pace.rescue_every
         while not self.tasks.draining and not self.lease.lost:
             await self._clock.sleep(pause)
             started = self._clock.monotonic()
@@ -64,7 +63,7 @@ class Incarnation:
                 _log.warning("rescued %d tasks without an owner", freed)
                 self.claims.look_at_everything()
             # It reads the whole ready table: at most one part in a hundred of the time.
-            pause = max(_RESCUE_EVERY, 100 * (self._clock.monotonic() - started))
+            pause = max(self.lease.pace.rescue_every, 100 * (self._clock.monotonic() - started))
 
     def begin_drain(self) -> None:
         """Claims no more; what is claimed but not started is released. May be called again."""

@@ -18,8 +18,6 @@ from ostinato.taskqueue.embedded.strand import queue_of
 
 _log = logging.getLogger(__name__)
 _MOST_PER_MOVE = 1000
-_LOOK_EVERY = 1.0
-_LOOK_EVERYWHERE_EVERY = 15.0
 _LATE_INSERTS = timedelta(seconds=60)
 
 
@@ -31,13 +29,14 @@ class LaterLoop:
         self._tasks = tasks
         self._claims = claims
         self._clock = clock
+        self._pace = tasks.lease.pace
         self._wake = asyncio.Event()
         self._everywhere_at = float("-inf")
         tasks.writer.on_retried = self._wake.set
 
     def hint(self, delay: timedelta) -> None:
         """A task is due after `delay`."""
-        if delay.total_seconds() < _LOOK_EVERY:
+        if delay.total_seconds() < self._pace.look_later_every:
             self._wake.set()
 
     def wake(self) -> None:
@@ -51,16 +50,16 @@ class LaterLoop:
                 pause = await self._move_what_is_due()
             except OstinatoError as error:
                 _log.warning("moving due tasks in failed: %s", error)
-                pause = _LOOK_EVERY
+                pause = self._pace.look_later_every
             if pause > 0:
-                await wait_at_most(self._wake, min(pause, _LOOK_EVERY))
+                await wait_at_most(self._wake, min(pause, self._pace.look_later_every))
 
     async def _move_what_is_due(self) -> float:
         """Seconds until it is worth looking again."""
         since = self._since()
         next_due = await ready_store.find_next_due(self._db, since)
         if next_due is None:
-            return _LOOK_EVERY
+            return self._pace.look_later_every
         pause = (next_due - self._tasks.db_now()).total_seconds()
         if pause > 0:
             return pause
@@ -70,7 +69,7 @@ class LaterLoop:
     def _since(self) -> datetime:
         """Nothing is inserted with a due time in the past, so only slow transactions lie far behind."""
         monotonic = self._clock.monotonic()
-        if monotonic - self._everywhere_at >= _LOOK_EVERYWHERE_EVERY:
+        if monotonic - self._everywhere_at >= self._pace.rescue_every:
             self._everywhere_at = monotonic
             return BEGINNING
         return self._tasks.db_now() - _LATE_INSERTS

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-LEASE = timedelta(seconds=6)
-BEAT_EVERY = 1.5
+from ostinato.taskqueue.embedded.pace import NORMAL, Pace
 
 
 @dataclass(slots=True)
@@ -19,12 +18,13 @@ class Lease:
 
     worker_id: int
     valid_until: float
+    pace: Pace = NORMAL
     lost: bool = False
     # The database's clock minus the monotonic one; measured at the middle of a heartbeat.
     db_time_at_zero: datetime = field(default=datetime(1970, 1, 1, tzinfo=UTC))
 
     def renew(self, *, sent_at: float, answered_at: float, db_now: datetime) -> None:
-        self.valid_until = sent_at + LEASE.total_seconds()
+        self.valid_until = sent_at + self.pace.lease
         self.db_time_at_zero = db_now - timedelta(seconds=(sent_at + answered_at) / 2)
 
     def holds(self, monotonic: float) -> bool:
