@@ -13,6 +13,8 @@ from ostinato.scheduling.names import invocation_name
 from ostinato.scheduling.triage import ReasonCode, TriageDecision, TriagePlan
 from ostinato_engine.triage_loading import LoadedJob
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 def triage_record(
     job: LoadedJob, plan: TriagePlan, *, job_name: str, invocation_ids: Sequence[int], problems: Sequence[str]
@@ -37,12 +39,12 @@ def triage_record(
         record["next_wake_time"] = _rfc3339(plan.next_wake_at)
     if problems:
         record["error"] = "; ".join(problems)
-    return json.dumps(record, separators=(",", ":"))
+    return _encode(record)
 
 
 def failure_record(error: str) -> str:
     """Of a triage that could not be carried out."""
-    return json.dumps({"error": error.replace("\0", "")}, separators=(",", ":"))
+    return _encode({"error": error.replace("\0", "")})
 
 
 def _explains(job: LoadedJob, decision: TriageDecision) -> bool:

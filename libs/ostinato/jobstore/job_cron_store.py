@@ -87,11 +87,12 @@ async def lock_due_crons(tx: Tx, limit: int) -> list[JobCronRow]:
     return [_cron_from_row(row) for row in await tx.fetch(_LOCK_DUE, limit)]
 
 
+_WAIT = "select min(due_at) - ostinato_now() from job_cron where due_at is not null"
+
+
 async def find_wait(reader: Reader) -> timedelta | None:
     """How long until the next one is due, negative if a tick is late; None if nothing is planned."""
-    wait: timedelta | None = await reader.fetchval(
-        "select min(due_at) - ostinato_now() from job_cron where due_at is not null"
-    )
+    wait: timedelta | None = await reader.fetchval(_WAIT)
     return wait
 
 

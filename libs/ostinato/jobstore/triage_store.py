@@ -35,17 +35,19 @@ class TriagedJobRow:
     version: int
 
 
+# What follows in the transaction touches rows by key or version only. Without this the planner may prefer to read
+# whole tables, because it takes 500 rows of a table that is mostly in memory for 500 reads of a disk.
 _LOCK_JOBS = """
 select job_id, project_id, project, name, uid, definition, enabled, paused, revision, version
   from job
- where job_id = any($1::bigint[])
+ where job_id = any($1::bigint[]) and (select set_config('enable_seqscan', 'off', true)) is not null
  order by job_id
    for no key update skip locked
 """
 
 
 async def lock_free_jobs(tx: Tx, job_ids: Collection[int]) -> list[TriagedJobRow]:
-    """Locks those that exist and nobody else holds, in job_id order."""
+    """Locks those that exist and nobody else holds, in job_id order. Begins a triage's transaction."""
     return [TriagedJobRow(*row) for row in await tx.fetch(_LOCK_JOBS, list(job_ids))]
 
 
@@ -67,10 +69,16 @@ class ActiveRow:
     error_message: str
 
 
+# `offset 0` keeps it a probe of the index per job: the planner can't know how few active invocations a job has.
 _LOAD_ACTIVE = """
-select invocation_id, job_id, status, finished_at, error_reason, error_message
-  from invocation
- where job_id = any($1::bigint[])
+select a.invocation_id, a.job_id, a.status, a.finished_at, a.error_reason, a.error_message
+  from unnest($1::bigint[]) w(job_id)
+ cross join lateral (
+    select i.invocation_id, i.job_id, i.status, i.finished_at, i.error_reason, i.error_message
+      from invocation i
+     where i.job_id = w.job_id
+    offset 0
+ ) a
 """
 
 

@@ -1,0 +1,246 @@
+"""The reconciler: sets going again what lost its task, leaves alone what is on its way, and says what it found."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from ostinato.clock import SystemClock
+from ostinato.errors import Unavailable
+from ostinato.scheduling.job_definition import TriggeringPolicy
+from ostinato.storage.database import Database
+from ostinato.storage.transaction import Row
+from ostinato.taskqueue import missing_tasks
+from ostinato_engine import reconcile_loop
+from ostinato_engine.reconcile_loop import Reconciled, ReconcileLoop
+from tests.integration.engine.stage import Stage
+
+OLD = timedelta(minutes=2)
+
+
+def loop_of(stage: Stage) -> ReconcileLoop:
+    return ReconcileLoop(stage.db, stage.dispatcher, clock=SystemClock(), metrics=stage.metrics)
+
+
+async def started(stage: Stage, job_id: int, trigger_id: str = "t") -> Row:
+    await stage.emit_ids(job_id, trigger_id)
+    await stage.triage()
+    (run,) = await stage.active(job_id)
+    return run
+
+
+async def age_everything(stage: Stage) -> None:
+    """Two minutes pass."""
+    for table, columns in {
+        "invocation": ("created_at", "finished_at"),
+        "trigger": ("created_at",),
+        "job": ("last_triage_at",),
+    }.items():
+        for column in columns:
+            await stage.db.execute(f"update {table} set {column} = {column} - $1::interval", OLD)
+
+
+async def lose_tasks(stage: Stage) -> None:
+    await stage.db.execute("delete from tq_ready")
+
+
+def counted(stage: Stage, what: str) -> float:
+    return stage.metrics.reconciled.labels(what)._value.get()
+
+
+async def test_an_end_that_nobody_acknowledged_is_triaged(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    job_id = await stage.add_job("j")
+    run = await started(stage, job_id)
+    await stage.finish(run["invocation_id"])
+    await lose_tasks(stage)
+    await age_everything(stage)
+    with caplog.at_level(logging.WARNING):
+        assert await loop_of(stage).reconcile() == Reconciled(unacknowledged_ends=1)
+    await stage.triage()
+    assert await stage.active(job_id) == []
+    assert counted(stage, "END") == 1
+    assert "no triage acknowledged" in caplog.text
+    assert await loop_of(stage).reconcile() == Reconciled()
+
+
+async def test_a_launch_whose_task_is_gone_gets_a_new_one(
+    database: Database, stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    lost, healthy = await stage.add_job("lost"), await stage.add_job("healthy")
+    run, other = await started(stage, lost), await started(stage, healthy)
+    await database.execute("delete from tq_ready where id = $1", run["launch_task_id"])
+    await age_everything(stage)
+    with caplog.at_level(logging.WARNING):
+        assert await loop_of(stage).reconcile() == Reconciled(missing_launches=1)
+    tasks = {task.payload.invocation_id: task.id for task in await stage.launches()}
+    (now,), (untouched,) = await stage.active(lost), await stage.active(healthy)
+    assert tasks == {run["invocation_id"]: now["launch_task_id"], other["invocation_id"]: other["launch_task_id"]}
+    assert now["launch_task_id"] != run["launch_task_id"]
+    assert (now["version"], untouched["launch_task_id"]) == (run["version"], other["launch_task_id"])
+    assert counted(stage, "LAUNCH") == 1
+    assert "launches whose task was gone" in caplog.text
+
+
+async def test_a_dead_lettered_launch_does_not_freeze_its_job(database: Database, stage: Stage) -> None:
+    await started(stage, await stage.add_job("j"))
+    await database.execute(
+        """
+        with gone as (delete from tq_ready returning *)
+        insert into tq_dead (id, died_at, strand, fair_key, class_id, attempt, failures, flags, error, payload, header)
+        select id, ostinato_now(), strand, fair_key, class_id, attempt, failures, flags, 'x', payload, header from gone
+        """
+    )
+    await age_everything(stage)
+    assert await loop_of(stage).reconcile() == Reconciled(missing_launches=1)
+
+
+async def test_a_launch_that_waits_for_its_retry_is_on_its_way(database: Database, stage: Stage) -> None:
+    run = await started(stage, await stage.add_job("j"))
+    await database.execute("update invocation set status = 2")
+    await database.execute(
+        """
+        with gone as (delete from tq_ready returning *)
+        insert into tq_later (id, due_at, strand, class_id, payload)
+        select id, ostinato_now() + interval '5 min', strand, class_id, payload from gone
+        """
+    )
+    await age_everything(stage)
+    assert await missing_tasks(database, [run["launch_task_id"]]) == set()
+    assert await loop_of(stage).reconcile() == Reconciled()
+
+
+@pytest.mark.parametrize("status", [3, 4])
+async def test_what_runs_or_has_ended_is_not_launched_again(database: Database, stage: Stage, status: int) -> None:
+    run = await started(stage, await stage.add_job("j"))
+    await database.execute("update invocation set status = $1", status)
+    await lose_tasks(stage)
+    await age_everything(stage)
+    assert (await loop_of(stage).reconcile()).missing_launches == 0
+    assert await database.fetchval("select launch_task_id from invocation") == run["launch_task_id"]
+
+
+async def test_a_launch_that_ends_while_it_is_looked_for_is_left_alone(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await started(stage, await stage.add_job("j"))
+    await age_everything(stage)
+
+    async def launch_ends_first(db: Database, ids: Sequence[int]) -> set[int]:
+        async with db.transaction() as tx:
+            await tx.execute("delete from tq_ready")
+            await tx.execute("update invocation set status = 3, version = version + 1")
+        return await missing_tasks(db, ids)
+
+    monkeypatch.setattr(reconcile_loop, "missing_tasks", launch_ends_first)
+    assert await loop_of(stage).reconcile() == Reconciled()
+    assert await stage.launches() == []
+
+
+async def test_two_reconcilers_add_one_launch_between_them(stage: Stage) -> None:
+    job_id = await stage.add_job("j", policy=TriggeringPolicy(max_concurrent_invocations=50, max_batch_size=1))
+    await stage.emit_ids(job_id, *(f"t{number}" for number in range(50)))
+    await stage.triage()
+    await lose_tasks(stage)
+    await age_everything(stage)
+    found = await asyncio.gather(*(loop_of(stage).reconcile() for _ in range(2)))
+    assert sum(each.missing_launches for each in found) == 50
+    assert len(await stage.launches()) == 50
+
+
+async def test_a_pending_trigger_whose_kick_was_lost_is_triaged(stage: Stage) -> None:
+    job_id, idle = await stage.add_job("j"), await stage.add_job("idle")
+    await stage.kick(job_id, idle)
+    await stage.triage()
+    await age_everything(stage)
+    await stage.emit_ids(job_id, "t")
+    await stage.db.execute("update trigger set created_at = ostinato_now() - interval '61 s'")
+    await lose_tasks(stage)
+    assert await loop_of(stage).reconcile() == Reconciled(unseen_triggers=1)
+    await stage.triage()
+    assert len(await stage.active(job_id)) == 1
+    assert counted(stage, "TRIGGER") == 1
+
+
+async def test_triggers_that_wait_for_a_run_to_end_are_not_unseen(stage: Stage) -> None:
+    job_id = await stage.add_job("j")
+    await started(stage, job_id)
+    await stage.emit_ids(job_id, "waits")
+    await stage.triage()
+    await age_everything(stage)
+    await stage.db.execute("update trigger set created_at = created_at - interval '1 min'")  # before the last triage
+    assert (await loop_of(stage).reconcile()).unseen_triggers == 0
+
+
+async def test_a_job_with_pending_triggers_and_nothing_left_to_wait_for_is_triaged(stage: Stage) -> None:
+    job_id = await stage.add_job("j")
+    await stage.kick(job_id)
+    await stage.triage()
+    await stage.emit_ids(job_id, "t")
+    # Its emitter's clock was behind: the trigger looks older than the last triage.
+    await stage.db.execute("update trigger set created_at = created_at - interval '10 min'")
+    await lose_tasks(stage)
+    assert (await loop_of(stage).reconcile()).unseen_triggers == 0
+    await age_everything(stage)
+    assert (await loop_of(stage).reconcile()).unseen_triggers == 1
+
+
+async def test_only_jobs_whose_triggers_are_old_enough_are_found_among_many(stage: Stage) -> None:
+    jobs = [await stage.add_job(f"j{number}") for number in range(10)]
+    for job_id in jobs:
+        await stage.emit_ids(job_id, "a", "b")
+    await lose_tasks(stage)
+    await stage.db.execute("update trigger set created_at = ostinato_now()")
+    await stage.db.execute(
+        "update trigger set created_at = ostinato_now() - interval '2 min' where job_id = any($1::bigint[])", jobs[3:6]
+    )
+    assert (await loop_of(stage).reconcile()).unseen_triggers == 3
+    assert sorted(task.payload.job_id for task in await stage.claim()) == jobs[3:6]
+
+
+async def test_young_things_are_left_to_those_who_are_at_it(stage: Stage) -> None:
+    job_id = await stage.add_job("j")
+    run = await started(stage, job_id)
+    await stage.finish(run["invocation_id"])
+    await stage.emit_ids(job_id, "late")
+    await stage.db.execute("update trigger set created_at = ostinato_now()")
+    await lose_tasks(stage)
+    assert await loop_of(stage).reconcile() == Reconciled()
+
+
+async def test_when_all_is_well_nothing_is_written_or_said(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    await started(stage, await stage.add_job("j"))
+    await age_everything(stage)
+    await stage.db.execute("update trigger set created_at = ostinato_now() where consumed_at is null")
+    with caplog.at_level(logging.WARNING):
+        assert await loop_of(stage).reconcile() == Reconciled()
+    assert caplog.text == ""
+
+
+async def test_the_loop_goes_on_after_a_database_error(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rounds = 0
+    done = asyncio.Event()
+
+    async def reconcile(_: ReconcileLoop) -> Reconciled:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 1:
+            raise Unavailable("the database is away")
+        done.set()
+        return Reconciled()
+
+    monkeypatch.setattr(ReconcileLoop, "reconcile", reconcile)
+    loop = ReconcileLoop(
+        stage.db, stage.dispatcher, clock=SystemClock(), metrics=stage.metrics, every=timedelta(milliseconds=1)
+    )
+    task = asyncio.ensure_future(loop.run())
+    async with asyncio.timeout(10):
+        await done.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert "nothing was reconciled: the database is away" in caplog.text
