@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ostinato.clock import Clock
 from ostinato.errors import OstinatoError
-from ostinato.jobflow.emit_triggers import Emission, emit_triggers
+from ostinato.jobflow.fire_slots import Firing, apply_firings, decide_firing
 from ostinato.jobflow.poke_cron import cached_schedule
 from ostinato.jobstore.job_cron_store import (
     JobCronRow,
@@ -24,12 +24,7 @@ from ostinato.jobstore.job_cron_store import (
     postpone_crons,
     save_cron_states,
 )
-from ostinato.jobstore.occurrence_store import Occurrence, insert_occurrences
 from ostinato.jobstore.triage_store import set_job_error
-from ostinato.pb.scheduler.v1.triggers_pb2 import CronPayload, Trigger
-from ostinato.scheduling.cron_machine import FiredSlot, SkippedRange, on_due
-from ostinato.scheduling.occurrence import OccurrenceOutcome
-from ostinato.scheduling.trigger import cron_trigger_id
 from ostinato.storage.database import Database
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher
@@ -49,9 +44,7 @@ class _Ticks:
     """What becomes of one batch of due rows."""
 
     now: datetime
-    moved: list[JobCronRow] = field(default_factory=list)
-    emissions: list[Emission] = field(default_factory=list)
-    skipped: list[Occurrence] = field(default_factory=list)
+    firings: list[Firing] = field(default_factory=list)
     lateness: list[timedelta] = field(default_factory=list)
     broken: dict[int, str] = field(default_factory=dict)
 
@@ -140,39 +133,18 @@ def _decide(rows: Sequence[JobCronRow], now: datetime) -> _Ticks:
 
 
 def _tick(ticks: _Ticks, row: JobCronRow) -> None:
-    schedule = cached_schedule(row.schedule)
-    step = on_due(row.state, schedule, ticks.now)
-    if step.fired is None:
+    firing = decide_firing(row, cached_schedule(row.schedule), ticks.now)
+    if firing is None or row.state.slot is None:
         raise ValueError(f"its row is due, but its state is not: {row.state}")
-    ticks.moved.append(replace(row, state=step.state))
-    ticks.emissions.append(_emission(row, step.fired, ticks.now, in_ledger=schedule.is_absolute))
-    ticks.lateness.append(ticks.now - step.fired.slot)
-    if step.skipped is not None:
-        ticks.skipped.append(_skipped(row, step.skipped))
-
-
-def _emission(row: JobCronRow, fired: FiredSlot, now: datetime, *, in_ledger: bool) -> Emission:
-    trigger = Trigger(id=cron_trigger_id(fired.generation), cron=CronPayload(generation=fired.generation))
-    trigger.create_time.FromDatetime(now)
-    trigger.cron.slot.FromDatetime(fired.slot)
-    return Emission(row.job_id, row.project_id, trigger, fired.slot if in_ledger else None)
-
-
-def _skipped(row: JobCronRow, skipped: SkippedRange) -> Occurrence:
-    return Occurrence(
-        job_id=row.job_id,
-        slot=skipped.from_slot,
-        outcome=OccurrenceOutcome.SKIPPED_CATCHUP,
-        until_slot=skipped.until_slot,
-    )
+    ticks.firings.append(firing)
+    ticks.lateness.append(ticks.now - row.state.slot)
 
 
 async def _apply(tx: Tx, dispatcher: Dispatcher, ticks: _Ticks) -> None:
-    await save_cron_states(tx, ticks.moved)
+    await save_cron_states(tx, [firing.row for firing in ticks.firings])
     if ticks.broken:
         await postpone_crons(tx, ticks.broken, ticks.now + _BROKEN_AGAIN)
-    await insert_occurrences(tx, ticks.skipped, now=ticks.now)
-    for job_id, emitted in (await emit_triggers(tx, dispatcher, ticks.emissions)).items():
+    for job_id, emitted in (await apply_firings(tx, dispatcher, ticks.firings, ticks.now)).items():
         if emitted.duplicates:
             # Only an id that was not made by a cron machine can be in the way.
             _log.error("job %d: the slot of trigger %s was taken by another trigger", job_id, emitted.duplicates[0])

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 
+from ostinato.jobflow.fire_slots import Firing, apply_firings, decide_firing
 from ostinato.jobstore.job_cron_store import (
     JobCronRow,
     lock_crons,
@@ -21,8 +22,9 @@ from ostinato.jobstore.job_cron_store import (
 from ostinato.jobstore.job_store import JobId
 from ostinato.jobstore.schedule_span_store import ScheduleSpan, add_spans
 from ostinato.scheduling.cron_machine import CronState, disable, enable, on_schedule_change, rewind_if_necessary
-from ostinato.scheduling.schedule import Schedule, parse_schedule
+from ostinato.scheduling.schedule import Schedule, ScheduleError, parse_schedule
 from ostinato.storage.transaction import Tx
+from ostinato.taskqueue import Dispatcher
 
 TRIGGERED = "triggered"
 _NEVER_ENABLED = CronState()
@@ -45,12 +47,16 @@ class CronWish:
         return TRIGGERED if self.paused else self.schedule
 
 
-async def poke_cron(tx: Tx, wishes: Collection[CronWish], now: datetime) -> None:
-    """Saves new cron rows and schedule spans where something changes. The jobs are locked by the caller."""
+async def poke_cron(tx: Tx, dispatcher: Dispatcher, wishes: Collection[CronWish], now: datetime) -> None:
+    """Saves new cron rows and schedule spans where something changes. The jobs are locked by the caller.
+
+    A slot that is due already but was not fired yet is fired first, under the old plan: no edit swallows it.
+    """
     rows = {row.job_id: row for row in await lock_crons(tx, [wish.job_id for wish in wishes])}
-    changed = [(wish, row) for wish in wishes if (row := decide_cron_row(rows.get(wish.job_id), wish, now)) is not None]
-    await save_crons(tx, [row for _, row in changed])
-    await add_spans(tx, [_span(wish, now) for wish, _ in changed])
+    pokes = [poke for wish in wishes if (poke := decide_poke(rows.get(wish.job_id), wish, now)) is not None]
+    await save_crons(tx, [poke.row for poke in pokes])
+    await add_spans(tx, [_span(poke.wish, now) for poke in pokes])
+    await apply_firings(tx, dispatcher, [poke.firing for poke in pokes if poke.firing is not None], now)
 
 
 async def rewind(tx: Tx, job_ids: Collection[int], now: datetime) -> bool:
@@ -65,17 +71,28 @@ async def rewind(tx: Tx, job_ids: Collection[int], now: datetime) -> bool:
     return bool(rewound)
 
 
-def decide_cron_row(row: JobCronRow | None, wish: CronWish, now: datetime) -> JobCronRow | None:
-    """The row to save; None if nothing changes."""
-    if not wish.enabled:
-        return _disabled(row, wish, now)
-    schedule = cached_schedule(wish.effective_schedule)
+@dataclass(frozen=True, slots=True)
+class CronPoke:
+    """`row` is to be saved; `firing` is of the slot that was due under the old plan."""
+
+    wish: CronWish
+    row: JobCronRow
+    firing: Firing | None
+
+
+def decide_poke(row: JobCronRow | None, wish: CronWish, now: datetime) -> CronPoke | None:
+    """None if nothing changes."""
     if row is None or not row.state.enabled:
-        before = _NEVER_ENABLED if row is None else row.state
-        return _row(wish, enable(before, schedule, now).state)
-    if row.schedule == wish.effective_schedule:
+        return _enabled(row, wish, now) if wish.enabled else None
+    if wish.enabled and row.schedule == wish.effective_schedule:
         return None
-    return _row(wish, on_schedule_change(row.state, schedule, now).state)
+    firing = _overdue(row, now)
+    state = row.state if firing is None else firing.row.state
+    if wish.enabled:
+        step = on_schedule_change(state, cached_schedule(wish.effective_schedule), now)
+    else:
+        step = disable(state, now)
+    return CronPoke(wish, _row(wish, step.state), firing)
 
 
 @lru_cache(maxsize=4096)
@@ -84,10 +101,17 @@ def cached_schedule(text: str) -> Schedule:
     return parse_schedule(text)
 
 
-def _disabled(row: JobCronRow | None, wish: CronWish, now: datetime) -> JobCronRow | None:
-    if row is None or not row.state.enabled:
-        return None
-    return _row(wish, disable(row.state, now).state)
+def _enabled(row: JobCronRow | None, wish: CronWish, now: datetime) -> CronPoke:
+    before = _NEVER_ENABLED if row is None else row.state
+    step = enable(before, cached_schedule(wish.effective_schedule), now)
+    return CronPoke(wish, _row(wish, step.state), None)
+
+
+def _overdue(row: JobCronRow, now: datetime) -> Firing | None:
+    try:
+        return decide_firing(row, cached_schedule(row.schedule), now)
+    except ScheduleError:
+        return None  # stored by another release; its slot goes with the plan that nobody here understands
 
 
 def _row(wish: CronWish, state: CronState) -> JobCronRow:

@@ -46,7 +46,7 @@ def validate_job(
         *_check_pairs(definition.labels, MAX_LABEL_BYTES, f"{path}.labels"),
         *_check_pairs(definition.annotations, MAX_ANNOTATION_BYTES, f"{path}.annotations"),
         *_check_line(definition.owner, MAX_OWNER_BYTES, f"{path}.owner"),
-        *_check_realm(definition.realm, f"{path}.realm"),
+        *validate_realm(definition.realm, f"{path}.realm"),
         *_check_schedule(definition.schedule, f"{path}.schedule"),
         *_check_policy(definition.policy, f"{path}.triggering_policy"),
         *validate_target(definition.target, path),
@@ -89,7 +89,7 @@ def _check_pairs(pairs: Mapping[str, str], max_value_bytes: int, path: str) -> l
     return violations
 
 
-def _check_realm(realm: str, path: str) -> list[Violation]:
+def validate_realm(realm: str, path: str) -> list[Violation]:
     return [] if _REALM.fullmatch(realm) else [Violation(path, REALM_RULE)]
 
 

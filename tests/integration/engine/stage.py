@@ -84,7 +84,7 @@ class Stage:
                 name,
                 stored,
             )
-            await poke_cron(tx, [await self._wish(job_id, name, schedule)], await tx.now())
+            await poke_cron(tx, self.dispatcher, [await self._wish(job_id, name, schedule)], await tx.now())
         return job_id
 
     async def _wish(self, job_id: int, name: str, schedule: str) -> CronWish:

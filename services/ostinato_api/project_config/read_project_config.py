@@ -1,0 +1,104 @@
+"""The text of a project config → what it asks for, or every mistake in it at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ostinato.errors import InvalidArgument, Violation
+from ostinato.jobstore.job_definition_codec import encode_definition, to_definition
+from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig, ProjectConfig
+from ostinato.scheduling.job_definition import JobDefinition
+from ostinato.scheduling.validate_job import validate_project_id
+from ostinato.scheduling.validate_project import MAX_JOBS, validate_project
+from ostinato_api.project_config.bindings import fill_binding_defaults, validate_bindings
+from ostinato_api.project_config.message_reader import MessageReader
+from ostinato_api.project_config.yaml_tree import parse_yaml
+
+MAX_CONFIG_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Stanza:
+    """One job of a valid config. `encoded` is what is stored: equal definitions have equal bytes."""
+
+    definition: JobDefinition
+    encoded: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectSpec:
+    """A valid config. `bindings` is a serialized ProjectConfig that carries only bindings."""
+
+    project: str
+    bindings: bytes
+    stanzas: tuple[Stanza, ...]
+
+
+def read_project_config(text: str) -> ProjectSpec:
+    """Raises InvalidArgument with the path of each mistake. Takes seconds of CPU for the largest files."""
+    if len(text.encode()) > MAX_CONFIG_BYTES:
+        raise InvalidArgument.of("config", f"must be at most {MAX_CONFIG_BYTES} bytes")
+    unreadable: list[Violation] = []
+    config = ProjectConfig()
+    MessageReader(unreadable).fill(config, parse_yaml(text, unreadable))
+    if len(config.jobs) > MAX_JOBS:
+        raise InvalidArgument([Violation("jobs", f"must be at most {MAX_JOBS}"), *unreadable])
+    fill_binding_defaults(config)
+    broken, definitions = _validate(config)
+    if violations := [*unreadable, *_not_caused_by(unreadable, broken)]:
+        raise InvalidArgument(violations)
+    return ProjectSpec(
+        project=config.project,
+        bindings=ProjectConfig(bindings=config.bindings).SerializeToString(deterministic=True),
+        stanzas=tuple(Stanza(definition, encode_definition(definition)) for definition in definitions),
+    )
+
+
+def _validate(config: ProjectConfig) -> tuple[list[Violation], list[JobDefinition]]:
+    paths = [f"jobs[{index}]" for index in range(len(config.jobs))]
+    missing = [
+        Violation(path, "must have one target: noop or http")
+        for job, path in zip(config.jobs, paths, strict=True)
+        if job.WhichOneof("target") is None
+    ]
+    definitions = [to_definition(_with_target(job), path) for job, path in zip(config.jobs, paths, strict=True)]
+    violations = [
+        *validate_project_id(config.project, "project"),
+        *validate_bindings(config.bindings),
+        *missing,
+        *validate_project(
+            definitions,
+            paths,
+            downstream_paths=[_downstream_paths(job, path) for job, path in zip(config.jobs, paths, strict=True)],
+        ),
+    ]
+    return violations, definitions
+
+
+def _with_target(job: JobConfig) -> JobConfig:
+    """A stanza without target is looked at as well: it may have other mistakes, and others may name it."""
+    if job.WhichOneof("target") is None:
+        job.noop.SetInParent()
+    return job
+
+
+def _downstream_paths(job: JobConfig, path: str) -> Sequence[str]:
+    """Parallel to the definition's downstream: the long form, then the short one."""
+    return [
+        *(f"{path}.downstream[{index}].job" for index in range(len(job.downstream))),
+        *(f"{path}.triggers[{index}]" for index in range(len(job.triggers))),
+    ]
+
+
+def _not_caused_by(unreadable: Sequence[Violation], broken: Iterable[Violation]) -> list[Violation]:
+    """Without those about a value that could not be read in the first place."""
+    paths = {violation.path for violation in unreadable}
+    return [violation for violation in broken if paths.isdisjoint(_path_and_parents(violation.path))]
+
+
+def _path_and_parents(path: str) -> Iterator[str]:
+    yield path
+    for mark in re.finditer(r"[.\[]", path):
+        yield path[: mark.start()]
