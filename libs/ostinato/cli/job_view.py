@@ -1,0 +1,110 @@
+"""Jobs as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ostinato.cli.formatting import format_duration, short_name, time_of
+from ostinato.cli.tables import Column, note, print_record, print_table
+from ostinato.pb.scheduler.v1.jobs_pb2 import Downstream, HttpTarget, Job, NoopTarget, TriggeringPolicy
+
+_COLUMNS = (
+    Column("JOB"),
+    Column("STATE"),
+    Column("SCHEDULE", shrinks_to=12),
+    Column("NEXT RUN"),
+    Column("LAST"),
+    Column("ACTIVE", right=True),
+)
+
+
+def print_jobs(jobs: Sequence[Job]) -> None:
+    if not jobs:
+        note("There are no jobs.")
+        return
+    print_table(_COLUMNS, [_row(job) for job in jobs])
+
+
+def _row(job: Job) -> list[str]:
+    return [
+        short_name(job.name),
+        Job.State.Name(job.state),
+        job.schedule,
+        time_of(job, "next_run_time"),
+        job.last_status,
+        str(job.active_invocations or ""),
+    ]
+
+
+def print_job(job: Job) -> None:
+    print_record(
+        [
+            ("job", short_name(job.name)),
+            ("title", job.display_name),
+            ("state", Job.State.Name(job.state)),
+            ("paused", _pause(job)),
+            ("schedule", job.schedule),
+            ("next run", time_of(job, "next_run_time")),
+            ("target", _target(job)),
+            ("timeout", format_duration(job.timeout.ToTimedelta()) if job.HasField("timeout") else ""),
+            ("triggering", _policy(job.triggering_policy)),
+            ("triggers", ", ".join(map(_downstream, job.downstream))),
+            ("active runs", str(job.active_invocations)),
+            ("last status", job.last_status),
+            ("last error", job.last_error),
+            ("last scheduled", time_of(job, "last_scheduled_time")),
+            ("last completed", time_of(job, "last_completed_time")),
+            ("last success", time_of(job, "last_success_time")),
+            ("last failure", time_of(job, "last_failure_time")),
+            ("owner", job.owner),
+            ("realm", job.realm),
+            ("labels", _pairs(job.labels)),
+            ("annotations", _pairs(job.annotations)),
+            ("revision", " ".join(filter(None, (job.revision, job.revision_url)))),
+            ("updated", time_of(job, "update_time")),
+        ]
+    )
+
+
+def _pause(job: Job) -> str:
+    if not job.paused:
+        return ""
+    parts = [f"since {time_of(job, 'pause_time')}", job.paused_by and f"by {job.paused_by}", job.pause_reason]
+    return ", ".join(filter(None, parts))
+
+
+def _target(job: Job) -> str:
+    match job.WhichOneof("target"):
+        case "http":
+            return _http(job.http)
+        case "noop":
+            return _noop(job.noop)
+        case kind:
+            return kind or ""
+
+
+def _http(target: HttpTarget) -> str:
+    ending = ", ends by a notification" if target.multistage else ""
+    return f"{target.method} {target.url}{ending}"
+
+
+def _noop(target: NoopTarget) -> str:
+    parts = ["nothing"]
+    if target.HasField("sleep"):
+        parts.append(f"sleeps {format_duration(target.sleep.ToTimedelta())}")
+    if target.triggers_count:
+        parts.append(f"emits {target.triggers_count} triggers")
+    return ", ".join(parts)
+
+
+def _policy(policy: TriggeringPolicy) -> str:
+    kind = TriggeringPolicy.Kind.Name(policy.kind)
+    return f"{kind}, {policy.max_concurrent_invocations} at once, up to {policy.max_batch_size} triggers each"
+
+
+def _downstream(downstream: Downstream) -> str:
+    return f"{downstream.job} on {Downstream.TriggerOn.Name(downstream.trigger_on)}"
+
+
+def _pairs(pairs: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(pairs.items()))

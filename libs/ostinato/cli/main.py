@@ -1,0 +1,72 @@
+"""The `ostinato` command: a client of the api, and what starts and migrates an installation.
+
+Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import os
+from types import MappingProxyType
+from typing import Final
+
+import click
+
+from ostinato.cli.lazy_group import LazyCommand, LazyGroup
+from ostinato.cli.session import DEFAULT_ADDRESS, OUTPUT_CHOICE, OutputFormat, Session, check_address
+
+_COMMANDS: Final = {
+    "up": LazyCommand("ostinato.cli.up.up_command", "up", "Start PostgreSQL and the three services here."),
+    "migrate": LazyCommand("ostinato.cli.migrate_command", "migrate", "Bring the database schema up to date."),
+    "apply": LazyCommand("ostinato.cli.apply_command", "apply", "Apply project configs."),
+    "jobs": LazyCommand("ostinato.cli.jobs_command", "jobs", "List jobs."),
+    "job": LazyCommand("ostinato.cli.jobs_command", "job", "Show one job."),
+    "trigger": LazyCommand("ostinato.cli.trigger_command", "trigger", "Give a job a reason to run."),
+    "pause": LazyCommand("ostinato.cli.pause_command", "pause", "Stop a job's automatic starts."),
+    "resume": LazyCommand("ostinato.cli.pause_command", "resume", "Let a paused job start again."),
+    "runs": LazyCommand("ostinato.cli.runs_command", "runs", "List the runs of a job, newest first."),
+    "run": LazyCommand("ostinato.cli.runs_command", "run", "Show one run."),
+    "logs": LazyCommand("ostinato.cli.logs_command", "logs", "Print the log of a run."),
+    "cancel": LazyCommand("ostinato.cli.runs_command", "cancel", "End a run."),
+    "preview": LazyCommand("ostinato.cli.preview_command", "preview", "List the coming slots of a schedule."),
+    "queues": LazyCommand("ostinato.cli.queues_command", "queues", "Show the task queues."),
+    "dead-letters": LazyCommand(
+        "ostinato.cli.dead_letters_command", "dead_letters", "List tasks that were given up, or requeue them."
+    ),
+}
+
+
+class OstinatoGroup(LazyGroup):
+    lazy_commands = MappingProxyType(_COMMANDS)
+
+
+@click.command(cls=OstinatoGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--address",
+    metavar="HOST:PORT",
+    default=DEFAULT_ADDRESS,
+    show_default=True,
+    envvar="OSTINATO_ADDRESS",
+    callback=check_address,
+    help="Where the api listens for gRPC.",
+)
+@click.option(
+    "--output",
+    type=OUTPUT_CHOICE,
+    default=OutputFormat.TABLE.value,
+    show_default=True,
+    help="Tables for people, JSON for programs.",
+)
+@click.version_option(package_name="ostinato")
+@click.pass_context
+def cli(ctx: click.Context, address: str, output: str) -> None:
+    """Ostinato: a scheduler that fires on time and delivers stubbornly.
+
+    JOB is project/job, RUN is project/job/id; full resource names are taken as well.
+    """
+    ctx.obj = Session(address, OutputFormat(output), user=os.environ.get("OSTINATO_USER", ""))
+
+
+def main() -> None:
+    # gRPC's own log lines on stderr say nothing that the command's message doesn't.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    cli.main(prog_name="ostinato")

@@ -1,0 +1,57 @@
+"""Queues and dead letters as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from ostinato.cli.formatting import find_time, format_duration, time_of
+from ostinato.cli.tables import Column, note, print_table
+from ostinato.clock import SystemClock
+from ostinato.pb.scheduler.v1.admin_pb2 import DeadLetter, Queue
+
+_QUEUE_COLUMNS = (
+    Column("QUEUE"),
+    Column("READY", right=True),
+    Column("CLAIMED", right=True),
+    Column("LATER", right=True),
+    Column("DEAD", right=True),
+    Column("OLDEST READY", right=True),
+)
+_LETTER_COLUMNS = (
+    Column("ID", right=True),
+    Column("QUEUE"),
+    Column("CLASS"),
+    Column("DIED"),
+    Column("ATTEMPTS", right=True),
+    Column("ERROR", shrinks_to=20),
+)
+
+
+def print_queues(queues: Sequence[Queue]) -> None:
+    now = SystemClock().now()
+    print_table(_QUEUE_COLUMNS, [_queue_row(queue, now) for queue in queues])
+
+
+def print_dead_letters(letters: Sequence[DeadLetter]) -> None:
+    if not letters:
+        note("There are no dead letters.")
+        return
+    print_table(_LETTER_COLUMNS, [_letter_row(letter) for letter in letters])
+
+
+def _queue_row(queue: Queue, now: datetime) -> list[str]:
+    oldest = find_time(queue, "oldest_ready_time")
+    counts = (queue.ready, queue.claimed, queue.later, queue.dead)
+    return [queue.name, *map(str, counts), format_duration(max(now - oldest, now - now)) if oldest else ""]
+
+
+def _letter_row(letter: DeadLetter) -> list[str]:
+    return [
+        str(letter.id),
+        letter.queue,
+        letter.task_class,
+        time_of(letter, "die_time"),
+        str(letter.attempts),
+        letter.error,
+    ]

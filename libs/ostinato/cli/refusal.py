@@ -1,0 +1,43 @@
+"""A call that came to nothing, told to a person: one line, or one line per broken rule."""
+
+from __future__ import annotations
+
+import click
+import grpc
+
+from ostinato.cli.formatting import printable
+from ostinato.client import ClientError
+from ostinato.errors import Violation
+
+
+class Refusal(click.ClickException):
+    """Ends the command with exit code 1."""
+
+
+def refusal(error: ClientError, address: str) -> Refusal:
+    if error.is_unanswered:
+        return Refusal(
+            f"no api answers at {address}. Start one with `make run`, or name another with --address HOST:PORT."
+        )
+    if error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return Refusal(f"no answer from {address} in time; what was asked may or may not have happened.")
+    return Refusal(explain(error))
+
+
+def explain(error: ClientError) -> str:
+    match error.violations:
+        case ():
+            return printable(_with_reason(error))
+        case (only,):
+            return _told(only)
+        case many:
+            return "\n  ".join([f"{len(many)} rules are broken:", *map(_told, many)])
+
+
+def _told(violation: Violation) -> str:
+    # The last of a long list has no path: it says how many more there are.
+    return printable(str(violation) if violation.path else violation.rule)
+
+
+def _with_reason(error: ClientError) -> str:
+    return f"{error.message} ({error.reason or error.code.name})"

@@ -1,0 +1,93 @@
+"""Runs as people read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+from google.protobuf.json_format import MessageToDict
+
+from ostinato.cli.formatting import find_time, format_duration, short_name, time_of
+from ostinato.cli.tables import Column, note, print_record, print_table
+from ostinato.clock import SystemClock
+from ostinato.pb.scheduler.v1.invocations_pb2 import Invocation
+from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger
+
+_COLUMNS = (
+    Column("RUN"),
+    Column("STATUS"),
+    Column("STARTED"),
+    Column("LATE", right=True),
+    Column("TOOK", right=True),
+    Column("CAUSE", shrinks_to=8),
+    Column("ERROR", shrinks_to=12),
+)
+
+
+def print_runs(runs: Sequence[Invocation]) -> None:
+    if not runs:
+        note("There are no runs.")
+        return
+    now = SystemClock().now()
+    print_table(_COLUMNS, [_row(run, now) for run in runs])
+
+
+def print_run(run: Invocation) -> None:
+    print_record(
+        [
+            ("run", short_name(run.name)),
+            ("status", Invocation.Status.Name(run.status)),
+            ("error", ": ".join(filter(None, (run.error.reason, run.error.message)))),
+            ("scheduled for", time_of(run, "scheduled_for")),
+            ("created", time_of(run, "create_time")),
+            ("started", time_of(run, "start_time")),
+            ("finished", time_of(run, "finish_time")),
+            ("took", _took(run, SystemClock().now())),
+            ("deadline", "" if run.final else time_of(run, "deadline_time")),
+            ("launch attempts", str(run.launch_attempts or "")),
+            ("triggered by", run.triggered_by),
+            ("triggers", _triggers(run.incoming_triggers)),
+            ("emitted", _triggers(run.outgoing_triggers)),
+            ("result", json.dumps(MessageToDict(run.result), ensure_ascii=False) if run.HasField("result") else ""),
+            ("page", run.view_url),
+            ("revision", run.config_revision),
+        ]
+    )
+
+
+def _row(run: Invocation, now: datetime) -> list[str]:
+    return [
+        run.name.rpartition("/")[2],
+        Invocation.Status.Name(run.status),
+        time_of(run, "start_time"),
+        _late(run),
+        _took(run, now),
+        _cause(run.incoming_triggers),
+        run.error.reason,
+    ]
+
+
+def _late(run: Invocation) -> str:
+    """How long after its slot it started."""
+    slot, started = find_time(run, "scheduled_for"), find_time(run, "start_time")
+    return format_duration(started - slot) if slot and started else ""
+
+
+def _took(run: Invocation, now: datetime) -> str:
+    """Of a run that has not ended: until now."""
+    started, finished = find_time(run, "start_time"), find_time(run, "finish_time")
+    if started is None or (run.final and finished is None):
+        return ""
+    return format_duration((finished or now) - started)
+
+
+def _cause(triggers: Sequence[Trigger]) -> str:
+    kinds = sorted({trigger.WhichOneof("payload") or "trigger" for trigger in triggers})
+    count = f" ×{len(triggers)}" if len(triggers) > 1 else ""
+    return "+".join(kinds) + count
+
+
+def _triggers(triggers: Sequence[Trigger]) -> str:
+    shown = ", ".join(trigger.id for trigger in triggers[:5])
+    return f"{shown} and {len(triggers) - 5} more" if len(triggers) > 5 else shown

@@ -1,0 +1,64 @@
+"""An api without an engine behind it: a real gRPC server whose answers the test decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from grpc_status.rpc_status import to_status
+
+from ostinato.errors import OstinatoError
+from ostinato.pb.scheduler.v1 import admin_pb2, invocations_pb2, jobs_pb2, projects_pb2, triggers_pb2
+from ostinato.rpc.error_mapping import to_rpc_status
+
+FILES = (admin_pb2, invocations_pb2, jobs_pb2, projects_pb2, triggers_pb2)
+Answer = Message | OstinatoError
+
+
+@dataclass
+class FakeApi:
+    """`answers` by method name: what to answer, or how to answer a request. `requests` is what came, in order."""
+
+    address: str = ""
+    answers: dict[str, Answer | Callable[[Message], Answer]] = field(default_factory=dict)
+    requests: list[Message] = field(default_factory=list)
+    users: list[str] = field(default_factory=list)
+
+    def answer(self, method: str, request: Message, context: grpc.ServicerContext) -> Message:
+        self.requests.append(request)
+        self.users.append(str(dict(context.invocation_metadata()).get("x-ostinato-user", "")))
+        found = self.answers[method]
+        given = found if isinstance(found, Message | OstinatoError) else found(request)
+        if isinstance(given, OstinatoError):
+            context.abort_with_status(to_status(to_rpc_status(given)))
+        return given
+
+
+@contextmanager
+def open_fake_api() -> Iterator[FakeApi]:
+    api = FakeApi()
+    server = grpc.server(ThreadPoolExecutor(max_workers=2))
+    for file in FILES:
+        for service in file.DESCRIPTOR.services_by_name.values():
+            handlers = {method.name: _handler(api, method) for method in service.methods}
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
+    api.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    try:
+        yield api
+    finally:
+        server.stop(None).wait()
+
+
+def _handler(api: FakeApi, method: MethodDescriptor) -> grpc.RpcMethodHandler:
+    return grpc.unary_unary_rpc_method_handler(
+        lambda request, context: api.answer(method.name, request, context),
+        request_deserializer=GetMessageClass(method.input_type).FromString,
+        response_serializer=lambda message: message.SerializeToString(),
+    )

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ostinato.errors import PermissionDenied
+from ostinato.pb.scheduler.v1.admin_pb2 import (
+    DeadLetter,
+    ListDeadLettersRequest,
+    ListDeadLettersResponse,
+    ListQueuesResponse,
+    Queue,
+    RequeueDeadLettersRequest,
+    RequeueDeadLettersResponse,
+)
+from tests.integration.cli.conftest import Ran
+from tests.integration.cli.fake_api import FakeApi
+
+Ostinato = Callable[..., Ran]
+
+
+def letter(number: int) -> DeadLetter:
+    dead = DeadLetter(
+        id=number, queue="launches", task_class="launch-invocation", attempts=50, error="Fatal: " + "no payload " * 20
+    )
+    dead.die_time.FromDatetime(datetime(2026, 11, 21, 12, tzinfo=UTC))
+    return dead
+
+
+def test_queues_are_counted_and_the_oldest_task_has_an_age(ostinato: Ostinato, api: FakeApi) -> None:
+    busy = Queue(name="launches", ready=5, claimed=3, later=2, dead=1)
+    busy.oldest_ready_time.FromDatetime(datetime.now(UTC) - timedelta(hours=3, minutes=1))
+    api.answers["ListQueues"] = ListQueuesResponse(queues=[busy, Queue(name="triages")])
+    ran = ostinato("queues")
+    assert ran.lines[1].split() == ["launches", "5", "3", "2", "1", "3h", "01m"]
+    assert ran.lines[2].split() == ["triages", "0", "0", "0", "0"]
+
+
+def test_queues_as_json_are_one_object(ostinato: Ostinato, api: FakeApi) -> None:
+    api.answers["ListQueues"] = ListQueuesResponse(queues=[Queue(name="triages", ready=1)])
+    assert ostinato("--output", "json", "queues").json == {
+        "queues": [{"name": "triages", "ready": "1", "claimed": "0", "later": "0", "dead": "0"}]
+    }
+
+
+def test_dead_letters_fit_a_hundred_columns(ostinato: Ostinato, api: FakeApi) -> None:
+    api.answers["ListDeadLetters"] = ListDeadLettersResponse(dead_letters=[letter(7)])
+    ran = ostinato("dead-letters", "--queue", "launches", "--limit", "5")
+    assert api.requests == [ListDeadLettersRequest(queue="launches", page_size=5)]
+    assert ran.lines[1].split()[:5] == ["7", "launches", "launch-invocation", "2026-11-21T12:00:00Z", "50"]
+    assert len(ran.lines[1]) == 100
+
+
+def test_no_more_dead_letters_are_listed_than_asked_for(ostinato: Ostinato, api: FakeApi) -> None:
+    api.answers["ListDeadLetters"] = ListDeadLettersResponse(
+        dead_letters=[letter(3), letter(2), letter(1)], next_page_token="more"
+    )
+    listed = ostinato("dead-letters", "--limit", "2", "--output", "json").json
+    assert [dead["id"] for dead in listed["deadLetters"]] == ["3", "2"]
+
+
+def test_no_dead_letters_are_good_news(ostinato: Ostinato, api: FakeApi) -> None:
+    api.answers["ListDeadLetters"] = ListDeadLettersResponse()
+    assert ostinato("dead-letters") == Ran(0, "", "There are no dead letters.\n")
+
+
+def test_requeue_names_each_id_once_and_in_calls_of_500(ostinato: Ostinato, api: FakeApi) -> None:
+    def requeue(request: RequeueDeadLettersRequest) -> RequeueDeadLettersResponse:
+        return RequeueDeadLettersResponse(requeued=len(request.ids))
+
+    api.answers["RequeueDeadLetters"] = requeue
+    ran = ostinato("dead-letters", "requeue", "3", *map(str, range(1, 502)))
+    assert (ran.exit_code, ran.out) == (0, "501 of 501 requeued.\n")
+    assert [list(request.ids) for request in api.requests] == [list(range(1, 501)), [501]]
+
+
+def test_ids_that_are_no_dead_letters_are_a_failure(ostinato: Ostinato, api: FakeApi) -> None:
+    api.answers["RequeueDeadLetters"] = RequeueDeadLettersResponse(requeued=1)
+    assert ostinato("dead-letters", "requeue", "1", "2") == Ran(
+        1, "1 of 2 requeued.\n", "Error: some of these ids are no dead letters (any more).\n"
+    )
+
+
+@pytest.mark.parametrize("ids", [(), ("x",), ("0",), ("-1",)])
+def test_requeue_without_proper_ids_is_wrong_usage(ostinato: Ostinato, api: FakeApi, ids: tuple[str, ...]) -> None:
+    assert ostinato("dead-letters", "requeue", *ids).exit_code == 2
+    assert api.requests == []
+
+
+@pytest.mark.parametrize("arguments", [("queues",), ("dead-letters",), ("dead-letters", "requeue", "1")])
+def test_who_is_no_administrator_is_told(ostinato: Ostinato, api: FakeApi, arguments: tuple[str, ...]) -> None:
+    denied = PermissionDenied("user:bob may not do that")
+    api.answers = dict.fromkeys(["ListQueues", "ListDeadLetters", "RequeueDeadLetters"], denied)
+    assert ostinato(*arguments) == Ran(1, "", "Error: user:bob may not do that (PERMISSION_DENIED)\n")
