@@ -105,6 +105,10 @@ class TestDue:
         step = on_due(enabled(HOURLY), HOURLY, NOON + 2 * HOUR - timedelta(seconds=1))
         assert (step.state.slot, step.skipped) == (NOON + 2 * HOUR, None)
 
+    def test_late_by_exactly_a_period_skips_the_slot_that_is_due_now(self) -> None:
+        step = on_due(enabled(HOURLY), HOURLY, NOON + 2 * HOUR)
+        assert step.skipped == SkippedRange(NOON + 2 * HOUR, NOON + 3 * HOUR)
+
     def test_late_by_many_periods_fires_once_and_skips_the_rest_as_one_range(self) -> None:
         """The range holds every slot that was missed, the one due exactly now included."""
         step = on_due(enabled(HOURLY), HOURLY, NOON + 1000 * HOUR)

@@ -116,6 +116,7 @@ class TestRequest:
         assert plan.requests == (InvocationRequest(("a", "b"), "user:ana", None),)
 
     def test_names_nobody_when_callers_differ(self) -> None:
+        assert decide(trigger("a", by="user:ana"), trigger("b", by="user:bo")).requests[0].triggered_by == ""
         assert decide(trigger("a", by="user:ana"), trigger("b")).requests[0].triggered_by == ""
 
     def test_is_scheduled_for_the_newest_slot_of_its_batch(self) -> None:

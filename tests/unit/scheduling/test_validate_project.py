@@ -68,6 +68,11 @@ def test_every_cycle_is_named() -> None:
     ]
 
 
+def test_a_cycle_is_named_once_however_many_jobs_lead_into_it() -> None:
+    found = broken(job("a", "b"), job("b", "a"), job("c", "a", "b"), job("d", "c", "a"))
+    assert found == [("jobs[1].downstream[0]", "closes the cycle a -> b -> a")]
+
+
 def test_a_long_cycle_is_shortened() -> None:
     count = 3_000
     found = broken(*(job(f"j{n}", f"j{(n + 1) % count}") for n in range(count)))

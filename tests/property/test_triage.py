@@ -1,0 +1,173 @@
+"""What holds for every triage, whatever is pending and whatever runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ostinato.scheduling.invocation import InvocationStatus, is_final
+from ostinato.scheduling.invocation_id import InvocationId
+from ostinato.scheduling.job_definition import TriggeringPolicy
+from ostinato.scheduling.occurrence import OccurrenceOutcome
+from ostinato.scheduling.policies.greedy import decide_greedy
+from ostinato.scheduling.triage import (
+    ActiveInvocation,
+    PendingTrigger,
+    ReasonCode,
+    TriageSnapshot,
+    decide_triage,
+)
+from ostinato.scheduling.trigger import TriggerKind
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def _trigger(number: int, age: int, order: int, emitted_by: str, *, is_cron: bool) -> PendingTrigger:
+    return PendingTrigger(
+        id=f"t{number}",
+        kind=TriggerKind.CRON if is_cron else TriggerKind.EVENT,
+        created_at=NOW - timedelta(seconds=age),
+        order_in_batch=order,
+        emitted_by=emitted_by,
+        slot=NOW - timedelta(hours=number) if is_cron else None,
+    )
+
+
+TRIGGERS = st.lists(
+    st.builds(
+        _trigger,
+        st.integers(0, 999),
+        st.integers(0, 5),
+        st.integers(0, 2),
+        st.sampled_from(["", "user:ana", "user:bo"]),
+        is_cron=st.booleans(),
+    ),
+    unique_by=lambda trigger: trigger.id,
+    max_size=40,
+)
+ACTIVE = st.lists(
+    st.builds(ActiveInvocation, st.integers(1, 10**6).map(InvocationId), st.sampled_from(InvocationStatus)),
+    unique_by=lambda invocation: invocation.id,
+    max_size=8,
+)
+SNAPSHOTS = st.builds(
+    TriageSnapshot,
+    now=st.just(NOW),
+    enabled=st.sampled_from([True, True, True, False]),
+    paused=st.sampled_from([False, False, False, True]),
+    policy=st.builds(TriggeringPolicy, max_concurrent_invocations=st.integers(1, 6), max_batch_size=st.integers(1, 9)),
+    triggers=TRIGGERS,
+    active=ACTIVE,
+    max_pending=st.sampled_from([5, 20, 1000]),
+)
+
+
+def age(trigger: PendingTrigger) -> tuple[datetime, int, str]:
+    return trigger.created_at, trigger.order_in_batch, trigger.id
+
+
+@given(SNAPSHOTS)
+def test_a_trigger_is_consumed_once_or_discarded_once_or_stays(snapshot: TriageSnapshot) -> None:
+    plan = decide_triage(snapshot)
+    taken = [name for request in plan.requests for name in request.trigger_ids] + list(plan.discarded)
+    assert all(count == 1 for count in Counter(taken).values())
+    assert set(taken) <= {trigger.id for trigger in snapshot.triggers}
+    assert all(request.trigger_ids for request in plan.requests)
+
+
+@given(SNAPSHOTS)
+def test_never_more_active_invocations_than_allowed(snapshot: TriageSnapshot) -> None:
+    plan = decide_triage(snapshot)
+    still_active = len(snapshot.active) - len(plan.acknowledged)
+    assert len(plan.requests) <= max(0, snapshot.policy.max_concurrent_invocations - still_active)
+    assert all(len(request.trigger_ids) <= snapshot.policy.max_batch_size for request in plan.requests)
+
+
+@given(SNAPSHOTS)
+def test_no_free_slot_is_left_while_a_trigger_waits(snapshot: TriageSnapshot) -> None:
+    plan = decide_triage(snapshot)
+    taken = len(plan.discarded) + sum(len(request.trigger_ids) for request in plan.requests)
+    if taken < len(snapshot.triggers):
+        running = len(snapshot.active) - len(plan.acknowledged) + len(plan.requests)
+        assert running >= snapshot.policy.max_concurrent_invocations
+
+
+@given(SNAPSHOTS)
+def test_what_leaves_is_the_oldest_in_order(snapshot: TriageSnapshot) -> None:
+    plan = decide_triage(snapshot)
+    left = [*plan.discarded, *(name for request in plan.requests for name in request.trigger_ids)]
+    oldest_first = [trigger.id for trigger in sorted(snapshot.triggers, key=age)]
+    assert left == oldest_first[: len(left)]
+
+
+@given(SNAPSHOTS, st.randoms())
+def test_the_order_in_which_things_were_read_does_not_matter(snapshot: TriageSnapshot, random: object) -> None:
+    shuffled = list(snapshot.triggers)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert decide_triage(replace(snapshot, triggers=shuffled)) == decide_triage(snapshot)
+
+
+@given(SNAPSHOTS)
+def test_exactly_the_final_invocations_are_acknowledged(snapshot: TriageSnapshot) -> None:
+    expected = {invocation.id for invocation in snapshot.active if is_final(invocation.status)}
+    assert set(decide_triage(snapshot).acknowledged) == expected
+
+
+@given(SNAPSHOTS)
+def test_a_slot_has_one_outcome_exactly_if_its_trigger_leaves(snapshot: TriageSnapshot) -> None:
+    plan = decide_triage(snapshot)
+    left = {*plan.discarded, *(name for request in plan.requests for name in request.trigger_ids)}
+    expected = sorted(trigger.slot for trigger in snapshot.triggers if trigger.slot is not None and trigger.id in left)
+    assert sorted(outcome.slot for outcome in plan.slot_outcomes) == expected
+
+
+@given(SNAPSHOTS)
+def test_each_invocation_with_slots_starts_exactly_its_newest(snapshot: TriageSnapshot) -> None:
+    plan = decide_triage(snapshot)
+    slots = {trigger.id: trigger.slot for trigger in snapshot.triggers}
+    for index, request in enumerate(plan.requests):
+        own = [slot for name in request.trigger_ids if (slot := slots[name]) is not None]
+        outcomes = {o.slot: o.outcome for o in plan.slot_outcomes if o.request == index}
+        started = [slot for slot, outcome in outcomes.items() if outcome is OccurrenceOutcome.STARTED]
+        assert set(outcomes) == set(own)
+        assert started == ([max(own)] if own else [])
+        assert request.scheduled_for == max(own, default=None)
+
+
+@given(SNAPSHOTS)
+def test_every_trigger_is_explained_once(snapshot: TriageSnapshot) -> None:
+    plan = decide_triage(snapshot)
+    assert sum(decision.count for decision in plan.decisions) == len(snapshot.triggers)
+    for decision in plan.decisions:
+        assert len(decision.trigger_ids) == min(decision.count, 20)
+        assert (decision.request is not None) == (decision.reason in {ReasonCode.STARTED, ReasonCode.BATCHED})
+
+
+@given(SNAPSHOTS)
+def test_a_second_triage_finds_nothing_more_to_do(snapshot: TriageSnapshot) -> None:
+    plan = decide_triage(snapshot)
+    gone = {*plan.discarded, *(name for request in plan.requests for name in request.trigger_ids)}
+    started = [
+        ActiveInvocation(InvocationId(10**7 + number), InvocationStatus.STARTING)
+        for number in range(len(plan.requests))
+    ]
+    after = replace(
+        snapshot,
+        triggers=[trigger for trigger in snapshot.triggers if trigger.id not in gone],
+        active=[*(a for a in snapshot.active if a.id not in plan.acknowledged), *started],
+    )
+    again = decide_triage(after)
+    assert (again.acknowledged, again.requests, again.discarded, again.slot_outcomes) == ((), (), (), ())
+
+
+@given(TRIGGERS, st.integers(0, 10), st.integers(1, 10))
+def test_greedy_takes_full_batches_until_triggers_or_slots_run_out(
+    triggers: list[PendingTrigger], free_slots: int, size: int
+) -> None:
+    batches = decide_greedy(triggers, free_slots=free_slots, max_batch_size=size)
+    assert [trigger for batch in batches for trigger in batch] == triggers[: free_slots * size]
+    assert all(len(batch) == size for batch in batches[:-1])
