@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ostinato.cli.main import cli
-from tests.integration.cli.fake_api import FakeApi, open_fake_api
+from tests.integration.client.fake_api import FakeApi, open_fake_api
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ostinato.pb.scheduler.v1.projects_pb2 import (
     ApplyProjectConfigResponse,
 )
 from tests.integration.cli.conftest import Ran
-from tests.integration.cli.fake_api import FakeApi
+from tests.integration.client.fake_api import FakeApi
 
 Ostinato = Callable[..., Ran]
 

@@ -15,7 +15,7 @@ from ostinato.cli.main import cli
 from ostinato.errors import InternalError, Unavailable
 from ostinato.pb.scheduler.v1.admin_pb2 import ListQueuesResponse
 from tests.integration.cli.conftest import Ran
-from tests.integration.cli.fake_api import FakeApi, open_fake_api
+from tests.integration.client.fake_api import FakeApi, open_fake_api
 
 Ostinato = Callable[..., Ran]
 

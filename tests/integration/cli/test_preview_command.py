@@ -8,7 +8,7 @@ import pytest
 from ostinato.errors import InvalidArgument
 from ostinato.pb.scheduler.v1.jobs_pb2 import PreviewScheduleRequest, PreviewScheduleResponse
 from tests.integration.cli.conftest import Ran
-from tests.integration.cli.fake_api import FakeApi
+from tests.integration.client.fake_api import FakeApi
 
 Ostinato = Callable[..., Ran]
 

@@ -16,7 +16,7 @@ from ostinato.pb.scheduler.v1.admin_pb2 import (
     RequeueDeadLettersResponse,
 )
 from tests.integration.cli.conftest import Ran
-from tests.integration.cli.fake_api import FakeApi
+from tests.integration.client.fake_api import FakeApi
 
 Ostinato = Callable[..., Ran]
 

@@ -17,7 +17,7 @@ from ostinato.pb.scheduler.v1.invocations_pb2 import (
 )
 from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger
 from tests.integration.cli.conftest import Ran
-from tests.integration.cli.fake_api import FakeApi
+from tests.integration.client.fake_api import FakeApi
 
 Ostinato = Callable[..., Ran]
 

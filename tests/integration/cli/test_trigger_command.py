@@ -7,7 +7,7 @@ import pytest
 from ostinato.errors import InvalidArgument
 from ostinato.pb.scheduler.v1.triggers_pb2 import EmitTriggersResponse, Trigger
 from tests.integration.cli.conftest import Ran
-from tests.integration.cli.fake_api import FakeApi
+from tests.integration.client.fake_api import FakeApi
 
 Ostinato = Callable[..., Ran]
 Result = EmitTriggersResponse.JobResult
