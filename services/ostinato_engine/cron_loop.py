@@ -32,7 +32,6 @@ from ostinato_engine.engine_metrics import EngineMetrics
 
 _log = logging.getLogger(__name__)
 _BATCH = 500
-_LONGEST_SLEEP = timedelta(seconds=1)
 _HELD_ELSEWHERE = timedelta(milliseconds=20)
 _BROKEN_AGAIN = timedelta(minutes=1)
 _LEAST_BACKOFF = timedelta(milliseconds=50)
@@ -50,13 +49,22 @@ class _Ticks:
 
 
 class CronLoop:
-    """Sleeps until the next due time, at most a second: what becomes due earlier meanwhile is that late at worst."""
+    """Sleeps until the next due time. What becomes due earlier meanwhile is at worst `longest_sleep` late."""
 
-    def __init__(self, db: Database, dispatcher: Dispatcher, *, clock: Clock, metrics: EngineMetrics) -> None:
+    def __init__(
+        self,
+        db: Database,
+        dispatcher: Dispatcher,
+        *,
+        clock: Clock,
+        metrics: EngineMetrics,
+        longest_sleep: timedelta = timedelta(seconds=1),
+    ) -> None:
         self._db = db
         self._dispatcher = dispatcher
         self._clock = clock
         self._metrics = metrics
+        self._longest_sleep = longest_sleep
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
@@ -79,9 +87,9 @@ class CronLoop:
         """Fires one batch if any is due; returns how long nothing is going to be."""
         wait = await find_wait(self._db)
         if wait is None:
-            return _LONGEST_SLEEP
+            return self._longest_sleep
         if wait > timedelta(0):
-            return min(wait, _LONGEST_SLEEP)
+            return min(wait, self._longest_sleep)
         return timedelta(0) if await self.fire_due() else _HELD_ELSEWHERE
 
     async def fire_due(self) -> int:

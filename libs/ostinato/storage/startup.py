@@ -12,6 +12,7 @@ from ostinato.config.database import DatabaseSettings
 from ostinato.errors import Unavailable
 from ostinato.storage.database import Database, open_database
 from ostinato.storage.migrate import MigrationLine
+from ostinato.storage.transaction import Gate
 
 T = TypeVar("T")
 
@@ -25,11 +26,11 @@ select line, max(version) as version from ostinato_migration group by line
 
 @asynccontextmanager
 async def open_database_when_ready(
-    settings: DatabaseSettings, lines: Sequence[MigrationLine], *, clock: Clock
+    settings: DatabaseSettings, lines: Sequence[MigrationLine], *, clock: Clock, gate: Gate | None = None
 ) -> AsyncIterator[Database]:
     """A pool on a database that answers and has what `lines` need; waits for both as long as it takes."""
     async with AsyncExitStack() as stack:
-        database = await _patiently(lambda: stack.enter_async_context(open_database(settings)), clock)
+        database = await _patiently(lambda: stack.enter_async_context(open_database(settings, gate=gate)), clock)
         await _patiently(lambda: require_schema(database, lines), clock)
         yield database
 

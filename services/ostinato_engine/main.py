@@ -1,0 +1,197 @@
+"""The engine: runs the queue's tasks and the loops beside them. Any number of engines share the work, none leads."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from ostinato.auth.notification_token import NotificationTokens
+from ostinato.config import EngineSettings, load_engine_settings, settings_or_exit
+from ostinato.config.authentication import AuthMode
+from ostinato.config.database import DatabaseSettings
+from ostinato.jobflow.engine_tasks import ENGINE_TASK_CLASSES
+from ostinato.jobstore.schema import SCHEDULER_LINE
+from ostinato.pb.engine.v1.engine_pb2_grpc import add_EngineServiceServicer_to_server
+from ostinato.rpc.call_interceptor import CallInterceptor
+from ostinato.rpc.call_log import CallMetrics
+from ostinato.rpc.http_endpoint import open_http_endpoint
+from ostinato.rpc.readiness import Readiness
+from ostinato.rpc.server import GrpcServer, GrpcService, open_grpc_server
+from ostinato.rpc.service_process import run_service
+from ostinato.storage.database import Database
+from ostinato.storage.migrate import STORAGE_LINE
+from ostinato.storage.startup import check_database, open_database_when_ready
+from ostinato.taskqueue import Dispatcher, Worker, open_dispatcher
+from ostinato.taskqueue.schema import TASKQUEUE_LINE
+from ostinato.telemetry.logs import configure_logging
+from ostinato.telemetry.metrics import open_registry
+from ostinato_engine.cron_loop import CronLoop
+from ostinato_engine.deadline_loop import DeadlineLoop
+from ostinato_engine.engine_host import EngineHost
+from ostinato_engine.engine_metrics import EngineMetrics
+from ostinato_engine.engine_servicer import EngineServicer
+from ostinato_engine.handle_notification import HandleNotification
+from ostinato_engine.launch_invocation import LaunchInvocation
+from ostinato_engine.maintenance_loop import MaintenanceLoop
+from ostinato_engine.reconcile_loop import ReconcileLoop
+from ostinato_engine.running_launches import RunningLaunches
+from ostinato_engine.stop_calls_loop import StopCallsLoop
+from ostinato_engine.targets.address_rules import AddressRules
+from ostinato_engine.targets.http import open_http_launcher, token_issuer
+from ostinato_engine.targets.launchers import Launchers
+from ostinato_engine.targets.noop import NoopLauncher
+from ostinato_engine.task_handlers import task_handlers
+from ostinato_engine.triage_jobs import TriageJobs
+from ostinato_engine.worker_metrics import WorkerMetrics
+
+SCHEMA = (STORAGE_LINE, TASKQUEUE_LINE, SCHEDULER_LINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A running engine. The addresses are empty where it does not serve."""
+
+    worker: Worker
+    grpc_address: str
+    http_address: str
+
+
+@asynccontextmanager
+async def open_engine(settings: EngineSettings, host: EngineHost | None = None) -> AsyncIterator[Engine]:
+    """Runs tasks during the block and drains at its end. Waits for the database; `/readyz` tells why meanwhile.
+
+    A loop that dies takes the block down with it.
+    """
+    host = host or EngineHost()
+    registry = open_registry()
+    readiness = Readiness()
+    metrics = EngineMetrics(registry)
+    running = RunningLaunches()
+    async with AsyncExitStack() as stack:
+        http_address = await _open_http(stack, settings, host, readiness, registry)
+        db = await stack.enter_async_context(
+            open_database_when_ready(settings.database, SCHEMA, clock=host.clock, gate=host.gate)
+        )
+        dispatcher = await stack.enter_async_context(
+            open_dispatcher(db, classes=ENGINE_TASK_CLASSES, clock=host.clock, notify=host.worker.listen)
+        )
+        launchers = await _open_launchers(stack, settings, host)
+        cron = CronLoop(db, dispatcher, clock=host.clock, metrics=metrics, longest_sleep=host.pace.look_every)
+        handlers = task_handlers(
+            TriageJobs(db, dispatcher, metrics=metrics, rewound=cron.wake, random=host.randomness),
+            LaunchInvocation(db, dispatcher, launchers, running, clock=host.clock, metrics=metrics),
+            HandleNotification(db, dispatcher, metrics=metrics),
+        )
+        worker = Worker(
+            db,
+            dispatcher,
+            handlers,
+            settings=replace(host.worker, drain_grace=settings.shutdown_grace.total_seconds()),
+            clock=host.clock,
+            randomness=host.randomness,
+        )
+        registry.register(WorkerMetrics(worker))
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        loops = [cron.run(), *_other_loops(db, dispatcher, running, settings=settings, host=host, metrics=metrics)]
+        tasks = [group.create_task(loop) for loop in loops]
+        working = group.create_task(worker.run())
+        stack.callback(_cancel, tasks)
+        grpc = await _open_grpc(stack, settings, host, worker, registry)
+        stack.push_async_callback(_drain, readiness, grpc, worker, working)
+        readiness.serve(partial(check_database, db))
+        yield Engine(worker, grpc.address if grpc else "", http_address)
+
+
+async def _open_http(
+    stack: AsyncExitStack,
+    settings: EngineSettings,
+    host: EngineHost,
+    readiness: Readiness,
+    registry: CollectorRegistry,
+) -> str:
+    """First of all, so that probes are answered while the database is away."""
+    if not host.serves:
+        return ""
+    endpoint = await stack.enter_async_context(
+        open_http_endpoint(settings.http_address, ready=readiness.check, registry=registry)
+    )
+    return endpoint.address
+
+
+async def _open_launchers(stack: AsyncExitStack, settings: EngineSettings, host: EngineHost) -> Launchers:
+    tokens = NotificationTokens.configured(settings.notification_keys, settings.auth.secret)
+    http = await stack.enter_async_context(
+        open_http_launcher(
+            rules=AddressRules(allow_loopback=settings.auth.mode is AuthMode.DEV),
+            notify_url=settings.notify_url,
+            issue_token=token_issuer(tokens, host.clock),
+        )
+    )
+    return Launchers(NoopLauncher(host.clock), http)
+
+
+def _other_loops(
+    db: Database,
+    dispatcher: Dispatcher,
+    running: RunningLaunches,
+    *,
+    settings: EngineSettings,
+    host: EngineHost,
+    metrics: EngineMetrics,
+) -> list[Coroutine[Any, Any, None]]:
+    clock, pace = host.clock, host.pace
+    maintenance_settings = DatabaseSettings(settings.maintenance_url, application_name="ostinato-maintenance")
+    maintenance = MaintenanceLoop(db, maintenance_settings, clock=clock, metrics=metrics, pace=pace.maintenance)
+    deadlines = DeadlineLoop(db, dispatcher, running, clock=clock, metrics=metrics, longest_sleep=pace.look_every)
+    loops = [
+        deadlines.run(),
+        StopCallsLoop(db, running, clock=clock, metrics=metrics, every=pace.look_every).run(),
+        ReconcileLoop(db, dispatcher, clock=clock, metrics=metrics, every=pace.reconcile_every).run(),
+        maintenance.purge(),
+    ]
+    return [*loops, maintenance.keep_partitions()] if host.keeps_partitions else loops
+
+
+async def _open_grpc(
+    stack: AsyncExitStack,
+    settings: EngineSettings,
+    host: EngineHost,
+    worker: Worker,
+    registry: CollectorRegistry,
+) -> GrpcServer | None:
+    if not host.serves:
+        return None
+    servicer = EngineServicer(worker, started_at=host.clock.now(), end_process=host.end_process)
+    service = GrpcService("ostinato.engine.v1.EngineService", partial(add_EngineServiceServicer_to_server, servicer))
+    interceptor = CallInterceptor(administrators=settings.auth.admins, clock=host.clock, metrics=CallMetrics(registry))
+    return await stack.enter_async_context(
+        open_grpc_server(settings.grpc_address, [service], interceptors=[interceptor], grace=settings.shutdown_grace)
+    )
+
+
+async def _drain(readiness: Readiness, grpc: GrpcServer | None, worker: Worker, working: asyncio.Task[None]) -> None:
+    """Not ready, no further claims; returns when what runs has ended, or after the worker's grace."""
+    readiness.drain()
+    if grpc is not None:
+        await grpc.drain()
+    worker.drain()
+    await asyncio.wait([working])
+
+
+def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+
+
+def main() -> None:
+    settings = settings_or_exit(load_engine_settings, os.environ, sys.argv[1:])
+    configure_logging(settings.log_level, "ostinato-engine")
+    run_service(lambda: open_engine(settings))
