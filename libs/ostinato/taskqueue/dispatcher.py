@@ -7,7 +7,7 @@ add impossible is refused in `add`, before anything is buffered.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,12 +15,13 @@ from typing import Any
 from google.protobuf.message import Message
 
 from ostinato.clock import Clock, SystemClock
-from ostinato.errors import InvalidArgument, Violation
+from ostinato.errors import InvalidArgument, Unavailable, Violation
 from ostinato.storage.database import Database, transaction_on
 from ostinato.storage.transaction import Connection, Tx
 from ostinato.taskqueue.embedded.queue_store import ensure_classes, ensure_queues
-from ostinato.taskqueue.embedded.ready_store import NewTask, draw_id_blocks, insert_tasks
+from ostinato.taskqueue.embedded.ready_store import NewTasks, draw_id_blocks, insert_tasks
 from ostinato.taskqueue.embedded.strand import strand_of
+from ostinato.taskqueue.grouped_calls import GroupedCalls
 from ostinato.taskqueue.task_class import P, TaskClass, TaskKind
 from ostinato.taskqueue.task_header import TaskHeader
 from ostinato.taskqueue.wake_up import WakeUps
@@ -28,6 +29,7 @@ from ostinato.telemetry.tracing import current_traceparent
 
 MAX_PAYLOAD_BYTES = 1 << 20
 _ID_BLOCK = 1000
+_MOST_GROUPED_BYTES = 16 << 10  # payloads above go alone, so that a group is no statement of gigabytes
 
 
 class Dispatcher:
@@ -48,6 +50,7 @@ class Dispatcher:
         self._classes = {task_class.name: task_class for task_class in classes}
         self._free_ids: list[int] = []
         self._drawing = asyncio.Lock()
+        self._add_grouped = GroupedCalls(self._insert_group)
 
     async def add(
         self,
@@ -63,12 +66,9 @@ class Dispatcher:
 
         `delay` counts from the insert, by the database's clock; `eta` is absolute. Raises InvalidArgument.
         """
-        self._check(task_class, [payload], tx=tx, delay=delay, eta=eta)
-        (task_id,) = await self._take_ids(1)
-        header = _current_header()
-        task = self._new_task(task_id, task_class, payload, header, delay=delay, eta=eta, fair_key=fair_key)
-        await self._submit([task], tx)
-        return task_id
+        tasks = await self._new_tasks(task_class, [payload], [fair_key], tx=tx, delay=delay, eta=eta)
+        await self._submit(tasks, tx)
+        return tasks.ids[0]
 
     async def add_many(
         self,
@@ -83,16 +83,10 @@ class Dispatcher:
         """Adds tasks of one class by one statement; ids in the order of `payloads`."""
         if not payloads:
             return []
-        self._check(task_class, payloads, tx=tx, delay=delay, eta=eta)
-        keys = fair_keys if fair_keys is not None else [0] * len(payloads)
-        ids = await self._take_ids(len(payloads))
-        header = _current_header()
-        tasks = [
-            self._new_task(task_id, task_class, payload, header, delay=delay, eta=eta, fair_key=key)
-            for task_id, payload, key in zip(ids, payloads, keys, strict=True)
-        ]
+        keys = [0] * len(payloads) if fair_keys is None else list(fair_keys)
+        tasks = await self._new_tasks(task_class, payloads, keys, tx=tx, delay=delay, eta=eta)
         await self._submit(tasks, tx)
-        return ids
+        return list(tasks.ids)
 
     @asynccontextmanager
     async def transaction(self, connection: Connection) -> AsyncIterator[Tx]:
@@ -100,75 +94,83 @@ class Dispatcher:
         async with transaction_on(connection) as tx:
             yield tx
 
-    def _check(
+    async def _new_tasks(
         self,
         task_class: TaskClass[Any],
         payloads: Sequence[Message],
+        fair_keys: list[int],
         *,
         tx: Tx | None,
         delay: timedelta | None,
         eta: datetime | None,
-    ) -> None:
-        violations: list[Violation] = []
-        if self._classes.get(task_class.name) is not task_class:
-            violations.append(Violation("task_class", f"`{task_class.name}` was not given to this dispatcher"))
-        if tx is None and task_class.kind is TaskKind.TRANSACTIONAL:
-            violations.append(Violation("tx", f"`{task_class.name}` must be added in a transaction"))
-        if tx is not None and task_class.kind is TaskKind.NON_TRANSACTIONAL:
-            violations.append(Violation("tx", f"`{task_class.name}` must not be added in a transaction"))
-        if delay is not None and eta is not None:
-            violations.append(Violation("delay", "give a delay or an eta, not both"))
-        if delay is not None and delay < timedelta(0):
-            violations.append(Violation("delay", "must not be negative"))
-        if eta is not None and eta.tzinfo is None:
-            violations.append(Violation("eta", "must be an aware datetime"))
-        violations += [v for payload in payloads for v in _payload_violations(task_class, payload)]
+    ) -> NewTasks:
+        """Raises InvalidArgument for whatever could not be delivered."""
+        if len(fair_keys) != len(payloads):
+            raise InvalidArgument.of("fair_keys", "must be as many as payloads")
+        encoded = [payload.SerializeToString() for payload in payloads]
+        violations = [
+            *self._class_violations(task_class, tx),
+            *_due_time_violations(delay, eta),
+            *_payload_violations(task_class, payloads, encoded),
+        ]
         if violations:
             raise InvalidArgument(violations)
-
-    def _new_task(
-        self,
-        task_id: int,
-        task_class: TaskClass[Any],
-        payload: Message,
-        header: bytes | None,
-        *,
-        delay: timedelta | None,
-        eta: datetime | None,
-        fair_key: int,
-    ) -> NewTask:
-        return NewTask(
-            id=task_id,
+        return NewTasks(
+            ids=await self._take_ids(len(payloads)),
+            fair_keys=fair_keys,
+            payloads=encoded,
             strand=strand_of(self.queue_ids[task_class.queue]),
-            fair_key=fair_key,
             class_id=self.class_ids[task_class.name],
-            payload=payload.SerializeToString(),
-            header=header,
+            header=_current_header(),
             delay=delay or None,
             eta=eta,
         )
 
-    async def _submit(self, tasks: Sequence[NewTask], tx: Tx | None) -> None:
+    def _class_violations(self, task_class: TaskClass[Any], tx: Tx | None) -> Iterator[Violation]:
+        if self._classes.get(task_class.name) is not task_class:
+            yield Violation("task_class", f"`{task_class.name}` was not given to this dispatcher")
+        if tx is None and task_class.kind is TaskKind.TRANSACTIONAL:
+            yield Violation("tx", f"`{task_class.name}` must be added in a transaction")
+        if tx is not None and task_class.kind is TaskKind.NON_TRANSACTIONAL:
+            yield Violation("tx", f"`{task_class.name}` must not be added in a transaction")
+
+    async def _submit(self, tasks: NewTasks, tx: Tx | None) -> None:
         if tx is None:
-            await insert_tasks(self.db, tasks)
-            self._announce(tasks)
+            await self._submit_at_once(tasks)
         elif tx.foreign:
-            await insert_tasks(tx, tasks)  # found by polling: nobody tells us of the commit
+            await insert_tasks(tx, [tasks])  # found by polling: nobody tells us of the commit
         else:
             tx.before_commit(self, self._flush)
-            tx.buffers.setdefault(self, []).extend(tasks)
+            tx.buffers.setdefault(self, []).append(tasks)
+
+    async def _submit_at_once(self, tasks: NewTasks) -> None:
+        """Small adds of concurrent callers share one statement and one commit."""
+        if tasks.is_later or len(tasks.ids) > 1 or len(tasks.payloads[0]) > _MOST_GROUPED_BYTES:
+            await insert_tasks(self.db, [tasks])
+            self._announce([tasks])
+        elif (unanswered := await self._add_grouped(tasks)) is not None:
+            raise Unavailable(str(unanswered)) from unanswered
+
+    async def _insert_group(self, adds: Sequence[NewTasks]) -> list[Unavailable | None]:
+        """A group without an answer may have been written: it is told to all and not tried again one by one."""
+        try:
+            await insert_tasks(self.db, adds)
+        except Unavailable as error:
+            return [error] * len(adds)
+        self._announce(adds)
+        return [None] * len(adds)
 
     async def _flush(self, tx: Tx) -> None:
-        tasks: list[NewTask] = tx.buffers.pop(self, [])
-        await insert_tasks(tx, tasks)
-        tx.after_commit(lambda: self._announce(tasks))
+        adds: list[NewTasks] = tx.buffers.pop(self, [])
+        await insert_tasks(tx, adds)
+        tx.after_commit(lambda: self._announce(adds))
 
-    def _announce(self, tasks: Sequence[NewTask]) -> None:
-        if strands := {task.strand for task in tasks if not task.is_later}:
+    def _announce(self, adds: Sequence[NewTasks]) -> None:
+        if strands := {tasks.strand for tasks in adds if not tasks.is_later}:
             self.wake_ups.ready(strands)
-        for task in tasks:
-            if task.delay is not None:
-                self.wake_ups.later(task.delay)
+        for tasks in adds:
+            if tasks.delay is not None:
+                self.wake_ups.later(tasks.delay)
 
     async def _take_ids(self, count: int) -> list[int]:
         """Ids come in blocks from a sequence, so that they are known before the INSERT without a round trip each."""
@@ -191,12 +193,22 @@ def _current_header() -> bytes | None:
     return TaskHeader(traceparent=traceparent).encode() if traceparent else None
 
 
-def _payload_violations(task_class: TaskClass[Any], payload: Message) -> list[Violation]:
-    if not isinstance(payload, task_class.payload):
-        return [Violation("payload", f"`{task_class.name}` takes {task_class.payload.__name__}")]
-    if payload.ByteSize() > MAX_PAYLOAD_BYTES:
-        return [Violation("payload", f"must be at most {MAX_PAYLOAD_BYTES} bytes")]
-    return []
+def _due_time_violations(delay: timedelta | None, eta: datetime | None) -> Iterator[Violation]:
+    if delay is not None and eta is not None:
+        yield Violation("delay", "give a delay or an eta, not both")
+    if delay is not None and delay < timedelta(0):
+        yield Violation("delay", "must not be negative")
+    if eta is not None and eta.tzinfo is None:
+        yield Violation("eta", "must be an aware datetime")
+
+
+def _payload_violations(
+    task_class: TaskClass[Any], payloads: Sequence[Message], encoded: Sequence[bytes]
+) -> Iterator[Violation]:
+    if not all(isinstance(payload, task_class.payload) for payload in payloads):
+        yield Violation("payload", f"`{task_class.name}` takes {task_class.payload.__name__}")
+    if max(map(len, encoded)) > MAX_PAYLOAD_BYTES:
+        yield Violation("payload", f"must be at most {MAX_PAYLOAD_BYTES} bytes")
 
 
 @asynccontextmanager

@@ -23,14 +23,14 @@ class Executor(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class NewTask:
-    """`delay` None and `eta` None: due at once."""
+class NewTasks:
+    """What one add writes: alike but for id, fair key and payload. `delay` None and `eta` None: due at once."""
 
-    id: int
+    ids: Sequence[int]
+    fair_keys: Sequence[int]
+    payloads: Sequence[bytes]
     strand: int
-    fair_key: int
     class_id: int
-    payload: bytes
     header: bytes | None
     delay: timedelta | None = None
     eta: datetime | None = None
@@ -71,6 +71,11 @@ _INSERT_READY_ONE = """
 insert into tq_ready (id, ready_at, strand, fair_key, class_id, payload, header)
 values ($1, ostinato_now(), $2, $3, $4, $5, $6)
 """
+_INSERT_READY_ALIKE = """
+insert into tq_ready (id, ready_at, strand, fair_key, class_id, payload, header)
+select u.id, ostinato_now(), $4, u.fair_key, $5, u.payload, $6
+  from unnest($1::bigint[], $2::int[], $3::bytea[]) u(id, fair_key, payload)
+"""
 _INSERT_READY = """
 insert into tq_ready (id, ready_at, strand, fair_key, class_id, payload, header)
 select u.id, ostinato_now(), u.strand, u.fair_key, u.class_id, u.payload, u.header
@@ -86,31 +91,47 @@ select u.id, greatest(coalesce(u.eta, ostinato_now() + u.delay), ostinato_now())
 """
 
 
-async def insert_tasks(executor: Executor, tasks: Sequence[NewTask]) -> None:
+async def insert_tasks(executor: Executor, adds: Sequence[NewTasks]) -> None:
     """At most one statement for what is due now and one for what is due later."""
-    now = [task for task in tasks if not task.is_later]
-    later = [task for task in tasks if task.is_later]
+    now = [tasks for tasks in adds if not tasks.is_later]
+    later = [tasks for tasks in adds if tasks.is_later]
     if len(now) == 1:
-        task = now[0]
-        await executor.execute(
-            _INSERT_READY_ONE, task.id, task.strand, task.fair_key, task.class_id, task.payload, task.header
-        )
+        await _insert_alike(executor, now[0])
     elif now:
         await executor.execute(_INSERT_READY, *_columns(now))
     if later:
+        delays = [tasks.delay for tasks in later for _ in tasks.ids]
+        etas = [tasks.eta for tasks in later for _ in tasks.ids]
+        await executor.execute(_INSERT_LATER, *_columns(later), delays, etas)
+
+
+async def _insert_alike(executor: Executor, tasks: NewTasks) -> None:
+    """What is common to all is sent once: it is the client that limits a bulk add."""
+    if len(tasks.ids) == 1:
+        (task_id,), (fair_key,), (payload,) = tasks.ids, tasks.fair_keys, tasks.payloads
         await executor.execute(
-            _INSERT_LATER, *_columns(later), [task.delay for task in later], [task.eta for task in later]
+            _INSERT_READY_ONE, task_id, tasks.strand, fair_key, tasks.class_id, payload, tasks.header
         )
+        return
+    await executor.execute(
+        _INSERT_READY_ALIKE,
+        tasks.ids,
+        tasks.fair_keys,
+        tasks.payloads,
+        tasks.strand,
+        tasks.class_id,
+        tasks.header,
+    )
 
 
-def _columns(tasks: Sequence[NewTask]) -> tuple[list[object], ...]:
+def _columns(adds: Sequence[NewTasks]) -> tuple[list[object], ...]:
     return (
-        [task.id for task in tasks],
-        [task.strand for task in tasks],
-        [task.fair_key for task in tasks],
-        [task.class_id for task in tasks],
-        [task.payload for task in tasks],
-        [task.header for task in tasks],
+        [task_id for tasks in adds for task_id in tasks.ids],
+        [tasks.strand for tasks in adds for _ in tasks.ids],
+        [fair_key for tasks in adds for fair_key in tasks.fair_keys],
+        [tasks.class_id for tasks in adds for _ in tasks.ids],
+        [payload for tasks in adds for payload in tasks.payloads],
+        [tasks.header for tasks in adds for _ in tasks.ids],
     )
 
 
