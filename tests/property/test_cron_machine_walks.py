@@ -170,4 +170,4 @@ class CronMachineWalk(RuleBasedStateMachine):
 
 
 TestCronMachineWalk = CronMachineWalk.TestCase
-TestCronMachineWalk.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+TestCronMachineWalk.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
