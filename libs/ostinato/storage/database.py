@@ -142,12 +142,16 @@ async def open_database(settings: DatabaseSettings, *, gate: Gate | None = None)
             max_size=settings.pool_size,
             max_inactive_connection_lifetime=0,
             reset=_no_reset,
+            connect=partial(_connect_in_turn, gate) if gate else None,
             **_connect_options(settings),
         )
     try:
         yield Database(settings, pool, gate)
     finally:
-        await _close(pool)
+        if gate is None:
+            await _close(pool)
+        else:
+            pool.terminate()  # closing politely takes round trips that no gate sees
 
 
 async def connect(settings: DatabaseSettings, *, url: str = "") -> asyncpg.Connection[Row]:
@@ -167,6 +171,10 @@ def _connect_options(settings: DatabaseSettings) -> dict[str, Any]:
         options["statement_cache_size"] = 0  # pgbouncer refuses unknown start-up parameters as well
         options["server_settings"] = {}
     return options
+
+
+async def _connect_in_turn(gate: Gate, *args: Any, **kwargs: Any) -> asyncpg.Connection[Row]:
+    return await gated(gate, "CONNECT", None, lambda: asyncpg.connect(*args, **kwargs))
 
 
 async def _no_reset(_: asyncpg.Connection[Row]) -> None:

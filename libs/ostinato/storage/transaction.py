@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -25,8 +26,8 @@ AfterCommit = Callable[[], None]
 class Gate(Protocol):
     """Sees every step that reaches the database. Simulations order them and crash between any two."""
 
-    async def before(self, step: str, connection: Connection) -> None:
-        """`step` is the statement, or BEGIN, COMMIT, ROLLBACK. May raise: then the step does not happen."""
+    async def before(self, step: str, connection: Connection | None) -> None:
+        """`step` is the statement, or CONNECT, BEGIN, COMMIT, ROLLBACK. May raise: then the step does not happen."""
         ...
 
     def after(self, step: str) -> None:
@@ -92,14 +93,23 @@ class Tx:
             return await statement()
 
 
-async def gated(gate: Gate, step: str, connection: Connection, statement: Callable[[], Awaitable[T]]) -> T:
-    """Runs `statement` between the gate's two sides."""
+async def gated(gate: Gate, step: str, connection: Connection | None, statement: Callable[[], Awaitable[T]]) -> T:
+    """Runs `statement` between the gate's two sides. Once it is sent, a cancelled caller still awaits its answer."""
     await gate.before(step, connection)
     try:
         with translated_errors():
-            return await statement()
+            return await _answered(statement())
     finally:
         gate.after(step)
+
+
+async def _answered(statement: Awaitable[T]) -> T:
+    sent = asyncio.ensure_future(statement)
+    try:
+        return await asyncio.shield(sent)
+    except asyncio.CancelledError:
+        await asyncio.wait([sent])
+        raise
 
 
 def adopt(connection: asyncpg.Connection[Row]) -> Tx:
