@@ -35,6 +35,11 @@ class CallAccess:
         needed = permission or self.permission
         self._require(decide_job_access(self.caller, policy, realm, needed), needed, resource)
 
+    def access_to_job(self, policy: Policy, realm: str) -> Access:
+        """For requests about many jobs, which answer for all of them at once."""
+        self.asked = True
+        return decide_job_access(self.caller, policy, realm, self.permission)
+
     def require_project(self, policy: Policy, resource: str) -> None:
         """As `require_job`, of a project as a whole."""
         self._require(decide_project_access(self.caller, policy, self.permission), self.permission, resource)

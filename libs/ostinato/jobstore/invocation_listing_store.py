@@ -111,6 +111,24 @@ async def list_active_invocations(reader: Reader, job_id: int, *, limit: int) ->
     return [_listed_from_row(row) for row in await reader.fetch(_ACTIVE, job_id, limit)]
 
 
+async def find_job_of_invocation(reader: Reader, invocation_id: InvocationId) -> int | None:
+    """The id of the job that an invocation belongs to, None if there is no such invocation."""
+    job_id: int | None = await reader.fetchval(
+        "select job_id from invocation where invocation_id = $1 "
+        "union all select job_id from invocation_history where invocation_id = $1",
+        invocation_id,
+    )
+    return job_id
+
+
+async def find_running_invocations(reader: Reader, job_id: int) -> list[InvocationId]:
+    """Ids of those of a job that have not ended."""
+    rows = await reader.fetch(
+        "select invocation_id from invocation where job_id = $1 and finished_at is null order by invocation_id", job_id
+    )
+    return [InvocationId(row["invocation_id"]) for row in rows]
+
+
 def _listed_from_row(row: Row) -> ListedInvocation:
     return ListedInvocation(
         id=InvocationId(row["invocation_id"]),

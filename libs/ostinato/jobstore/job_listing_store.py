@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from ostinato.jobstore.job_store import COLUMNS, JobKey, JobRow, job_from_row
+from ostinato.jobstore.job_store import COLUMNS, JobId, JobKey, JobRow, job_from_row
+from ostinato.scheduling.names import job_name
 from ostinato.storage.database import Reader
 from ostinato.storage.transaction import Row
 
@@ -67,6 +68,42 @@ async def find_job_views(reader: Reader, keys: Collection[JobKey]) -> list[JobVi
     """Those that exist, disabled ones too, by project and name."""
     rows = await reader.fetch(_FIND, [project for project, _ in keys], [name for _, name in keys])
     return [_view_from_row(row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class JobScope:
+    """What it takes to know whether a job takes triggers and who may see it."""
+
+    job_id: JobId
+    project_id: int
+    project: str
+    name: str
+    realm: str
+    enabled: bool
+    paused: bool
+    bindings: bytes
+
+    @property
+    def resource_name(self) -> str:
+        return job_name(self.project, self.name)
+
+
+_SCOPE = """
+select j.job_id, j.project_id, j.project, j.name, j.realm, j.enabled, j.paused, p.bindings
+  from unnest($1::text[], $2::text[]) k(project, name)
+  join job j on j.project = k.project and j.name = k.name
+  join project p on p.project_id = j.project_id
+"""
+
+
+async def find_job_scopes(reader: Reader, keys: Collection[JobKey]) -> dict[JobKey, JobScope]:
+    """Those that exist, disabled ones too."""
+    rows = await reader.fetch(_SCOPE, [project for project, _ in keys], [name for _, name in keys])
+    return {(row["project"], row["name"]): JobScope(**dict(row)) for row in rows}
+
+
+async def find_job_scope(reader: Reader, key: JobKey) -> JobScope | None:
+    return (await find_job_scopes(reader, [key])).get(key)
 
 
 @dataclass(frozen=True, slots=True)

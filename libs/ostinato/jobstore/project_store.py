@@ -86,15 +86,13 @@ async def lock_project(tx: Tx, name: str) -> ProjectRow | None:
     return None if row is None else _project_from_row(row)
 
 
-async def create_project(tx: Tx, name: str, *, now: datetime) -> bool:
-    """Makes an empty project. False if it is there by now: then it was waited for, until its maker committed."""
-    created = await tx.fetchval(
-        "insert into project (name, created_at, updated_at) values ($1, $2, $2) on conflict (name) do nothing "
-        "returning project_id",
+async def create_project(tx: Tx, name: str) -> None:
+    """Makes an empty project where there is none; waits for whoever is making it at this moment."""
+    await tx.execute(
+        "insert into project (name, created_at, updated_at) values ($1, ostinato_now(), ostinato_now()) "
+        "on conflict (name) do nothing",
         name,
-        now,
     )
-    return created is not None
 
 
 _CONFIGURE = "update project set bindings = $2, revision = $3, revision_url = $4, updated_at = $5 where project_id = $1"

@@ -12,6 +12,7 @@ from ostinato.clock import Clock
 from ostinato.rpc.error_mapping import status_code, status_reason
 
 _log = structlog.get_logger(__name__)
+_MAX_ERROR_TEXT = 2000
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -57,7 +58,7 @@ class CallRecord:
             "request_bytes": self.request_bytes,
         }
         if error is not None:
-            fields |= {"reason": status_reason(error), "error": str(error)}
+            fields |= {"reason": status_reason(error), "error": str(error)[:_MAX_ERROR_TEXT]}
         _write(code, fields, error)
 
 

@@ -47,7 +47,7 @@ def _validate_binding(binding: project_config_pb2.RoleBinding, path: str) -> Ite
 
 @lru_cache(maxsize=10_000)
 def policy_of(bindings: bytes) -> Policy:
-    """The policy of stored bindings. They were valid when stored; a role that this build does not know gives nothing."""
+    """The policy of stored bindings, valid when stored. A role that this build does not know gives nothing."""
     known = [role.value for role in Role]
     return tuple(
         RoleBinding(

@@ -6,8 +6,8 @@ not fit is noted with its path and left out, so that one pass finds every mistak
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
@@ -34,12 +34,12 @@ class MessageReader:
         if not isinstance(node, YamlMapping):
             self._refuse(node, "must be a mapping; an empty one is {}")
             return
-        fields = message.DESCRIPTOR.fields_by_name
+        fields = _fields_of(message)
         for key, value in node.entries.items():
             if key not in fields:
                 self._violations.append(Violation(child_path(node.path, key), "is an unknown key"))
-            elif self._is_second_of_oneof(message, fields[key]):
-                self._refuse(value, f"must not stand beside {_oneof_in_use(message, fields[key])}")
+            elif (other := _oneof_in_use(message, fields[key])) is not None:
+                self._refuse(value, f"must not stand beside {other}")
             else:
                 self._fill_field(message, fields[key], value)
 
@@ -123,11 +123,13 @@ class MessageReader:
         self._refuse(node, f"must be one of {', '.join(names)}")
         return None
 
-    def _is_second_of_oneof(self, message: Message, field: FieldDescriptor) -> bool:
-        return _oneof_in_use(message, field) is not None
-
     def _refuse(self, node: YamlNode, rule: str) -> None:
         self._violations.append(Violation(node.path or ROOT, rule))
+
+
+def _fields_of(message: Message) -> Mapping[str, FieldDescriptor]:
+    # The stubs tell two implementations of descriptors apart that have the same interface.
+    return cast("Mapping[str, FieldDescriptor]", message.DESCRIPTOR.fields_by_name)
 
 
 def _oneof_in_use(message: Message, field: FieldDescriptor) -> str | None:

@@ -14,7 +14,7 @@ from ostinato.scheduling.validate_job import validate_project_id
 from ostinato.scheduling.validate_project import MAX_JOBS, validate_project
 from ostinato_api.project_config.bindings import fill_binding_defaults, validate_bindings
 from ostinato_api.project_config.message_reader import MessageReader
-from ostinato_api.project_config.yaml_tree import parse_yaml
+from ostinato_api.project_config.yaml_tree import YamlMapping, parse_yaml
 
 MAX_CONFIG_BYTES = 1024 * 1024
 
@@ -41,8 +41,11 @@ def read_project_config(text: str) -> ProjectSpec:
     if len(text.encode()) > MAX_CONFIG_BYTES:
         raise InvalidArgument.of("config", f"must be at most {MAX_CONFIG_BYTES} bytes")
     unreadable: list[Violation] = []
+    root = parse_yaml(text, unreadable)
+    if not isinstance(root, YamlMapping):
+        raise InvalidArgument.of("config", "must be a mapping with the keys project, bindings and jobs")
     config = ProjectConfig()
-    MessageReader(unreadable).fill(config, parse_yaml(text, unreadable))
+    MessageReader(unreadable).fill(config, root)
     if len(config.jobs) > MAX_JOBS:
         raise InvalidArgument([Violation("jobs", f"must be at most {MAX_JOBS}"), *unreadable])
     fill_binding_defaults(config)

@@ -24,7 +24,9 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOL = re.compile(r"(true|True|TRUE)|false|False|FALSE")
 _INT = re.compile(r"[-+]?[0-9]{1,30}")
-_NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)|0[xo][0-9a-fA-F]+")
+_NUMBER = re.compile(
+    r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)|0[xo][0-9a-fA-F]+"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ def _checked_text(event: yaml.ScalarEvent, path: str) -> str:
 
 
 def _line(event: yaml.Event) -> str:
-    return f"(line {event.start_mark.line + 1})"
+    return "" if event.start_mark is None else f"(line {event.start_mark.line + 1})"
 
 
 def _first_line(error: yaml.YAMLError) -> str:

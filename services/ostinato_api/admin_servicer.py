@@ -1,0 +1,37 @@
+"""Serves AdminService: administrators only, which is checked before a method is reached."""
+# ruff: noqa: N802, ARG002 - names and arguments are those of gRPC
+
+from __future__ import annotations
+
+import grpc
+
+from ostinato.pb.scheduler.v1 import admin_pb2, admin_pb2_grpc
+from ostinato.rpc.call_interceptor import current_access
+from ostinato_api.api_resources import ApiResources
+from ostinato_api.get_debug_job_state import get_debug_job_state
+from ostinato_api.queue_admin import list_dead_letters, list_queues, requeue_dead_letters
+
+
+class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
+    def __init__(self, api: ApiResources) -> None:
+        self._api = api
+
+    async def GetDebugJobState(
+        self, request: admin_pb2.GetDebugJobStateRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.DebugJobState:
+        return await get_debug_job_state(self._api, current_access(), request)
+
+    async def ListQueues(
+        self, request: admin_pb2.ListQueuesRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.ListQueuesResponse:
+        return await list_queues(self._api)
+
+    async def ListDeadLetters(
+        self, request: admin_pb2.ListDeadLettersRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.ListDeadLettersResponse:
+        return await list_dead_letters(self._api, request)
+
+    async def RequeueDeadLetters(
+        self, request: admin_pb2.RequeueDeadLettersRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.RequeueDeadLettersResponse:
+        return await requeue_dead_letters(self._api, request)

@@ -1,0 +1,16 @@
+"""What the commands of the api work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ostinato.auth.page_token import PageTokens
+from ostinato.storage.database import Database
+from ostinato.taskqueue import Dispatcher
+
+
+@dataclass(frozen=True, slots=True)
+class ApiResources:
+    db: Database
+    dispatcher: Dispatcher
+    page_tokens: PageTokens

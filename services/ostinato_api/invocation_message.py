@@ -1,0 +1,48 @@
+"""An invocation as the API shows it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ostinato.jobstore.invocation_listing_store import ListedInvocation
+from ostinato.pb.internal.v1.stored_pb2 import TriggerList
+from ostinato.pb.scheduler.v1.invocations_pb2 import Invocation
+from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
+from ostinato.scheduling.invocation import is_final
+from ostinato.scheduling.names import invocation_name
+from ostinato_api.proto_time import set_time
+
+
+def invocation_message(row: ListedInvocation) -> Invocation:
+    message = Invocation(
+        name=invocation_name(row.job_name, row.id),
+        job_uid=str(row.job_uid),
+        status=Invocation.Status.ValueType(row.status),
+        final=is_final(row.status),
+        attempt=row.attempt,
+        triggered_by=row.triggered_by,
+        incoming_triggers=TriggerList.FromString(row.incoming).triggers,
+        outgoing_triggers=TriggerList.FromString(row.outgoing or b"").triggers,
+        view_url=row.view_url,
+        config_revision=row.revision,
+        launch_attempts=row.launch_attempts,
+    )
+    if row.result is not None:
+        message.result.ParseFromString(row.result)
+    if row.error_reason:
+        message.error.reason = row.error_reason
+        message.error.message = row.error_message
+        message.error.retryable = row.error_retryable
+    set_time(message.scheduled_for, row.scheduled_for)
+    set_time(message.create_time, row.created_at)
+    set_time(message.start_time, row.started_at)
+    set_time(message.finish_time, row.finished_at)
+    set_time(message.deadline_time, _deadline(row))
+    return message
+
+
+def _deadline(row: ListedInvocation) -> datetime | None:
+    """The run timeout counts from the first launch attempt; what has ended has no deadline any more."""
+    if row.started_at is None or is_final(row.status):
+        return None
+    return row.started_at + JobConfig.FromString(row.definition).timeout.ToTimedelta()

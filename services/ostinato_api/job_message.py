@@ -1,0 +1,65 @@
+"""A job as the API shows it."""
+
+from __future__ import annotations
+
+from ostinato.jobstore.job_listing_store import JobView
+from ostinato.pb.scheduler.v1.jobs_pb2 import Job
+from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
+from ostinato_api.proto_time import set_time
+
+
+def job_message(view: JobView) -> Job:
+    job = view.job
+    message = Job(
+        name=job.resource_name,
+        uid=str(job.uid),
+        realm=job.realm,
+        managed_by=Job.ManagedBy.ValueType(job.managed_by),
+        state=job_state(view),
+        paused=job.paused,
+        pause_reason=job.pause_reason,
+        paused_by=job.paused_by,
+        active_invocations=view.active_invocations,
+        last_status="" if job.last_status is None else job.last_status.name,
+        last_error=job.last_error,
+        revision=job.revision,
+        revision_url=job.revision_url,
+        etag=f'"{job.version}"',
+    )
+    _set_definition(message, JobConfig.FromString(job.definition))
+    set_time(message.pause_time, job.paused_at)
+    set_time(message.next_run_time, view.due_at)
+    set_time(message.last_scheduled_time, job.last_scheduled_at)
+    set_time(message.last_completed_time, job.last_completed_at)
+    set_time(message.last_success_time, job.last_success_at)
+    set_time(message.last_failure_time, job.last_failure_at)
+    set_time(message.create_time, job.created_at)
+    set_time(message.update_time, job.updated_at)
+    return message
+
+
+def job_state(view: JobView) -> Job.State.ValueType:
+    """The first that fits (LUCI Scheduler): a paused job whose last run goes on is RUNNING."""
+    if view.active_invocations:
+        return Job.RUNNING
+    if not view.job.enabled:
+        return Job.DISABLED
+    if view.job.paused:
+        return Job.PAUSED
+    return Job.WAITING if view.due_at is None else Job.SCHEDULED
+
+
+def _set_definition(message: Job, config: JobConfig) -> None:
+    """What the stanza says, defaults filled in."""
+    message.display_name = config.display_name
+    message.labels.update(config.labels)
+    message.annotations.update(config.annotations)
+    message.owner = config.owner
+    message.schedule = config.schedule
+    message.triggering_policy.CopyFrom(config.triggering_policy)
+    if config.HasField("http"):
+        message.http.CopyFrom(config.http)
+    else:
+        message.noop.CopyFrom(config.noop)
+    message.downstream.extend(config.downstream)
+    message.timeout.CopyFrom(config.timeout)

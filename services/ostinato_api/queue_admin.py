@@ -1,0 +1,88 @@
+"""ListQueues, ListDeadLetters and RequeueDeadLetters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import DecodeError, Message
+
+from ostinato.jobflow.engine_tasks import ENGINE_TASK_CLASSES
+from ostinato.pb.scheduler.v1.admin_pb2 import (
+    DeadLetter,
+    ListDeadLettersRequest,
+    ListDeadLettersResponse,
+    ListQueuesResponse,
+    Queue,
+    RequeueDeadLettersRequest,
+    RequeueDeadLettersResponse,
+)
+from ostinato.taskqueue.embedded import dead_letter_store
+from ostinato.taskqueue.embedded.queue_store import QueueStats, queue_stats
+from ostinato_api.api_resources import ApiResources
+from ostinato_api.paging import cut_page, from_micros, to_micros
+from ostinato_api.proto_time import set_time
+from ostinato_api.request_checks import RequestChecks
+
+MAX_QUEUE_NAME_BYTES = 200
+MAX_REQUEUED = 500
+_PAYLOADS: Mapping[str, type[Message]] = {task_class.name: task_class.payload for task_class in ENGINE_TASK_CLASSES}
+
+
+async def list_queues(api: ApiResources) -> ListQueuesResponse:
+    return ListQueuesResponse(queues=[_queue_message(stats) for stats in await queue_stats(api.db)])
+
+
+async def list_dead_letters(api: ApiResources, request: ListDeadLettersRequest) -> ListDeadLettersResponse:
+    """Newest first. A queue that does not exist has none."""
+    checks = RequestChecks()
+    queue = checks.text(request.queue, "queue", max_bytes=MAX_QUEUE_NAME_BYTES)
+    page = checks.page(api.page_tokens, request, ("ListDeadLetters", queue), (int, int))
+    checks.finish()
+    before = None if page.cursor is None else (from_micros(int(page.cursor[0])), int(page.cursor[1]))
+    found = await dead_letter_store.list_dead_letters(api.db, queue=queue or None, before=before, limit=page.limit + 1)
+    letters, next_token = cut_page(page, api.page_tokens, found, _letter_message, _cursor)
+    return ListDeadLettersResponse(dead_letters=letters, next_page_token=next_token)
+
+
+async def requeue_dead_letters(api: ApiResources, request: RequeueDeadLettersRequest) -> RequeueDeadLettersResponse:
+    """Ids that are no dead letters any more are passed over, so this may be repeated."""
+    checks = RequestChecks()
+    checks.at_most(request.ids, "ids", MAX_REQUEUED)
+    checks.finish()
+    requeued = await dead_letter_store.requeue_dead_letters(api.db, list(request.ids))
+    return RequeueDeadLettersResponse(requeued=requeued)
+
+
+def _queue_message(stats: QueueStats) -> Queue:
+    message = Queue(name=stats.name, ready=stats.ready, claimed=stats.claimed, later=stats.later, dead=stats.dead)
+    set_time(message.oldest_ready_time, stats.oldest_ready_at)
+    return message
+
+
+def _letter_message(letter: dead_letter_store.DeadLetter) -> DeadLetter:
+    message = DeadLetter(
+        id=letter.id,
+        queue=letter.queue,
+        task_class=letter.class_name,
+        attempts=letter.attempts,
+        error=letter.error,
+        payload_json=_payload_json(letter),
+    )
+    set_time(message.die_time, letter.died_at)
+    return message
+
+
+def _payload_json(letter: dead_letter_store.DeadLetter) -> str:
+    """Empty for a class that this build does not know, and for bytes that can't be decoded."""
+    kind = _PAYLOADS.get(letter.class_name)
+    if kind is None:
+        return ""
+    try:
+        return MessageToJson(kind.FromString(letter.payload), indent=None)
+    except (DecodeError, ValueError):
+        return ""
+
+
+def _cursor(letter: dead_letter_store.DeadLetter) -> tuple[int, int]:
+    return to_micros(letter.died_at), letter.id
