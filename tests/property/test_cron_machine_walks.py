@@ -76,6 +76,7 @@ class CronMachineWalk(RuleBasedStateMachine):
 
     @rule()
     def disable(self) -> None:
+        self.look()
         was_enabled = self.state.enabled
         self.apply(cron_machine.disable(self.state, self.now))
         assert self.state == CronState(enabled=False, generation=self.state.generation)
@@ -87,6 +88,7 @@ class CronMachineWalk(RuleBasedStateMachine):
         """Editing to the schedule in force is no edit; hosts do not report it."""
         if schedule == self.schedule:
             return
+        self.look()
         was_enabled = self.state.enabled
         rewound = self.state.last_rewind_at
         waiting = self.state.waits_for_rewind

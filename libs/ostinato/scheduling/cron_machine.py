@@ -8,8 +8,9 @@ row cannot arrive twice or early, and an edit replaces it in place.
   host says that nothing runs any more (`rewind_if_necessary`). While it waits `last_rewind_at` is None; an enabled
   machine is in that state at no other time.
 - An edit keeps `last_rewind_at`: a relative schedule stays measured from the last rewind, not from the edit.
-- What was missed is skipped as one range, found by two look-ups of the schedule however long it is. A slot that was
-  due when an edit, a pause or a disable came first is skipped too: no slot vanishes without a word.
+- What was missed is skipped as one range, found by two look-ups of the schedule however long it is.
+- No slot vanishes without a word: the host asks `on_due` first, under the old schedule, before it reports an edit,
+  a pause or a disable.
 """
 
 from __future__ import annotations
@@ -65,22 +66,19 @@ def enable(state: CronState, schedule: Schedule, now: datetime) -> CronStep:
     return CronStep(_plan(fresh, schedule, now))
 
 
-def disable(state: CronState, now: datetime) -> CronStep:
+def disable(state: CronState, now: datetime) -> CronStep:  # noqa: ARG001  (all events take the time)
     if not state.enabled:
         return CronStep(state)
-    return CronStep(CronState(enabled=False, generation=state.generation + 1), skipped=_overdue(state, now))
+    return CronStep(CronState(enabled=False, generation=state.generation + 1))
 
 
 def on_schedule_change(state: CronState, schedule: Schedule, now: datetime) -> CronStep:
-    """Pausing and resuming are changes to and from `triggered`. Idempotent: the same plan keeps the generation.
-
-    A slot that was due but had not fired yet is skipped under the schedule that planned it.
-    """
+    """Pausing and resuming are changes to and from `triggered`. Idempotent: the same plan keeps the generation."""
     if not state.enabled:
         return CronStep(state)
     if state.waits_for_rewind:
         return CronStep(_rewind(state, schedule, now) if schedule.is_absolute else state)
-    return CronStep(_plan(state, schedule, now), skipped=_overdue(state, now))
+    return CronStep(_plan(state, schedule, now))
 
 
 def on_due(state: CronState, schedule: Schedule, now: datetime) -> CronStep:
@@ -117,16 +115,5 @@ def _skipped(schedule: Schedule, fired: datetime, planned: datetime | None, now:
     missed = schedule.next_after(fired)
     if missed is None or missed > now:
         return None
-    return SkippedRange(missed, _next_second(now) if planned is None else planned)
-
-
-def _overdue(state: CronState, now: datetime) -> SkippedRange | None:
-    """The slot that was due and, from there, all others that the schedule had up to now."""
-    if state.slot is None or state.slot > now:
-        return None
-    return SkippedRange(state.slot, _next_second(now))
-
-
-def _next_second(now: datetime) -> datetime:
-    """Closes a range of slots up to and including now: slots are whole seconds."""
-    return now.replace(microsecond=0) + timedelta(seconds=1)
+    # A schedule that has ended has no next slot. Slots are whole seconds, so this closes the range after now.
+    return SkippedRange(missed, now.replace(microsecond=0) + timedelta(seconds=1) if planned is None else planned)

@@ -12,12 +12,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeAlias
 
-from ostinato.scheduling.backoff import doubling_backoff
 from ostinato.scheduling.invocation import InvocationStatus, is_initial
 
 MAX_LAUNCH_ATTEMPTS = 50
-MIN_LAUNCH_BACKOFF = timedelta(seconds=5)
-MAX_LAUNCH_BACKOFF = timedelta(seconds=300)
 
 LAUNCH_ATTEMPTS_EXHAUSTED = "LAUNCH_ATTEMPTS_EXHAUSTED"
 LAUNCH_FAILED = "LAUNCH_FAILED"
@@ -89,11 +86,6 @@ def decide_launch_outcome(failure: LaunchFailure, attempt: int, message: str) ->
     if attempt >= MAX_LAUNCH_ATTEMPTS:
         return _exhausted(message)
     return RetryLaunch()
-
-
-def launch_backoff(attempt: int, jitter: float = 0.0) -> timedelta:
-    """The wait after failed attempt `attempt` (1-based): 5 s doubling to 300 s."""
-    return doubling_backoff(attempt, minimum=MIN_LAUNCH_BACKOFF, maximum=MAX_LAUNCH_BACKOFF, jitter=jitter)
 
 
 def _exhausted(last_error: str = "") -> GiveUpLaunch:

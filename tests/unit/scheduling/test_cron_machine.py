@@ -69,11 +69,6 @@ class TestDisable:
     def test_of_a_disabled_machine_changes_nothing(self) -> None:
         assert disable(CronState(generation=7), NOON) == CronStep(CronState(generation=7))
 
-    def test_tells_of_a_slot_that_was_due(self) -> None:
-        step = disable(enabled(HOURLY), NOON + HOUR)
-        assert step.skipped == SkippedRange(NOON + HOUR, NOON + HOUR + timedelta(seconds=1))
-        assert step.fired is None
-
 
 class TestDue:
     def test_does_nothing_before_the_slot(self) -> None:
@@ -181,12 +176,6 @@ class TestScheduleChange:
     def test_to_an_absolute_one_while_waiting_for_a_rewind_plans_at_once(self) -> None:
         changed = on_schedule_change(fired_interval(), HOURLY, NOON + 11 * MINUTE).state
         assert (changed.slot, changed.last_rewind_at) == (NOON + HOUR, NOON + 11 * MINUTE)
-
-    def test_before_a_due_slot_fired_tells_of_it(self) -> None:
-        late = NOON + HOUR + timedelta(milliseconds=3)
-        step = on_schedule_change(enabled(HOURLY), HALF_PAST, late)
-        assert step.skipped == SkippedRange(NOON + HOUR, NOON + HOUR + timedelta(seconds=1))
-        assert step.state.slot == NOON + HOUR + 30 * MINUTE
 
 
 class TestPause:

@@ -19,7 +19,6 @@ from ostinato.scheduling.launching import (
     StartLaunch,
     decide_launch,
     decide_launch_outcome,
-    launch_backoff,
 )
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -73,10 +72,3 @@ def test_a_passing_failure_of_the_last_attempt_is_final() -> None:
 def test_a_fatal_failure_is_final_at_once() -> None:
     outcome = decide_launch_outcome(LaunchFailure.FATAL, 1, "unknown target")
     assert outcome == GiveUpLaunch(InvocationStatus.FAILED, LAUNCH_FAILED, "unknown target")
-
-
-def test_attempts_are_five_seconds_to_five_minutes_apart() -> None:
-    seconds = [launch_backoff(attempt).total_seconds() for attempt in (1, 2, 3, 4, 5, 6, 7, 8, 50)]
-    assert seconds == [5, 10, 20, 40, 80, 160, 300, 300, 300]
-    assert launch_backoff(7, jitter=1) == timedelta(seconds=150)
-    assert launch_backoff(1, jitter=1) == timedelta(seconds=5)
