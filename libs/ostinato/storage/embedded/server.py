@@ -55,11 +55,16 @@ class EmbeddedServer:
     """One server whose files live in `home`. `process` is None while it does not run."""
 
     def __init__(
-        self, home: Path, settings: ServerSettings | None = None, *, environ: Mapping[str, str] = os.environ
+        self,
+        home: Path,
+        settings: ServerSettings | None = None,
+        *,
+        log: Path | None = None,
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
         self.home = choose_home(home)
         self.data = self.home / "data"
-        self.log = self.home / "postgres.log"
+        self.log = log or self.home / "postgres.log"
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
         self._settings = settings or ServerSettings()
@@ -140,7 +145,7 @@ class EmbeddedServer:
     async def _launch_until_ready(self) -> None:
         """Again while processes of a dead server still hold its memory, or when the port was taken meanwhile."""
         for _ in range(_START_ATTEMPTS):
-            self.port = choose_port(self.home / "port")
+            self.port = self.port or choose_port(self.home / "port")  # whoever uses it already keeps the address
             written = self.log.stat().st_size if self.log.exists() else 0
             self.process = self._launch()
             if await self._ready(self.process):

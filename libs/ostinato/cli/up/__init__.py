@@ -1,0 +1,1 @@
+"""`ostinato up`: a whole installation on one machine, kept running by one supervisor."""
