@@ -109,6 +109,8 @@ async def _answered(statement: Awaitable[T]) -> T:
         return await asyncio.shield(sent)
     except asyncio.CancelledError:
         await asyncio.wait([sent])
+        if not sent.cancelled():
+            sent.exception()  # seen; the cancellation is what the caller asked for
         raise
 
 
