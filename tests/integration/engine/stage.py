@@ -58,7 +58,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         self.metrics = EngineMetrics(CollectorRegistry())
-        self.triage_jobs = self.new_triage(Random(7))
+        self.triage_jobs = self.new_triage(Random(self.worker_id))
 
     def new_triage(self, random: Random) -> TriageJobs:
         return TriageJobs(
