@@ -15,6 +15,7 @@ from ostinato.jobstore.job_listing_store import JobScope, find_job_scopes
 from ostinato.jobstore.job_store import JobKey
 from ostinato.pb.scheduler.v1.triggers_pb2 import EmitTriggersRequest, EmitTriggersResponse, Trigger
 from ostinato.scheduling.names import job_name
+from ostinato.scheduling.trigger import MAX_TRIGGER_ID_BYTES
 from ostinato.storage.transaction import Tx
 from ostinato_api.api_resources import ApiResources
 from ostinato_api.project_config.bindings import policy_of
@@ -22,7 +23,6 @@ from ostinato_api.request_checks import RequestChecks
 
 MAX_BATCHES = 1000
 MAX_EMISSIONS = 10_000
-MAX_ID_BYTES = 500
 MAX_TITLE_BYTES = 1000
 MAX_URL_BYTES = 2000
 MAX_PAYLOAD_BYTES = 64 * 1024
@@ -77,8 +77,8 @@ def _read_batch(checks: RequestChecks, batch: EmitTriggersRequest.Batch, positio
     path = f"batches[{position}]"
     trigger, payload = batch.trigger, batch.trigger.WhichOneof("payload")
     if not trigger.id:
-        checks.refuse(f"{path}.trigger.id", f"must be 1 to {MAX_ID_BYTES} bytes")
-    checks.text(trigger.id, f"{path}.trigger.id", max_bytes=MAX_ID_BYTES)
+        checks.refuse(f"{path}.trigger.id", f"must be 1 to {MAX_TRIGGER_ID_BYTES} bytes")
+    checks.text(trigger.id, f"{path}.trigger.id", max_bytes=MAX_TRIGGER_ID_BYTES)
     checks.text(trigger.title, f"{path}.trigger.title", max_bytes=MAX_TITLE_BYTES)
     checks.text(trigger.url, f"{path}.trigger.url", max_bytes=MAX_URL_BYTES)
     if payload in _INTERNAL_PAYLOADS:

@@ -29,7 +29,6 @@ UNITS: dict[str, int | timedelta] = {
 NOT_FOR_USERS = {
     "ostinato.scheduling.triage_plan.MAX_EXPLAINED_TRIGGERS",
     "ostinato.jobflow.invocation_session.MAX_ROUNDS",
-    "ostinato_api.emit_triggers_command.MAX_ID_BYTES",  # the pure core's, once more
     "ostinato_engine.handle_notification.MAX_RESULT_BYTES",  # the ingester refused larger ones already
 }
 

@@ -1,4 +1,4 @@
-"""The task classes of the scheduler. Payloads and when they are added: `protos/ostinato/internal/v1/engine_tasks.proto`.
+"""The task classes of the scheduler. What they carry, and why: `protos/ostinato/internal/v1/engine_tasks.proto`.
 
 They retry without limit (launches: 50 attempts, decided by the launch itself), because a dead-lettered task
 must never freeze a job.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask, LaunchInvocationTask, TriageJobTask
+from ostinato.scheduling.launching import MAX_LAUNCH_BACKOFF, MIN_LAUNCH_BACKOFF
 from ostinato.taskqueue.task_class import Retry, TaskClass, TaskKind
 
 _UNLIMITED = Retry(max_attempts=0, min_backoff=timedelta(milliseconds=100), max_backoff=timedelta(minutes=5))
@@ -21,7 +22,7 @@ LAUNCH_INVOCATION = TaskClass(
     LaunchInvocationTask,
     kind=TaskKind.TRANSACTIONAL,
     queue="launches",
-    retry=Retry(max_attempts=0, min_backoff=timedelta(seconds=5), max_backoff=timedelta(minutes=5)),
+    retry=Retry(max_attempts=0, min_backoff=MIN_LAUNCH_BACKOFF, max_backoff=MAX_LAUNCH_BACKOFF),
     max_running=1000,
     deadline=timedelta(days=8),  # a run's own timeout ends it long before
 )

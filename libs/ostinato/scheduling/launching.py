@@ -15,6 +15,9 @@ from typing import TypeAlias
 from ostinato.scheduling.invocation import InvocationStatus, is_initial
 
 MAX_LAUNCH_ATTEMPTS = 50
+# The pause after a failed attempt doubles from one to the other.
+MIN_LAUNCH_BACKOFF = timedelta(seconds=5)
+MAX_LAUNCH_BACKOFF = timedelta(minutes=5)
 
 LAUNCH_ATTEMPTS_EXHAUSTED = "LAUNCH_ATTEMPTS_EXHAUSTED"
 LAUNCH_FAILED = "LAUNCH_FAILED"

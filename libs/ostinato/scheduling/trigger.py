@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+MAX_TRIGGER_ID_BYTES = 500
+
 
 class TriggerKind(StrEnum):
     """Which payload a trigger carries."""
