@@ -10,8 +10,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
