@@ -1,0 +1,146 @@
+"""Whole processes on a real database in virtual time, with everything in an order that follows from a seed.
+
+    with open_simulation(url, seed=7, start=monday) as simulation:
+        simulation.run(story(simulation))
+
+`story` starts processes (`simulation.begin`), lets time pass by `simulation.clock.sleep`, kills some, and looks.
+Two runs of one seed, on two clones of one database, give the same `simulation.trace`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from contextvars import ContextVar
+from datetime import datetime
+from random import Random
+from typing import Any, TypeVar
+
+import asyncpg
+
+from ostinato.jobstore.schema import PARTITIONED_TABLES
+from ostinato.storage.partitions import ensure_partitions
+from ostinato.testing.lock_watcher import LockWatcher
+from ostinato.testing.simulated_database import CLOCK_SQL, SimulatedProcess, StepOrder
+from ostinato.testing.virtual_time import VirtualClock, VirtualTimeLoop
+
+T = TypeVar("T")
+
+_MOST_ROUNDS = 100
+_CURRENT: ContextVar[SimulatedProcess | None] = ContextVar("simulated_process", default=None)
+
+
+class Life:
+    """A process that runs until it is ended gently, or dies."""
+
+    def __init__(self, process: SimulatedProcess) -> None:
+        self.process = process
+        self.began = asyncio.Event()
+        self._ending = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+    async def live(self, open_service: AbstractAsyncContextManager[object]) -> None:
+        async with open_service:
+            self.began.set()
+            await self._ending.wait()
+
+    async def end(self) -> None:
+        """As by SIGTERM: drains."""
+        assert self.task is not None
+        self._ending.set()
+        await self.task
+
+
+class Simulation:
+    """Build it with `open_simulation`."""
+
+    def __init__(self, url: str, seed: int, start: datetime, watcher: LockWatcher) -> None:
+        self.url = url
+        self.seed = seed
+        self.clock = VirtualClock(start)
+        self._watcher = watcher
+        self._order = StepOrder(seed, watcher)
+        self._processes = 0
+
+    @property
+    def trace(self) -> list[str]:
+        """Every step that reached the database, with its virtual time and process."""
+        return self._order.trace
+
+    def run(self, story: Coroutine[Any, Any, T]) -> T:
+        with asyncio.Runner(loop_factory=self._make_loop) as runner:
+            return runner.run(story)
+
+    def new_process(self, name: str) -> SimulatedProcess:
+        return SimulatedProcess(name, self._order, self.clock.now)
+
+    async def begin(
+        self, name: str, open_service: Callable[[SimulatedProcess, Random], AbstractAsyncContextManager[object]]
+    ) -> Life:
+        """Starts a process and returns once it serves. It gets a gate and randomness of its own."""
+        self._processes += 1
+        process = self.new_process(f"{name}-{self._processes}")
+        life = Life(process)
+        token = _CURRENT.set(process)
+        try:
+            service = open_service(process, Random(f"{self.seed}/{process.name}"))
+            life.task = asyncio.create_task(life.live(service))
+        finally:
+            _CURRENT.reset(token)
+        waiters = [asyncio.ensure_future(life.began.wait()), asyncio.ensure_future(process.died.wait())]
+        await asyncio.wait([life.task, *waiters], return_when=asyncio.FIRST_COMPLETED)
+        for waiter in waiters:
+            waiter.cancel()
+        if life.task.done() and not process.died.is_set():
+            await life.task
+        return life
+
+    async def bury(self, life: Life) -> None:
+        """Kills the process if it lives, and waits until the server has rolled back what it left open."""
+        life.process.die()
+        for _ in range(_MOST_ROUNDS):
+            left = [task for task in life.process.tasks if not task.done()]
+            if not left:
+                break
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=1)
+        else:
+            raise AssertionError(f"{life.process.name} can't be killed: {left}")
+        self._watcher.wait_until_gone(life.process.pids)
+
+    def _make_loop(self) -> VirtualTimeLoop:
+        loop = VirtualTimeLoop(self._order)
+        loop.set_task_factory(_make_task)  # type: ignore[arg-type]
+        return loop
+
+
+def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], **options: Any) -> asyncio.Task[T]:
+    """Remembers which process a task belongs to: it dies with it."""
+    task = asyncio.Task(coroutine, loop=loop, **options)
+    process = _CURRENT.get()
+    if process is not None:
+        process.tasks[task] = None
+        task.add_done_callback(lambda done: process.tasks.pop(done, None))
+    return task
+
+
+@contextmanager
+def open_simulation(url: str, *, seed: int, start: datetime) -> Iterator[Simulation]:
+    """`url` is a migrated database of its own: its clock is replaced, its partitions are made around `start`."""
+    asyncio.run(_prepare(url, start))
+    watcher = LockWatcher(url)
+    try:
+        yield Simulation(url, seed, start, watcher)
+    finally:
+        watcher.close()
+
+
+async def _prepare(url: str, start: datetime) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(CLOCK_SQL)
+        await ensure_partitions(connection, PARTITIONED_TABLES, around=start)
+    finally:
+        await connection.close()

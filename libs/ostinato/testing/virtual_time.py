@@ -1,0 +1,110 @@
+"""An event loop whose time is virtual: when nothing is ready and no answer is awaited, it jumps to the next timer.
+
+A week passes in the time that its work takes. The steps to the outside are let through one at a time by `Steps`,
+and only when nothing else can run, so that the order of everything follows from a seed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+# Real seconds to wait for an answer before asking whether it can come at all.
+_PATIENCE = 0.02
+
+
+class Stalled(Exception):  # noqa: N818 - what the simulation ran into
+    """Nothing is ready, nothing is awaited and no timer is set: nothing will ever happen again."""
+
+
+class Steps(Protocol):
+    """What waits for its turn to reach the outside, and what is under way there."""
+
+    def is_under_way(self) -> bool:
+        """An answer is expected that nothing here holds up."""
+        ...
+
+    def look_for_locks(self) -> None:
+        """The answer takes long: it may wait for something that only another step will free."""
+        ...
+
+    def let_one_through(self) -> float | None:
+        """Starts one waiting step and says how long it takes, in virtual seconds; None if none waits."""
+        ...
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """Begins at time 0."""
+
+    def __init__(self, steps: Steps) -> None:
+        self._virtual_now = 0.0
+        super().__init__(_VirtualSelector(self, steps))
+
+    def time(self) -> float:
+        return self._virtual_now
+
+    def advance(self, seconds: float) -> None:
+        self._virtual_now += seconds
+
+
+class VirtualClock:
+    """The `Clock` of everything that lives in a VirtualTimeLoop, which begins at `start`."""
+
+    def __init__(self, start: datetime) -> None:
+        self._start = start
+
+    def now(self) -> datetime:
+        return self._start + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, seconds))
+
+
+class _VirtualSelector(selectors.BaseSelector):
+    """Where an event loop waits; here, where its time passes."""
+
+    def __init__(self, loop: VirtualTimeLoop, steps: Steps) -> None:
+        self._loop = loop
+        self._steps = steps
+        self._real = selectors.DefaultSelector()
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is not None and timeout <= 0:
+            return []  # what is ready comes first: an answer that is in already must not overtake it
+        while self._steps.is_under_way():
+            if events := self._real.select(_PATIENCE):
+                return events
+            self._steps.look_for_locks()
+        if (duration := self._steps.let_one_through()) is not None:
+            self._loop.advance(duration)
+            return []
+        if events := self._real.select(0):
+            return events
+        if timeout is None:
+            raise Stalled
+        self._loop.advance(timeout)
+        return []
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._real.register(fileobj, events, data)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._real.unregister(fileobj)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._real.modify(fileobj, events, data)
+
+    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._real.get_key(fileobj)
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._real.get_map()
+
+    def close(self) -> None:
+        self._real.close()
