@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from ostinato.auth.administrators import administrators_of
 from ostinato.auth.notification_token import NotificationTokens
 from ostinato.clock import Clock, SystemClock
 from ostinato.config import IngesterSettings, load_ingester_settings, settings_or_exit
@@ -59,6 +60,7 @@ async def open_ingester(settings: IngesterSettings, *, clock: Clock | None = Non
                 registry=registry,
                 max_body_bytes=MAX_BODY_BYTES,
                 shutdown_grace=settings.shutdown_grace,
+                clock=clock,
             )
         )
         database = await stack.enter_async_context(open_database_when_ready(settings.database, SCHEMA, clock=clock))
@@ -67,13 +69,14 @@ async def open_ingester(settings: IngesterSettings, *, clock: Clock | None = Non
         )
         tokens = NotificationTokens.configured(settings.notification_keys, settings.auth.secret)
         intake = NotificationIntake(tokens, dispatcher, clock)
+        interceptor = CallInterceptor(
+            administrators=administrators_of(settings.auth), clock=clock, metrics=CallMetrics(registry)
+        )
         grpc = await stack.enter_async_context(
             open_grpc_server(
                 settings.grpc_address,
                 [_notification_service(intake, metrics)],
-                interceptors=[
-                    CallInterceptor(administrators=settings.auth.admins, clock=clock, metrics=CallMetrics(registry))
-                ],
+                interceptors=[interceptor],
                 grace=settings.shutdown_grace,
             )
         )
