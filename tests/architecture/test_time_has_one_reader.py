@@ -11,6 +11,8 @@ from tests.architecture.source_tree import Source, dotted_names, own_sources
 # Path → why it reads the machine's clock by itself.
 EXCEPTIONS = {
     "libs/ostinato/clock.py": "the one reader",
+    "libs/ostinato/testing/virtual_time.py": "the simulation's clock is its event loop's virtual one",
+    "libs/ostinato/testing/simulated_database.py": "writes the virtual time into the trace",
     "libs/ostinato/testing/postgres.py": "prepares a database before there is a clock to inject",
 }
 READERS = {
