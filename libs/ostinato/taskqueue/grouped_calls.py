@@ -25,23 +25,30 @@ class GroupedCalls(Generic[I, R]):
         self._max_group = max_group
         self._parallel = parallel
         self._waiting: list[tuple[I, asyncio.Future[R]]] = []
-        self._runs: set[asyncio.Task[None]] = set()
+        self._runs: set[asyncio.Task[None]] = set()  # keeps them alive
+        self._running = 0
 
     async def __call__(self, item: I) -> R:
         """The item's own result or error. A cancelled caller leaves the item in its group: it may have taken effect."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if len(self._runs) < self._parallel:
+        if self._running < self._parallel:
+            self._running += 1
             run = asyncio.ensure_future(self._run())
             self._runs.add(run)
             run.add_done_callback(self._runs.discard)
         return await future
 
     async def _run(self) -> None:
-        while self._waiting:
-            group, self._waiting = self._waiting[: self._max_group], self._waiting[self._max_group :]
-            if group := [entry for entry in group if not entry[1].done()]:
-                await self._run_group(group)
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting[: self._max_group], self._waiting[self._max_group :]
+                if group := [entry for entry in group if not entry[1].done()]:
+                    await self._run_group(group)
+        finally:
+            # Directly after the last look at `_waiting`: the task counts as done only later, and who calls in
+            # between would wait for a run that looks no more.
+            self._running -= 1
 
     async def _run_group(self, group: list[tuple[I, asyncio.Future[R]]]) -> None:
         try:

@@ -75,3 +75,13 @@ async def test_a_cancelled_caller_that_still_waits_leaves_the_others_alone() -> 
     assert await third == 3
     with pytest.raises(asyncio.CancelledError):
         await second
+
+
+async def test_a_caller_that_calls_again_at_once_is_not_forgotten() -> None:
+    async def run_many(items: Sequence[int]) -> Sequence[int]:
+        await asyncio.sleep(0)
+        return list(items)
+
+    grouped = GroupedCalls(run_many)
+    async with asyncio.timeout(5):
+        assert [await grouped(n) for n in range(20)] == list(range(20))
