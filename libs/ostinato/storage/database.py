@@ -109,7 +109,7 @@ class Database:
     async def _release(self, connection: PooledConnection) -> None:
         if not is_lost(connection) and connection.is_in_transaction():
             connection.terminate()
-        await asyncio.shield(self._pool.release(connection))
+        await self._pool.release(connection)  # not interrupted by a cancellation: the pool shields it
 
 
 # What a single statement can run on: reads that need no transaction take either.
