@@ -15,7 +15,7 @@ from ostinato.jobstore.job_listing_store import JobScope, find_job_scopes
 from ostinato.jobstore.job_store import JobKey
 from ostinato.pb.scheduler.v1.triggers_pb2 import EmitTriggersRequest, EmitTriggersResponse, Trigger
 from ostinato.scheduling.names import job_name
-from ostinato.scheduling.trigger import MAX_TRIGGER_ID_BYTES
+from ostinato.scheduling.trigger import MAX_TRIGGER_ID_BYTES, RESERVED_ID_PREFIXES
 from ostinato.storage.transaction import Tx
 from ostinato_api.api_resources import ApiResources
 from ostinato_api.project_config.bindings import policy_of
@@ -78,6 +78,8 @@ def _read_batch(checks: RequestChecks, batch: EmitTriggersRequest.Batch, positio
     trigger, payload = batch.trigger, batch.trigger.WhichOneof("payload")
     if not trigger.id:
         checks.refuse(f"{path}.trigger.id", f"must be 1 to {MAX_TRIGGER_ID_BYTES} bytes")
+    if trigger.id.startswith(RESERVED_ID_PREFIXES):
+        checks.refuse(f"{path}.trigger.id", f"must not begin with {' or '.join(RESERVED_ID_PREFIXES)}")
     checks.text(trigger.id, f"{path}.trigger.id", max_bytes=MAX_TRIGGER_ID_BYTES)
     checks.text(trigger.title, f"{path}.trigger.title", max_bytes=MAX_TITLE_BYTES)
     checks.text(trigger.url, f"{path}.trigger.url", max_bytes=MAX_URL_BYTES)

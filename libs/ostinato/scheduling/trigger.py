@@ -9,6 +9,8 @@ from __future__ import annotations
 from enum import StrEnum
 
 MAX_TRIGGER_ID_BYTES = 500
+# Such ids are made here only: one from outside could take the place of a slot or of an upstream's end.
+RESERVED_ID_PREFIXES = ("cron:", "upstream:")
 
 
 class TriggerKind(StrEnum):
