@@ -50,7 +50,7 @@ def make_targets() -> frozenset[str]:
 @cache
 def _suffixes() -> frozenset[str]:
     """Every file and folder (with a slash) of the project, by all ends of its path."""
-    ends = set()
+    ends: set[str] = set()
     for name in project_files():
         path = PurePosixPath(name)
         for part in [path, *path.parents]:
@@ -68,7 +68,7 @@ def _resolves(name: str) -> bool:
     parts = name.split(".")
     for length in range(len(parts), 0, -1):
         try:
-            found = importlib.import_module(".".join(parts[:length]))
+            found: object = importlib.import_module(".".join(parts[:length]))
         except ModuleNotFoundError:
             continue
         for attribute in parts[length:]:

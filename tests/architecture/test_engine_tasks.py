@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
 from ostinato.jobflow.engine_tasks import ENGINE_TASK_CLASSES
 from ostinato.pb.internal.v1 import engine_tasks_pb2
+from ostinato.taskqueue import TaskClass
 from tests.architecture.source_tree import project_files, read
 
 HANDLERS = "services/ostinato_engine/task_handlers.py"
@@ -29,7 +31,7 @@ def test_every_message_is_the_payload_of_one_class() -> None:
 
 
 @pytest.mark.parametrize("task_class", ENGINE_TASK_CLASSES, ids=lambda task_class: task_class.name)
-def test_one_phrase_names_the_class_the_handler_and_the_test(task_class) -> None:
+def test_one_phrase_names_the_class_the_handler_and_the_test(task_class: TaskClass[Any]) -> None:
     phrase = words(task_class.payload.DESCRIPTOR.name)
     assert task_class.name == phrase.replace("_", "-")
     assert re.search(rf"\b{phrase.upper()}\b", read(HANDLERS)), f"{HANDLERS} has no handler of {phrase.upper()}"
@@ -37,7 +39,7 @@ def test_one_phrase_names_the_class_the_handler_and_the_test(task_class) -> None
 
 
 @pytest.mark.parametrize("task_class", ENGINE_TASK_CLASSES, ids=lambda task_class: task_class.name)
-def test_the_message_says_which_queue_it_waits_in(task_class) -> None:
+def test_the_message_says_which_queue_it_waits_in(task_class: TaskClass[Any]) -> None:
     proto = read("protos/ostinato/internal/v1/engine_tasks.proto")
     comment = re.search(rf"((?://[^\n]*\n)+)message {task_class.payload.DESCRIPTOR.name} ", proto)
     assert comment

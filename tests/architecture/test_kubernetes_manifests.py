@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -110,14 +111,15 @@ def test_every_pod_keeps_the_rules() -> None:
 
 
 def test_a_broken_rule_is_found() -> None:
-    for spoil in (
+    spoilers: list[Callable[[Manifest], object]] = [
         lambda pod: pod.pop("automountServiceAccountToken"),
         lambda pod: pod["securityContext"].pop("runAsNonRoot"),
         lambda pod: pod["containers"][0].pop("readinessProbe"),
         lambda pod: pod["containers"][0]["securityContext"].pop("capabilities"),
         lambda pod: pod["containers"][0]["resources"].pop("limits"),
         lambda pod: pod["containers"][0]["env"].append({"name": "OSTINATO_SECRET", "value": "00"}),
-    ):
+    ]
+    for spoil in spoilers:
         workload = deepcopy(manifest("Deployment", "ostinato-engine"))
         spoil(workload["spec"]["template"]["spec"])
         assert len(broken_pod_rules(workload)) == 1
@@ -174,7 +176,7 @@ def test_the_kubelet_waits_longer_than_the_drain(service: str) -> None:
 
 
 def test_running_work_reports_to_the_ingester() -> None:
-    address = urlsplit(LOADERS["engine"](environment_of("engine")).notify_url)
+    address = urlsplit(load_engine_settings(environment_of("engine")).notify_url)
     service = manifest("Service", address.hostname or "")
     assert [address.port] == [port["port"] for port in service["spec"]["ports"]]
     assert service["metadata"]["name"] == "ostinato-ingester"

@@ -34,5 +34,4 @@ HANDLE_NOTIFICATION = TaskClass(
     retry=_UNLIMITED,
 )
 
-QUEUES = ("triages", "launches", "notifications")
 ENGINE_TASK_CLASSES = (TRIAGE_JOB, LAUNCH_INVOCATION, HANDLE_NOTIFICATION)
