@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.struct_pb2 import Struct
 
 from ostinato.cli.formatting import find_time, format_duration, short_name, time_of
 from ostinato.cli.tables import Column, note, print_record, print_table
@@ -49,7 +50,7 @@ def print_run(run: Invocation) -> None:
             ("triggered by", run.triggered_by),
             ("triggers", _triggers(run.incoming_triggers)),
             ("emitted", _triggers(run.outgoing_triggers)),
-            ("result", json.dumps(MessageToDict(run.result), ensure_ascii=False) if run.HasField("result") else ""),
+            ("result", _result(run.result) if run.HasField("result") else ""),
             ("page", run.view_url),
             ("revision", run.config_revision),
         ]
@@ -72,6 +73,17 @@ def _late(run: Invocation) -> str:
     """How long after its slot it started."""
     slot, started = find_time(run, "scheduled_for"), find_time(run, "start_time")
     return format_duration(started - slot) if slot and started else ""
+
+
+def _result(result: Struct) -> str:
+    """As JSON, whole numbers as one writes them: a Struct knows floats only."""
+    as_floats = json.dumps(MessageToDict(result))
+    return json.dumps(json.loads(as_floats, parse_float=_number), ensure_ascii=False, sort_keys=True)
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return int(number) if number.is_integer() and abs(number) < 1e15 else number
 
 
 def _took(run: Invocation, now: datetime) -> str:

@@ -43,7 +43,7 @@ def failed_run() -> Invocation:
     run.create_time.FromDatetime(NOON)
     run.start_time.FromDatetime(NOON + timedelta(milliseconds=20))
     run.finish_time.FromDatetime(NOON + timedelta(seconds=63))
-    run.result.update({"rows": 3})
+    run.result.update({"rows": 3, "share": 0.5, "big": 1e300, "note": "é"})
     return run
 
 
@@ -83,7 +83,7 @@ def test_one_run_is_shown_with_what_it_has(ostinato: Ostinato, api: FakeApi) -> 
         ("launch attempts", "1"),
         ("triggered by", "user:ana@shop.example"),
         ("triggers", f"cron:v1:7, upstream:{JOB}/invocations/8"),
-        ("result", '{"rows": 3.0}'),
+        ("result", '{"big": 1e+300, "note": "é", "rows": 3, "share": 0.5}'),
     ]
 
 
