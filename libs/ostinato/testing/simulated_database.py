@@ -21,8 +21,9 @@ CLOCK_SQL = """
 create or replace function ostinato_now() returns timestamptz language sql volatile as
 $$ select coalesce(nullif(current_setting('testing.now', true), '')::timestamptz, clock_timestamp()) $$
 """
-_LONGEST_STEP = 0.002
-_READS_TIME = ("ostinato_now", "tq_")
+# Virtual seconds that a transaction or a statement on its own may take to begin. Time stands still inside of them.
+_LONGEST_WAIT = 0.002
+_READS_TIME = ("ostinato_now", "tq_claim", "tq_move_in")
 _ENDS_TRANSACTION = ("COMMIT", "ROLLBACK")
 _IN_TRANSACTION = "BEGIN"
 
@@ -34,6 +35,7 @@ class _Step:
     pid: int
     turn: asyncio.Future[None]
     commit: int  # which commit of its process it is; 0: none
+    begins: bool  # it stands alone, or begins a transaction
 
 
 class StepOrder:
@@ -88,7 +90,7 @@ class StepOrder:
         self._under_way = step
         self.trace.append(f"{step.turn.get_loop().time():.6f} {step.process.name} {_shortened(step.text)}")
         step.turn.set_result(None)
-        return self._random.random() * _LONGEST_STEP
+        return self._random.random() * _LONGEST_WAIT if step.begins else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,9 @@ class SimulatedProcess:
         self._check_alive()
         pid = connection.get_server_pid() if connection is not None else 0
         self.pids.add(pid)
-        entry = _Step(self, step, pid, asyncio.get_running_loop().create_future(), self._count_commit(step, pid))
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        begins = pid not in self._in_transaction
+        entry = _Step(self, step, pid, turn, commit=self._count_commit(step, pid), begins=begins)
         self._crash_if_planned(entry, after=False)
         self._check_alive()
         await self._order.wait_for_turn(entry)
