@@ -1,0 +1,203 @@
+"""EmitTriggers: what gets in, what is a duplicate, what is dropped, and that a refused call changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ostinato.pb.scheduler.v1 import invocations_pb2, triggers_pb2
+from ostinato.pb.scheduler.v1.triggers_pb2 import EmitTriggersRequest, EmitTriggersResponse
+from tests.integration.api.served_api import ANA, Client, refused
+from tests.integration.engine.stage import Stage
+
+A, B = "projects/shop/jobs/a", "projects/shop/jobs/b"
+CONFIG = f"""
+project: shop
+bindings:
+  - {{role: triggerer, members: ["{ANA}"], realms: ["prod"]}}
+  - {{role: reader, members: ["{ANA}"], realms: ["@legacy"]}}
+jobs:
+  - {{id: a, realm: prod, noop: {{}}, triggering_policy: {{max_concurrent_invocations: 2, max_batch_size: 3}}}}
+  - {{id: b, noop: {{}}}}
+"""
+
+
+def batch(trigger_id: str, *jobs: str, **trigger: object) -> dict:
+    return {"trigger": {"id": trigger_id, **trigger}, "jobs": list(jobs)}
+
+
+async def emit(api: Client, *batches: dict, **fields: object) -> EmitTriggersResponse:
+    return await api.send("EmitTriggers", EmitTriggersRequest(batches=batches, **fields))
+
+
+async def incoming(api: Client) -> list[list[str]]:
+    """The triggers of each run of job a, oldest run first."""
+    answer = await api.send("ListInvocations", invocations_pb2.ListInvocationsRequest(parent=A))
+    return sorted([trigger.id for trigger in run.incoming_triggers] for run in answer.invocations)
+
+
+async def test_four_triggers_for_two_slots_of_three_make_two_runs(api: Client, stage: Stage) -> None:
+    await api.apply(CONFIG)
+    answer = await emit(api, *(batch(f"t{i}", A) for i in range(1, 5)))
+    assert [(each.job, each.accepted, each.duplicate) for each in answer.results] == [(A, 4, 0)]
+    await stage.triage_until_quiet()
+    assert await incoming(api) == [["t1", "t2", "t3"], ["t4"]]
+    answer = await emit(api, batch("t1", A), batch("t4", A))
+    assert [(each.accepted, each.duplicate) for each in answer.results] == [(0, 2)]
+    await stage.triage_until_quiet()
+    assert await incoming(api) == [["t1", "t2", "t3"], ["t4"]]
+
+
+async def test_a_repeated_call_is_all_duplicates(api: Client) -> None:
+    await api.apply(CONFIG)
+    first = await emit(api, batch("t1", A, B))
+    again = await emit(api, batch("t1", A, B), batch("t2", A))
+    assert [(each.job, each.accepted, each.duplicate) for each in first.results] == [(A, 1, 0), (B, 1, 0)]
+    assert [(each.job, each.accepted, each.duplicate) for each in again.results] == [(A, 1, 1), (B, 0, 1)]
+
+
+async def test_the_same_id_twice_in_one_call_gets_in_once(api: Client) -> None:
+    await api.apply(CONFIG)
+    answer = await emit(api, batch("t1", A, A), batch("t1", A))
+    assert [(each.job, each.accepted, each.duplicate) for each in answer.results] == [(A, 1, 2)]
+
+
+async def test_concurrent_calls_with_the_same_ids_get_each_in_once(api: Client) -> None:
+    await api.apply(CONFIG)
+    batches = [batch(f"t{i}", A, B) for i in range(20)]
+    answers = await asyncio.gather(*(emit(api, *batches[i:], *batches[:i]) for i in range(8)))
+    assert sum(result.accepted for answer in answers for result in answer.results) == 40
+
+
+async def test_a_trigger_says_who_emitted_it_and_when(api: Client) -> None:
+    await api.apply(CONFIG)
+    ana = api.as_user(ANA)
+    at = datetime.now(UTC) - timedelta(minutes=10)
+    request = EmitTriggersRequest(
+        batches=[
+            batch("t1", A, title="T", url="http://x", event={"k": 1}, emitted_by="user:forged", order_in_batch=9),
+            batch("t2", A, noop={"data": "d"}),
+            batch("t3", A, console={}),
+        ]
+    )
+    request.timestamp.FromDatetime(at)
+    await ana.send("EmitTriggers", request)
+    listed = await api.send("ListTriggers", triggers_pb2.ListTriggersRequest(parent=A))
+    assert [(each.id, each.order_in_batch, each.emitted_by) for each in listed.triggers] == [
+        ("t1", 0, ANA),
+        ("t2", 1, ANA),
+        ("t3", 2, ANA),
+    ]
+    first = listed.triggers[0]
+    assert (first.title, first.url, first.event["k"]) == ("T", "http://x", 1)
+    assert {each.create_time.ToDatetime(tzinfo=UTC) for each in listed.triggers} == {at}
+
+
+@pytest.mark.parametrize("minutes", [-15.1, 15.1, -(10**6), 10**9])
+async def test_a_timestamp_far_from_the_server_s_clock_is_refused(api: Client, minutes: float) -> None:
+    await api.apply(CONFIG)
+    request = EmitTriggersRequest(batches=[batch("t1", A)])
+    request.timestamp.seconds = int(datetime.now(UTC).timestamp() + minutes * 60)
+    refusal = await refused(api.send("EmitTriggers", request))
+    assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", ["timestamp"])
+
+
+@pytest.mark.parametrize("minutes", [-14.9, 14.9])
+async def test_a_timestamp_near_the_server_s_clock_is_taken(api: Client, minutes: float) -> None:
+    await api.apply(CONFIG)
+    request = EmitTriggersRequest(batches=[batch("t1", A)])
+    request.timestamp.FromDatetime(datetime.now(UTC) + timedelta(minutes=minutes))
+    assert (await api.send("EmitTriggers", request)).results[0].accepted == 1
+
+
+async def test_every_mistake_is_told_and_nothing_gets_in(api: Client, stage: Stage) -> None:
+    await api.apply(CONFIG)
+    refusal = await refused(
+        emit(
+            api,
+            batch("good", A),
+            batch("", A),
+            batch("x" * 501, A, "shop/a"),
+            batch("nul\0", A, title="t" * 1001, url="u" * 2001),
+            batch("t4", A, cron={"generation": 1}),
+            batch("t5", A, upstream={"invocation": "x"}),
+            batch("t6", A, event={"k": "v" * 70_000}),
+            batch("t7", A, noop={"data": "v" * 70_000}),
+        )
+    )
+    assert refusal.code == "INVALID_ARGUMENT"
+    assert refusal.fields == [
+        "batches[1].trigger.id",
+        "batches[2].trigger.id",
+        "batches[2].jobs[1]",
+        "batches[3].trigger.id",
+        "batches[3].trigger.title",
+        "batches[3].trigger.url",
+        "batches[4].trigger.cron",
+        "batches[5].trigger.upstream",
+        "batches[6].trigger.event",
+        "batches[7].trigger.noop",
+    ]
+    assert await stage.db.fetchval("select count(*) from trigger") == 0
+
+
+@pytest.mark.parametrize("taken", ["cron:v1:7", "upstream:projects/shop/jobs/a/invocations/1"])
+async def test_an_id_of_the_schedulers_own_is_refused(api: Client, taken: str) -> None:
+    await api.apply(CONFIG)
+    refusal = await refused(emit(api, batch(taken, A)))
+    assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", ["batches[0].trigger.id"])
+
+
+async def test_the_longest_id_is_taken(api: Client) -> None:
+    await api.apply(CONFIG)
+    assert (await emit(api, batch("é" * 250, A))).results[0].accepted == 1
+
+
+async def test_too_many_batches_or_triggers_are_refused(api: Client) -> None:
+    await api.apply(CONFIG)
+    refusal = await refused(emit(api, *(batch(f"t{i}", A) for i in range(1001))))
+    assert refusal.fields == ["batches"]
+    refusal = await refused(emit(api, *(batch(f"t{i}", *[A, B] * 51) for i in range(100))))
+    assert refusal.fields == ["batches"]
+
+
+async def test_an_empty_call_does_nothing(api: Client) -> None:
+    assert list((await emit(api)).results) == []
+    assert list((await emit(api, batch("t1"))).results) == []
+
+
+async def test_jobs_that_are_missing_are_all_named_and_nothing_gets_in(api: Client, stage: Stage) -> None:
+    await api.apply(CONFIG)
+    refusal = await refused(emit(api, batch("t1", A, f"{A}x", "projects/else/jobs/y")))
+    assert (refusal.code, refusal.resource) == ("NOT_FOUND", f"{A}x")
+    assert "projects/else/jobs/y" in refusal.message
+    assert await stage.db.fetchval("select count(*) from trigger") == 0
+
+
+async def test_a_job_that_may_not_be_triggered_refuses_the_whole_call(api: Client, stage: Stage) -> None:
+    await api.apply(CONFIG)
+    ana = api.as_user(ANA)
+    assert (await emit(ana, batch("t1", A))).results[0].accepted == 1
+    refusal = await refused(emit(ana, batch("t2", A, B)))
+    assert refusal.code == "PERMISSION_DENIED"
+    assert B in refusal.message
+    assert (await refused(emit(api.as_user("user:bob"), batch("t2", A)))).code == "NOT_FOUND"
+    assert await stage.db.fetchval("select count(*) from trigger") == 1
+
+
+async def test_a_disabled_job_drops_what_it_gets(api: Client) -> None:
+    await api.apply(CONFIG)
+    await api.apply("project: shop\njobs: [{id: a, noop: {}}]")
+    answer = await emit(api, batch("t1", A, B), batch("t2", B))
+    assert [(each.job, each.accepted) for each in answer.results] == [(A, 1), (B, 0)]
+    assert [(each.reason, each.count) for each in answer.results[1].dropped] == [("DISABLED", 2)]
+
+
+async def test_an_emission_asks_for_one_triage_per_job(api: Client, stage: Stage) -> None:
+    await api.apply(CONFIG)
+    await emit(api, batch("t1", A, B), batch("t2", A))
+    assert len(await stage.claim()) == 2
+    await emit(api, batch("t1", A, B))
+    assert await stage.claim() == []
