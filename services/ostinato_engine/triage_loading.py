@@ -7,7 +7,7 @@ not fit into memory with the rest waits for a later batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -67,7 +67,9 @@ async def load_jobs(tx: Tx, rows: Sequence[TriagedJobRow], cache: JobTermsCache)
     deep = [row for row in rows if len(peeked.get(row.job_id, ())) == _PEEK]
     postponed: set[int] = set()
     if deep:
-        wanted = {row.job_id: _wanted(row, terms[row.job_id], active.get(row.job_id, ())) for row in deep}
+        wanted: dict[int, int | None] = {
+            row.job_id: _wanted(row, terms[row.job_id], active.get(row.job_id, ())) for row in deep
+        }
         postponed = await _load_deep(tx, wanted, peeked, pending)
     return Loading(
         [
@@ -80,7 +82,10 @@ async def load_jobs(tx: Tx, rows: Sequence[TriagedJobRow], cache: JobTermsCache)
 
 
 async def _load_deep(
-    tx: Tx, wanted: dict[int, int | None], peeked: dict[int, list[StoredTrigger]], pending: dict[int, _Pending]
+    tx: Tx,
+    wanted: Mapping[int, int | None],
+    peeked: Mapping[int, Sequence[StoredTrigger]],
+    pending: dict[int, _Pending],
 ) -> set[int]:
     """Completes `pending` for jobs with many triggers; returns those it had no room for."""
     counts = await count_pending(tx, wanted, most=_COUNT_UP_TO)
