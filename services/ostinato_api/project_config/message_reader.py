@@ -75,7 +75,8 @@ class MessageReader:
         for item in node.items:
             # An unreadable item keeps its place, so that the paths of those behind it stay right.
             if field.message_type is None:
-                target.append(self._scalar(field, item) or field.default_value)
+                value = self._scalar(field, item)
+                target.append(_blank(field) if value is None else value)
             else:
                 self.fill(target.add(), item)
 
@@ -125,6 +126,10 @@ class MessageReader:
 
     def _refuse(self, node: YamlNode, rule: str) -> None:
         self._violations.append(Violation(node.path or ROOT, rule))
+
+
+def _blank(field: FieldDescriptor) -> str | int:
+    return "" if field.type == FieldDescriptor.TYPE_STRING else 0
 
 
 def _fields_of(message: Message) -> Mapping[str, FieldDescriptor]:

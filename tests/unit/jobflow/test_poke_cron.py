@@ -1,0 +1,105 @@
+"""What becomes of a cron row when its job is enabled, disabled, paused, resumed or edited."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ostinato.jobflow.poke_cron import CronWish, decide_poke
+from ostinato.jobstore.job_cron_store import JobCronRow
+from ostinato.jobstore.job_store import JobId
+from ostinato.scheduling.cron_machine import CronState
+
+NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+NEXT = datetime(2026, 3, 1, 13, 0, tzinfo=UTC)
+
+
+def wish(schedule: str = "every 1h", *, enabled: bool = True, paused: bool = False) -> CronWish:
+    return CronWish(JobId(7), 1, "projects/p/jobs/j", schedule, enabled=enabled, paused=paused, revision="r1")
+
+
+def planned(
+    schedule: str = "every 1h", slot: datetime | None = NEXT, rewound: datetime | None = NOW - HOUR
+) -> JobCronRow:
+    state = CronState(enabled=True, generation=5, last_rewind_at=rewound, slot=slot)
+    return JobCronRow(JobId(7), 1, "projects/p/jobs/j", schedule, state)
+
+
+DISABLED = JobCronRow(JobId(7), 1, "projects/p/jobs/j", "every 1h", CronState(generation=5))
+
+
+def test_a_new_job_is_planned_from_now() -> None:
+    poke = decide_poke(None, wish(), NOW)
+    assert poke is not None
+    assert (poke.row.state.slot, poke.row.state.last_rewind_at, poke.firing) == (NEXT, NOW, None)
+    assert (poke.row.job_id, poke.row.schedule, poke.row.due_at) == (7, "every 1h", NEXT)
+
+
+def test_a_job_that_comes_back_goes_on_with_its_generations() -> None:
+    poke = decide_poke(DISABLED, wish(), NOW)
+    assert poke is not None
+    assert poke.row.state.enabled
+    assert poke.row.state.generation > 5
+
+
+def test_a_job_that_comes_back_paused_is_enabled_without_a_slot() -> None:
+    poke = decide_poke(DISABLED, wish(paused=True), NOW)
+    assert poke is not None
+    assert (poke.row.schedule, poke.row.state.enabled, poke.row.state.slot) == ("triggered", True, None)
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted"),
+    [
+        (planned(), wish()),
+        (planned("triggered", None), wish(paused=True)),
+        (planned("triggered", None), wish("triggered", paused=True)),
+        (DISABLED, wish(enabled=False)),
+        (None, wish(enabled=False)),
+    ],
+)
+def test_what_is_as_wished_is_left_alone(row: JobCronRow | None, wanted: CronWish) -> None:
+    assert decide_poke(row, wanted, NOW) is None
+
+
+def test_disabling_takes_the_plan_away() -> None:
+    poke = decide_poke(planned(), wish(enabled=False), NOW)
+    assert poke is not None
+    assert poke.row.state == CronState(enabled=False, generation=6)
+
+
+def test_pausing_is_a_change_to_triggered_and_resuming_is_one_back() -> None:
+    poke = decide_poke(planned(), wish(paused=True), NOW)
+    assert poke is not None
+    assert (poke.row.schedule, poke.row.state.slot) == ("triggered", None)
+    resumed = decide_poke(poke.row, wish(), NOW + HOUR)
+    assert resumed is not None
+    assert resumed.row.state.slot == NEXT + HOUR
+
+
+def test_an_interval_counts_from_the_last_rewind_after_an_edit() -> None:
+    poke = decide_poke(planned(), wish("with 2h interval"), NOW)
+    assert poke is not None
+    assert (poke.row.state.slot, poke.row.state.last_rewind_at) == (NOW + HOUR, NOW - HOUR)
+
+
+@pytest.mark.parametrize("wanted", [wish(enabled=False), wish(paused=True), wish("every 2h"), wish("triggered")])
+def test_a_slot_that_is_due_is_fired_under_the_old_plan_first(wanted: CronWish) -> None:
+    overdue = planned(slot=NOW - timedelta(minutes=150))
+    poke = decide_poke(overdue, wanted, NOW)
+    assert poke is not None
+    assert poke.firing is not None
+    assert poke.firing.emission.slot == NOW - timedelta(minutes=150)
+    assert poke.firing.emission.trigger.id == "cron:v1:6"
+    assert poke.firing.skipped is not None
+    assert poke.firing.skipped.slot == NOW.replace(minute=0) - HOUR
+    assert poke.row.state.generation > 6
+    assert poke.row.state.slot is None or poke.row.state.slot > NOW
+
+
+def test_a_plan_that_nobody_understands_does_not_hold_up_an_edit() -> None:
+    poke = decide_poke(planned("of the future", NOW - HOUR), wish(), NOW)
+    assert poke is not None
+    assert (poke.firing, poke.row.state.slot) == (None, NEXT)
