@@ -168,7 +168,7 @@ class Worker:
             await self._clock.sleep(self._settings.pace.beat_every / 30)
             self._pulse.at = self._clock.monotonic()
             assert self._incarnation is not None
-            self._incarnation.tasks.cancel_overdue()
+            self._incarnation.tasks.tend()
             if not self._incarnation.lease.holds(self._pulse.at):
                 self._lost.set()
 

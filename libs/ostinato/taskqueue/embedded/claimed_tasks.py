@@ -188,9 +188,11 @@ class ClaimedTasks:
         else:
             self._executors[task.class_id].put([task])
 
-    def cancel_overdue(self) -> None:
+    def tend(self) -> None:
+        """To be called many times a second: ends what runs too long, goes on with what a stalled heartbeat held up."""
         for executor in self._executors.values():
             executor.cancel_overdue()
+            executor.resume()
 
     def release_unstarted(self) -> None:
         for executor in self._executors.values():

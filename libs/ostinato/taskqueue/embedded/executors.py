@@ -71,6 +71,10 @@ class Executor(ABC):
                     task.overdue = True
                 runner.cancel()
 
+    def resume(self) -> None:
+        """Starts what waits because the lease seemed to lapse. Harmless at any time."""
+        self._wake(self._wanted_runners())
+
     async def stop(self) -> None:
         """Cancels what runs; each interrupted task is settled as released."""
         for runner in self._runners:

@@ -1,0 +1,143 @@
+"""Few runners for quick tasks, many at once for waiting ones, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from google.protobuf.wrappers_pb2 import Int64Value
+
+from ostinato.clock import SystemClock
+from ostinato.taskqueue.embedded.executors import Executor, make_executor
+from ostinato.taskqueue.handler import Handler
+from ostinato.taskqueue.outcome import Outcome, Verdict
+from ostinato.taskqueue.task_class import TaskClass, TaskKind
+from ostinato.taskqueue.task_context import TaskContext
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+NUMBERED = TaskClass("numbered", Int64Value, TaskKind.FOLLOWS_CONTEXT, "q", max_running=1000)
+
+
+class Desk:
+    """An executor without a queue around it: the test puts tasks in, `settled` shows how they ended."""
+
+    def __init__(self, handle: Callable[[TaskContext, Any], Awaitable[None]], *, max_running: int = 1000) -> None:
+        self.settled: list[tuple[int, Verdict]] = []
+        self.may_start = True
+        task_class = replace(NUMBERED, max_running=max_running)
+        self.executor: Executor = make_executor(
+            Handler(task_class, one=handle), SystemClock(), self._settle, lambda: self.may_start
+        )
+        self._task_class = task_class
+
+    def put(self, *numbers: int) -> None:
+        self.executor.put([self._task(number) for number in numbers])
+
+    def _task(self, number: int) -> TaskContext:
+        payload = Int64Value(value=number).SerializeToString()
+        row: Any = ((0, number), number, 576, NOW, None, 0, 1, 1, 0, 0, None, payload)
+        return TaskContext(row, 1, self._task_class)
+
+    def _settle(self, task: TaskContext, outcome: Outcome) -> None:
+        self.settled.append((task.id, outcome.verdict))
+
+
+async def rounds(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_quick_tasks_are_run_by_few_runners() -> None:
+    async def handle(_: TaskContext, __: Any) -> None:
+        runners.add(asyncio.current_task())
+
+    runners: set[object] = set()
+    desk = Desk(handle)
+    desk.put(*range(1000))
+    while len(desk.settled) < 1000:
+        await asyncio.sleep(0)
+    assert sorted(number for number, _ in desk.settled) == list(range(1000))
+    assert len(runners) < 100
+    await desk.executor.stop()
+
+
+async def test_a_thousand_waiting_handlers_are_under_way_after_a_few_rounds() -> None:
+    async def handle(_: TaskContext, __: Any) -> None:
+        await finish.wait()
+
+    finish = asyncio.Event()
+    desk = Desk(handle)
+    desk.put(*range(1500))
+    await rounds(30)
+    assert (desk.executor.running, desk.executor.free, desk.executor.buffered) == (1000, 0, 500)
+    finish.set()
+    while len(desk.settled) < 1500:
+        await asyncio.sleep(0)
+    await desk.executor.stop()
+
+
+@pytest.mark.parametrize("together", [1, 2, 7])
+async def test_what_comes_while_others_wait_is_started(together: int) -> None:
+    async def handle(_: TaskContext, payload: Any) -> None:
+        started.append(payload.value)
+        await finish.wait()
+
+    started: list[int] = []
+    finish = asyncio.Event()
+    desk = Desk(handle)
+    for first in range(0, 70, together):
+        desk.put(*range(first, min(70, first + together)))
+        await rounds(10)
+        assert started == list(range(min(70, first + together)))
+    finish.set()
+    await rounds(10)
+    await desk.executor.stop()
+
+
+async def test_a_runner_that_becomes_free_takes_what_waits() -> None:
+    async def handle(_: TaskContext, payload: Any) -> None:
+        await gates[payload.value].wait()
+
+    gates = [asyncio.Event() for _ in range(3)]
+    desk = Desk(handle, max_running=1)
+    desk.put(0, 1, 2)
+    for number, gate in enumerate(gates):
+        await rounds(10)
+        assert [n for n, _ in desk.settled] == list(range(number))
+        gate.set()
+    await rounds(10)
+    assert [verdict for _, verdict in desk.settled] == [Verdict.DONE] * 3
+    await desk.executor.stop()
+
+
+async def test_what_a_lapse_of_the_lease_held_up_goes_on() -> None:
+    async def handle(_: TaskContext, __: Any) -> None:
+        return
+
+    desk = Desk(handle)
+    desk.may_start = False
+    desk.put(1, 2, 3)
+    await rounds(10)
+    assert desk.settled == []
+    desk.may_start = True
+    desk.executor.resume()
+    await rounds(10)
+    assert len(desk.settled) == 3
+    await desk.executor.stop()
+
+
+async def test_stopping_releases_what_runs_and_wakes_nobody() -> None:
+    async def handle(_: TaskContext, __: Any) -> None:
+        await asyncio.Event().wait()
+
+    desk = Desk(handle, max_running=2)
+    desk.put(1, 2, 3)
+    await rounds(10)
+    left = [task.id for task in desk.executor.take_unstarted()]
+    await desk.executor.stop()
+    assert left == [3]
+    assert sorted(desk.settled) == [(1, Verdict.RELEASE), (2, Verdict.RELEASE)]
