@@ -22,7 +22,7 @@ import asyncpg
 from ostinato.jobstore.schema import PARTITIONED_TABLES
 from ostinato.storage.partitions import ensure_partitions
 from ostinato.testing.lock_watcher import LockWatcher
-from ostinato.testing.simulated_database import CLOCK_SQL, SimulatedProcess, StepOrder
+from ostinato.testing.simulated_database import CLOCK_SQL, CrashPlan, SimulatedProcess, StepOrder
 from ostinato.testing.virtual_time import VirtualClock, VirtualTimeLoop
 
 T = TypeVar("T")
@@ -76,11 +76,16 @@ class Simulation:
         return SimulatedProcess(name, self._order, self.clock.now)
 
     async def begin(
-        self, name: str, open_service: Callable[[SimulatedProcess, Random], AbstractAsyncContextManager[object]]
+        self,
+        name: str,
+        open_service: Callable[[SimulatedProcess, Random], AbstractAsyncContextManager[object]],
+        *,
+        crash: CrashPlan | None = None,
     ) -> Life:
-        """Starts a process and returns once it serves. It gets a gate and randomness of its own."""
+        """Starts a process and returns once it serves, or has died. It gets a gate and randomness of its own."""
         self._processes += 1
         process = self.new_process(f"{name}-{self._processes}")
+        process.crash = crash
         life = Life(process)
         token = _CURRENT.set(process)
         try:
