@@ -13,8 +13,8 @@ from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
-from ostinato.errors import Violation
 from ostinato.scheduling.duration import DurationError, parse_duration
+from ostinato_api.project_config.mistakes import Mistakes
 from ostinato_api.project_config.yaml_tree import ROOT, YamlList, YamlMapping, YamlNode, YamlScalar, child_path
 
 _DURATION = Duration.DESCRIPTOR.full_name
@@ -25,10 +25,10 @@ _INT_RANGES = {
 
 
 class MessageReader:
-    """One reading; `violations` grows."""
+    """One reading; `mistakes` grows."""
 
-    def __init__(self, violations: list[Violation]) -> None:
-        self._violations = violations
+    def __init__(self, mistakes: Mistakes) -> None:
+        self._mistakes = mistakes
 
     def fill(self, message: Message, node: YamlNode) -> None:
         if not isinstance(node, YamlMapping):
@@ -37,7 +37,7 @@ class MessageReader:
         fields = _fields_of(message)
         for key, value in node.entries.items():
             if key not in fields:
-                self._violations.append(Violation(child_path(node.path, key), "is an unknown key"))
+                self._mistakes.note(child_path(node.path, key), "is an unknown key")
             elif (other := _oneof_in_use(message, fields[key])) is not None:
                 self._refuse(value, f"must not stand beside {other}")
             else:
@@ -125,7 +125,7 @@ class MessageReader:
         return None
 
     def _refuse(self, node: YamlNode, rule: str) -> None:
-        self._violations.append(Violation(node.path or ROOT, rule))
+        self._mistakes.note(node.path or ROOT, rule)
 
 
 def _blank(field: FieldDescriptor) -> str | int:

@@ -14,6 +14,7 @@ from ostinato.scheduling.validate_job import validate_project_id
 from ostinato.scheduling.validate_project import MAX_JOBS, validate_project
 from ostinato_api.project_config.bindings import fill_binding_defaults, validate_bindings
 from ostinato_api.project_config.message_reader import MessageReader
+from ostinato_api.project_config.mistakes import Mistakes
 from ostinato_api.project_config.yaml_tree import YamlMapping, parse_yaml
 
 MAX_CONFIG_BYTES = 1024 * 1024
@@ -40,12 +41,13 @@ def read_project_config(text: str) -> ProjectSpec:
     """Raises InvalidArgument with the path of each mistake. Takes seconds of CPU for the largest files."""
     if len(text.encode()) > MAX_CONFIG_BYTES:
         raise InvalidArgument.of("config", f"must be at most {MAX_CONFIG_BYTES} bytes")
-    unreadable: list[Violation] = []
-    root = parse_yaml(text, unreadable)
+    mistakes = Mistakes()
+    root = parse_yaml(text, mistakes)
     if not isinstance(root, YamlMapping):
         raise InvalidArgument.of("config", "must be a mapping with the keys project, bindings and jobs")
     config = ProjectConfig()
-    MessageReader(unreadable).fill(config, root)
+    MessageReader(mistakes).fill(config, root)
+    unreadable = mistakes.violations
     if len(config.jobs) > MAX_JOBS:
         raise InvalidArgument([Violation("jobs", f"must be at most {MAX_JOBS}"), *unreadable])
     fill_binding_defaults(config)

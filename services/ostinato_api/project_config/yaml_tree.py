@@ -14,7 +14,8 @@ from typing import TypeAlias
 
 import yaml
 
-from ostinato.errors import InvalidArgument, Violation
+from ostinato.errors import InvalidArgument
+from ostinato_api.project_config.mistakes import Mistakes
 
 ROOT = "config"
 MAX_DEPTH = 16
@@ -69,10 +70,10 @@ class YamlMapping:
 YamlNode: TypeAlias = YamlScalar | YamlList | YamlMapping
 
 
-def parse_yaml(text: str, violations: list[Violation]) -> YamlNode:
+def parse_yaml(text: str, mistakes: Mistakes) -> YamlNode:
     """Notes keys that stand twice and goes on; the first one counts. Raises InvalidArgument for the rest."""
     try:
-        return _Reader(text, violations).read()
+        return _Reader(text, mistakes).read()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -92,9 +93,9 @@ def child_path(path: str, key: str) -> str:
 class _Reader:
     """Builds the tree from the parser's events."""
 
-    def __init__(self, text: str, violations: list[Violation]) -> None:
+    def __init__(self, text: str, mistakes: Mistakes) -> None:
         self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=_LOADER)
-        self._violations = violations
+        self._mistakes = mistakes
 
     def read(self) -> YamlNode:
         self._expect(yaml.StreamStartEvent)
@@ -133,7 +134,7 @@ class _Reader:
             value_path = child_path(path, key)
             value = self._node(next(self._events), value_path, depth + 1)
             if key in entries:
-                self._violations.append(Violation(value_path, "stands twice in this mapping"))
+                self._mistakes.note(value_path, "stands twice in this mapping")
             entries.setdefault(key, value)
         return entries
 

@@ -13,6 +13,7 @@ from ostinato.jobflow.engine_tasks import TRIAGE_JOB
 from ostinato.pb.internal.v1.engine_tasks_pb2 import TriageJobTask
 from ostinato.pb.scheduler.v1 import admin_pb2, invocations_pb2, jobs_pb2, projects_pb2, triggers_pb2
 from ostinato.scheduling.invocation_id import make_invocation_id
+from ostinato.storage.database import Database
 from tests.integration.api.served_api import Client, names_of, refused
 from tests.integration.engine.stage import Stage
 
@@ -97,6 +98,26 @@ async def test_jobs_of_all_projects_come_by_project_and_name(api: Client) -> Non
         "alpha-2/jobs/z",
         "beta/jobs/A",
         "beta/jobs/z",
+    ]
+
+
+async def test_projects_without_jobs_are_passed_over(api: Client, database: Database) -> None:
+    await database.execute(
+        "insert into project (name, created_at, updated_at) "
+        "select 'p' || lpad(i::text, 3, '0'), now(), now() from generate_series(1, 300) i"
+    )
+    for project in ("p005", "p042", "p280", "zoo"):
+        await api.apply(f"project: {project}\njobs: [{{id: a, noop: {{}}}}, {{id: b, noop: {{}}}}]")
+    found = await pages(api, "ListJobs", jobs_pb2.ListJobsRequest(parent="projects/-", page_size=3), "jobs")
+    assert [job.name.split("/")[1] + job.name[-1] for page in found for job in page] == [
+        "p005a",
+        "p005b",
+        "p042a",
+        "p042b",
+        "p280a",
+        "p280b",
+        "zooa",
+        "zoob",
     ]
 
 

@@ -12,6 +12,7 @@ from ostinato.jobstore.job_definition_codec import decode_definition
 from ostinato.scheduling.job_definition import Downstream, PolicyKind, TriggeringPolicy, TriggerOn
 from ostinato.scheduling.targets import HttpSpec, NoopSpec
 from ostinato_api.project_config.bindings import policy_of
+from ostinato_api.project_config.mistakes import MOST
 from ostinato_api.project_config.read_project_config import ProjectSpec, read_project_config
 
 FULL = """
@@ -250,5 +251,5 @@ def test_10_000_jobs_are_read_and_one_more_is_refused() -> None:
 
 @pytest.mark.timeout(20)
 def test_a_file_full_of_mistakes_is_refused_quickly() -> None:
-    assert paths("project: shop\njobs:\n" + "- a\n" * 250_000)[0] == "jobs"
-    assert len(paths("project: shop\n" + "".join(f"k{i}: 1\n" for i in range(80_000)))) == 80_000
+    for text in ("jobs:\n" + "- a\n" * 100_000, "".join(f"k{i}: 1\n" for i in range(50_000)), "k: 1\n" * 50_000):
+        assert len(paths(text)) == MOST

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from ostinato.errors import InvalidArgument, Violation
+from ostinato.errors import InvalidArgument
+from ostinato_api.project_config.mistakes import Mistakes
 from ostinato_api.project_config.yaml_tree import YamlList, YamlMapping, YamlNode, YamlScalar, child_path, parse_yaml
 
 
 def parse(text: str) -> YamlNode:
-    violations: list[Violation] = []
-    node = parse_yaml(text, violations)
-    assert violations == []
+    mistakes = Mistakes()
+    node = parse_yaml(text, mistakes)
+    assert mistakes.violations == []
     return node
 
 
@@ -71,9 +72,9 @@ def test_a_path_never_grows_with_a_key() -> None:
 
 
 def test_a_key_that_stands_twice_is_noted_and_the_first_counts() -> None:
-    violations: list[Violation] = []
-    root = parse_yaml("a: {b: 1, b: 2}\na: 3", violations)
-    assert [violation.path for violation in violations] == ["a.b", "a"]
+    mistakes = Mistakes()
+    root = parse_yaml("a: {b: 1, b: 2}\na: 3", mistakes)
+    assert [violation.path for violation in mistakes.violations] == ["a.b", "a"]
     assert isinstance(root, YamlMapping)
     assert isinstance(root.entries["a"], YamlMapping)
 
@@ -106,7 +107,7 @@ def test_a_key_that_stands_twice_is_noted_and_the_first_counts() -> None:
 )
 def test_everything_else_is_refused_with_its_place(text: str, path: str, rule: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        parse_yaml(text, [])
+        parse_yaml(text, Mistakes())
     (violation,) = caught.value.violations
     assert violation.path == path
     assert rule in violation.rule
@@ -131,4 +132,4 @@ def test_everything_else_is_refused_with_its_place(text: str, path: str, rule: s
 )
 def test_hostile_text_is_refused_quickly(text: str) -> None:
     with pytest.raises(InvalidArgument):
-        parse_yaml(text, [])
+        parse_yaml(text, Mistakes())
