@@ -11,7 +11,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-header --no-annotate pyproject.toml
 BUF = PATH="$(CURDIR)/$(BIN):$$PATH" buf
-PYTEST_ARGS ?= -n 2 --dist loadgroup
+PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .PHONY: help setup run test test-fast lint format protos protos-verify protos-release schema schema-verify bench \
 	migrate lock clean clean-all

@@ -11,7 +11,7 @@ import pytest
 from ostinato.pb.scheduler.v1.invocations_pb2 import Invocation
 from ostinato.testing.installation import RunningInstallation
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120), pytest.mark.xdist_group("e2e")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 JOBS = ("crash/tick", "crash/after-tick", "crash/busy", "crash/export")
 # A dead engine's lease ends after 15 s; then somebody else runs its tasks again.
