@@ -7,10 +7,11 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import asyncpg
 
@@ -22,6 +23,13 @@ from benchmarks.tables import BUSINESS_SCHEMA, LEFT, RAW_SCHEMA
 from ostinato.storage.migrate import STORAGE_LINE
 from ostinato.taskqueue.schema import TASKQUEUE_LINE
 from ostinato.testing.postgres import create_template, drop_database, fresh_database, with_database
+
+
+class Observed(Protocol):
+    """A process of ours; None where the system does not tell."""
+
+    @property
+    def processor_seconds(self) -> float | None: ...
 
 
 @dataclass(slots=True)
@@ -39,7 +47,8 @@ class Laboratory:
     """Build it with `open_laboratory`."""
 
     server: Server
-    template: str
+    template: str  # the queue's tables, the bare loop's, and a business table
+    scheduler_template: str  # the whole schema of the product
     scratch: Path
     filled: dict[tuple[str, int], str] = field(default_factory=dict)
 
@@ -50,6 +59,12 @@ class Laboratory:
         if future:
             template = self.filled.get((side, future)) or await self._fill(side, future)
         async with fresh_database(self.server.url, template) as url:
+            yield url
+
+    @asynccontextmanager
+    async def scheduler_database(self) -> AsyncIterator[str]:
+        """The URL of a fresh one with the whole schema."""
+        async with fresh_database(self.server.url, self.scheduler_template) as url:
             yield url
 
     async def _fill(self, side: str, future: int) -> str:
@@ -65,18 +80,18 @@ class Laboratory:
         return name
 
     @contextmanager
-    def observe(self, *drivers: Driver) -> Iterator[Usage]:
+    def observe(self, *processes: Observed) -> Iterator[Usage]:
         usage = Usage()
-        before, began = self._read(drivers), time.perf_counter()
+        before, began = self._read(processes), time.perf_counter()
         yield usage
         usage.seconds = time.perf_counter() - began
-        client, server, machine = (_difference(a, b) for a, b in zip(self._read(drivers), before, strict=True))
+        client, server, machine = (_difference(a, b) for a, b in zip(self._read(processes), before, strict=True))
         usage.client, usage.server = client, server
         if machine is not None and client is not None and server is not None:
             usage.others = max(0.0, machine - client - server)
 
-    def _read(self, drivers: tuple[Driver, ...]) -> tuple[float | None, float | None, float | None]:
-        clients = [driver.processor_seconds for driver in drivers]
+    def _read(self, processes: Sequence[Observed]) -> tuple[float | None, float | None, float | None]:
+        clients = [process.processor_seconds for process in processes]
         client = None if None in clients else sum(seconds or 0.0 for seconds in clients)
         own = time.process_time()
         machine = processor_time.of_machine()
@@ -125,14 +140,16 @@ async def until_empty(connection: asyncpg.Connection[asyncpg.Record], side: str,
 @asynccontextmanager
 async def open_laboratory(server: Server) -> AsyncIterator[Laboratory]:
     template = f"ostinato_benchmark_{os.getpid()}_{secrets.token_hex(3)}"
+    scheduler_template = f"{template}_scheduler"
     await create_template(server.url, template, lines=(STORAGE_LINE, TASKQUEUE_LINE))
+    await create_template(server.url, scheduler_template)
     await _on_server(with_database(server.url, template), RAW_SCHEMA + BUSINESS_SCHEMA)
     with tempfile.TemporaryDirectory(prefix="ostinato-benchmark-") as scratch:
-        laboratory = Laboratory(server, template, Path(scratch))
+        laboratory = Laboratory(server, template, scheduler_template, Path(scratch))
         try:
             yield laboratory
         finally:
-            for name in (template, *laboratory.filled.values()):
+            for name in (template, scheduler_template, *laboratory.filled.values()):
                 await drop_database(server.url, name)
 
 

@@ -12,13 +12,15 @@ class Sizes:
     concurrent_adds: int = 10_000
     bulk: int = 50_000
     backlogs: tuple[int, ...] = (20_000,)
-    latency_seconds: float = 5.0
+    latency_seconds: float = 4.0
     herd: int = 10_000
     herd_future: int = 200_000
     herd_notice: float = 2.0  # seconds between the adds and their due time
     business: int = 4_000
     crashed: int = 200
     idle_seconds: float = 10.0
+    trigger_seconds: float = 4.0
+    jobs: int = 3_000
 
 
 DEFAULT = Sizes()
@@ -31,6 +33,8 @@ FULL = Sizes(
     latency_seconds=20.0,
     business=10_000,
     idle_seconds=20.0,
+    trigger_seconds=20.0,
+    jobs=10_000,
 )
 # Enough to see that every part still works; the numbers mean nothing.
 TINY = Sizes(
@@ -46,4 +50,6 @@ TINY = Sizes(
     business=50,
     crashed=5,
     idle_seconds=1.0,
+    trigger_seconds=0.4,
+    jobs=20,
 )

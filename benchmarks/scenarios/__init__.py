@@ -8,10 +8,11 @@ from benchmarks.comparison import Comparison
 from benchmarks.laboratory import Laboratory
 from benchmarks.scenarios.adding import add_concurrently, add_in_bulk, add_one_at_a_time
 from benchmarks.scenarios.business import add_in_business_transactions
-from benchmarks.scenarios.care import crash_a_worker, idle_worker
+from benchmarks.scenarios.care import crash_a_worker, rest
 from benchmarks.scenarios.draining import drain
 from benchmarks.scenarios.herd import due_at_once
 from benchmarks.scenarios.latency import commit_to_start
+from benchmarks.scenarios.scheduling import run_the_scheduler
 from benchmarks.sizes import Sizes
 
 Scenario = Callable[[Laboratory, Sizes], Awaitable[list[Comparison]]]
@@ -25,5 +26,6 @@ SCENARIOS: dict[str, Scenario] = {
     "herd": due_at_once,
     "business": add_in_business_transactions,
     "crash": crash_a_worker,
-    "idle": idle_worker,
+    "idle": rest,
+    "scheduler": run_the_scheduler,
 }

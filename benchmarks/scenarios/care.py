@@ -1,4 +1,4 @@
-"""Ours alone: how long the tasks of a killed process wait, and what a worker without work costs the server."""
+"""Ours alone: how long the tasks of a killed process wait, and what processes without work cost the server."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import time
 
 from benchmarks.comparison import Comparison, at_most
 from benchmarks.driver_process import open_driver
-from benchmarks.laboratory import Laboratory, connected, until_started
+from benchmarks.laboratory import Laboratory, Observed, connected, until_started
 from benchmarks.results import Sample, Series
+from benchmarks.service_process import open_service
 from benchmarks.sizes import Sizes
 
 _LONGEST = 60.0
@@ -39,21 +40,43 @@ async def _crash(laboratory: Laboratory, count: int) -> Sample:
         return Sample(survivor.starts.last_at - killed_at)
 
 
-async def idle_worker(laboratory: Laboratory, sizes: Sizes) -> list[Comparison]:
-    samples = await asyncio.gather(*(_idle(laboratory, sizes.idle_seconds) for _ in range(sizes.repetitions)))
-    work = "a worker without work: statements"
-    return [Comparison(work, "1/s", Series(tuple(samples)), first=at_most(10, "1/s"), goal=at_most(5, "1/s"))]
+async def rest(laboratory: Laboratory, sizes: Sizes) -> list[Comparison]:
+    """All at the same time: they do next to nothing."""
+    times = range(sizes.repetitions)
+    workers, engines = await asyncio.gather(
+        asyncio.gather(*(_idle_worker(laboratory, sizes.idle_seconds) for _ in times)),
+        asyncio.gather(*(_idle_engine(laboratory, sizes.idle_seconds) for _ in times)),
+    )
+    first, goal = at_most(10, "1/s"), at_most(5, "1/s")
+    return [
+        Comparison("a worker without work: transactions", "1/s", Series(tuple(workers)), first=first, goal=goal),
+        Comparison("an engine without work: transactions", "1/s", Series(tuple(engines)), first=first, goal=goal),
+    ]
 
 
-async def _idle(laboratory: Laboratory, seconds: float) -> Sample:
+async def _idle_worker(laboratory: Laboratory, seconds: float) -> Sample:
     async with laboratory.database("ours") as url, laboratory.workers("ours", url, 1) as (worker,):
-        name = url.rpartition("/")[2]
         worker.driver.send("go")
-        # Another database: the looking itself is not counted.
-        async with connected(laboratory.server.url) as watching:
-            await asyncio.sleep(min(3.0, seconds))
-            with laboratory.observe(worker.driver) as usage:
-                before = await watching.fetchval(_TRANSACTIONS, name)
-                await asyncio.sleep(seconds)
-                after = await watching.fetchval(_TRANSACTIONS, name)
-            return Sample((after - before) / usage.seconds)
+        return await _rest(laboratory, url, worker.driver, seconds)
+
+
+async def _idle_engine(laboratory: Laboratory, seconds: float) -> Sample:
+    async with (
+        laboratory.scheduler_database() as url,
+        open_service("engine", url, laboratory.scratch / "engine.log") as engine,
+    ):
+        return await _rest(laboratory, url, engine, seconds)
+
+
+async def _rest(laboratory: Laboratory, url: str, process: Observed, seconds: float) -> Sample:
+    # Asked in another database, so that the looking itself is not counted.
+    async with connected(laboratory.server.url) as watching:
+        name = url.rpartition("/")[2]
+        await asyncio.sleep(min(3.0, seconds))  # what follows a start is over
+        with laboratory.observe(process) as usage:
+            before = await watching.fetchval(_TRANSACTIONS, name)
+            await asyncio.sleep(seconds)
+            after = await watching.fetchval(_TRANSACTIONS, name)
+        return Sample(
+            (after - before) / usage.seconds, also={"share of a processor": (usage.client or 0.0) / usage.seconds}
+        )
