@@ -125,6 +125,8 @@ async def test_every_mistake_is_told_and_nothing_gets_in(api: Client, stage: Sta
             batch("t5", A, upstream={"invocation": "x"}),
             batch("t6", A, event={"k": "v" * 70_000}),
             batch("t7", A, noop={"data": "v" * 70_000}),
+            batch("cron:v1:7", A),
+            batch("upstream:x", A),
         )
     )
     assert refusal.code == "INVALID_ARGUMENT"
@@ -139,6 +141,8 @@ async def test_every_mistake_is_told_and_nothing_gets_in(api: Client, stage: Sta
         "batches[5].trigger.upstream",
         "batches[6].trigger.event",
         "batches[7].trigger.noop",
+        "batches[8].trigger.id",
+        "batches[9].trigger.id",
     ]
     assert await stage.db.fetchval("select count(*) from trigger") == 0
 
