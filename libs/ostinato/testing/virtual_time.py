@@ -42,6 +42,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self, steps: Steps) -> None:
         self._virtual_now = 0.0
         super().__init__(_VirtualSelector(self, steps))
+        # Timers this close are due. Must exceed the spacing of floats, which is 4 ns after a year.
+        self._clock_resolution = 1e-6
 
     def time(self) -> float:
         return self._virtual_now
