@@ -13,6 +13,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from ostinato.auth.administrators import administrators_of
 from ostinato.auth.notification_token import NotificationTokens
 from ostinato.config import EngineSettings, load_engine_settings, settings_or_exit
 from ostinato.config.authentication import AuthMode
@@ -171,7 +172,9 @@ async def _open_grpc(
         return None
     servicer = EngineServicer(worker, started_at=host.clock.now(), end_process=host.end_process)
     service = GrpcService("ostinato.engine.v1.EngineService", partial(add_EngineServiceServicer_to_server, servicer))
-    interceptor = CallInterceptor(administrators=settings.auth.admins, clock=host.clock, metrics=CallMetrics(registry))
+    interceptor = CallInterceptor(
+        administrators=administrators_of(settings.auth), clock=host.clock, metrics=CallMetrics(registry)
+    )
     return await stack.enter_async_context(
         open_grpc_server(settings.grpc_address, [service], interceptors=[interceptor], grace=settings.shutdown_grace)
     )
