@@ -35,6 +35,7 @@ class JobServiceStub:
     def __new__(cls, channel: _aio.Channel) -> JobServiceAsyncStub: ...
     GetJob: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.GetJobRequest, _jobs_pb2.Job]
     ListJobs: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.ListJobsRequest, _jobs_pb2.ListJobsResponse]
+    """Enabled jobs by name. A disabled one is found by GetJob and BatchGetJobs only."""
     BatchGetJobs: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.BatchGetJobsRequest, _jobs_pb2.BatchGetJobsResponse]
     """Jobs that do not exist or are invisible are omitted from the answer."""
     PauseJob: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.PauseJobRequest, _jobs_pb2.Job]
@@ -50,6 +51,7 @@ class JobServiceAsyncStub(JobServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetJob: _aio.UnaryUnaryMultiCallable[_jobs_pb2.GetJobRequest, _jobs_pb2.Job]  # type: ignore[assignment]
     ListJobs: _aio.UnaryUnaryMultiCallable[_jobs_pb2.ListJobsRequest, _jobs_pb2.ListJobsResponse]  # type: ignore[assignment]
+    """Enabled jobs by name. A disabled one is found by GetJob and BatchGetJobs only."""
     BatchGetJobs: _aio.UnaryUnaryMultiCallable[_jobs_pb2.BatchGetJobsRequest, _jobs_pb2.BatchGetJobsResponse]  # type: ignore[assignment]
     """Jobs that do not exist or are invisible are omitted from the answer."""
     PauseJob: _aio.UnaryUnaryMultiCallable[_jobs_pb2.PauseJobRequest, _jobs_pb2.Job]  # type: ignore[assignment]
@@ -73,7 +75,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _jobs_pb2.ListJobsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_jobs_pb2.ListJobsResponse, _abc.Awaitable[_jobs_pb2.ListJobsResponse]]: ...
+    ) -> _typing.Union[_jobs_pb2.ListJobsResponse, _abc.Awaitable[_jobs_pb2.ListJobsResponse]]:
+        """Enabled jobs by name. A disabled one is found by GetJob and BatchGetJobs only."""
 
     @_abc_1.abstractmethod
     def BatchGetJobs(
