@@ -166,7 +166,7 @@ def _update_of(plan: _Plan) -> InvocationUpdate:
         view_url=change.view_url,
         result=change.result,
         outgoing=TriggerList(triggers=plan.triggers).SerializeToString() if plan.triggers else None,
-        log_bytes=sum(len(line.text.encode()) + 1 for line in change.log_lines),
+        log_bytes=sum(line.size for line in change.log_lines),
     )
 
 

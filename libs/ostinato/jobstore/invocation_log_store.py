@@ -27,6 +27,11 @@ class LogLine:
     at: datetime
     text: str
 
+    @property
+    def size(self) -> int:
+        """The bytes it takes of the log's limit."""
+        return len(storable(self.text).encode()) + 1
+
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:

@@ -7,6 +7,7 @@ has another version than the caller read, so finals absorb and a stale writer ch
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -76,6 +77,8 @@ class ChangedInvocation:
     changed_at: datetime
     log_bytes: int
 
+
+_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 _LOAD = """
 select invocation_id, job_id, project_id, version, status, attempt, launch_attempts, created_at, started_at,
@@ -182,8 +185,8 @@ async def set_log_bytes(tx: Tx, invocation_id: InvocationId, log_bytes: int) -> 
 
 
 def storable(text: str) -> str:
-    """PostgreSQL's text has no NUL."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    """What a target answered may hold what PostgreSQL's text does not: NUL, and halves of surrogate pairs."""
+    return _NOT_STORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def invocation_from_row(row: Row) -> StoredInvocation:

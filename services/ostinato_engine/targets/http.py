@@ -140,7 +140,17 @@ def _result_of(status: int, *, multistage: bool) -> LaunchResult:
 def _connection_failed(log: Log, error: Exception) -> LaunchResult:
     if refused := _refusal_in(error):
         return _failed(log, ADDRESS_REFUSED, refused.strerror or "", retryable=False)
-    return _failed(log, HTTP_CONNECTION, str(error) or type(error).__name__)
+    return _failed(log, HTTP_CONNECTION, _why(error))
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case aiohttp.ClientResponseError():  # its text begins with a status that nobody answered
+            return f"the answer is not HTTP: {error.message}"
+        case UnicodeError():
+            return f"the name of the host is not valid: {error}"
+        case _:
+            return str(error) or type(error).__name__
 
 
 def _refusal_in(error: BaseException | None) -> AddressRefused | None:

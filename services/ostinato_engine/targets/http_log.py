@@ -44,7 +44,7 @@ def body_text(body: bytes, *, content_type: str, charset: str | None, encoding: 
 def _decoded(body: bytes, charset: str) -> str:
     try:
         return body.decode(charset, errors="replace")
-    except LookupError:
+    except (LookupError, ValueError):  # unknown, or none of those that can read anything
         return body.decode("utf-8", errors="replace")
 
 

@@ -182,3 +182,14 @@ async def test_a_nul_character_in_texts_does_not_stop_a_finish(stage: Stage) -> 
     run = await start_run(stage)
     assert await apply(stage, change(run, S.FAILED, error=RunError("X", "a\0b"), log_lines=[LogLine(NOW, "c\0d")]))
     assert (await log_of(stage, run.id))[0] == "c\N{REPLACEMENT CHARACTER}d"
+
+
+async def test_half_a_surrogate_pair_in_texts_does_not_stop_a_finish(stage: Stage) -> None:
+    run = await start_run(stage)
+    error = RunError("X", "a\ud800b")
+    assert await apply(stage, change(run, S.FAILED, error=error, log_lines=[LogLine(NOW, "c\udcffd")]))
+    log = await log_of(stage, run.id)
+    assert log[0] == "c\N{REPLACEMENT CHARACTER}d"
+    row = await row_of(stage, run.id)
+    assert row["error_message"] == "a\N{REPLACEMENT CHARACTER}b"
+    assert row["log_bytes"] == len(log[0].encode()) + 1
