@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 
 from ostinato.errors import RetryLater
 from ostinato.jobflow.finish_invocations import InvocationChange, RunError
@@ -32,11 +33,7 @@ MAX_RESULT_BYTES = 64 * 1024
 _LAUNCHING_MIN = timedelta(milliseconds=100)
 _LAUNCHING_MAX = timedelta(seconds=5)
 
-_STATUSES = {
-    NotifyRequest.RUNNING: InvocationStatus.RUNNING,
-    NotifyRequest.SUCCEEDED: InvocationStatus.SUCCEEDED,
-    NotifyRequest.FAILED: InvocationStatus.FAILED,
-}
+_FINAL = {NotifyRequest.SUCCEEDED: InvocationStatus.SUCCEEDED, NotifyRequest.FAILED: InvocationStatus.FAILED}
 
 
 class HandleNotification:
@@ -64,21 +61,26 @@ class HandleNotification:
                 {invocation_id: edits[invocation_id].decide for invocation_id in found},
                 known=found,
             )
-            launching = {invocation_id for invocation_id, edit in edits.items() if edit.is_launching}
-            await complete_many_in(tx, [task for key, task in tasks.items() if key not in launching])
-        outcomes: dict[int, Outcome | None] = {}
-        for invocation_id, task in tasks.items():
-            outcomes[task.id] = _later(task) if invocation_id in launching else None
-            self._count(invocation_id, task, applied=invocation_id in changed, later=invocation_id in launching)
-        return outcomes
+            early = {invocation_id for invocation_id, edit in edits.items() if edit.outcome is _Outcome.TOO_EARLY}
+            await complete_many_in(tx, [task for invocation_id, task in tasks.items() if invocation_id not in early])
+        for invocation_id, edit in edits.items():
+            if edit.outcome is _Outcome.APPLIED and invocation_id not in changed:
+                edit.outcome = _Outcome.IGNORED  # it ended and went to the history between the read and the save
+            self._count(invocation_id, edit)
+        return {task.id: _later(task) if invocation_id in early else None for invocation_id, task in tasks.items()}
 
-    def _count(self, invocation_id: InvocationId, task: TaskContext, *, applied: bool, later: bool) -> None:
-        outcome = "APPLIED" if applied else "TOO_EARLY" if later else "IGNORED"
-        self._metrics.notifications.labels(outcome).inc()
-        if outcome == "IGNORED":
-            message = task.payload.notification
-            status = NotifyRequest.Status.Name(message.status)
-            _log.info("notification %r (%s) ignored: %d has ended", message.message_id, status, invocation_id)
+    def _count(self, invocation_id: InvocationId, edit: _Edit) -> None:
+        self._metrics.notifications.labels(edit.outcome).inc()
+        if edit.outcome is _Outcome.IGNORED:
+            status = NotifyRequest.Status.Name(edit.message.status)
+            _log.info("notification %r (%s) ignored: %d has ended", edit.message.message_id, status, invocation_id)
+
+
+class _Outcome(StrEnum):
+    APPLIED = "APPLIED"
+    NOTHING_NEW = "NOTHING_NEW"  # it says that the run is running
+    TOO_EARLY = "TOO_EARLY"  # the launch has not been saved
+    IGNORED = "IGNORED"  # the run has ended
 
 
 @dataclass(slots=True)
@@ -86,16 +88,16 @@ class _Edit:
     """One notification's change of its invocation."""
 
     message: NotifyRequest
-    is_launching: bool = False
+    outcome: _Outcome = _Outcome.IGNORED
 
     def decide(self, found: StoredInvocation) -> InvocationChange | None:
-        self.is_launching = is_initial(found.status)
-        if found.status is not InvocationStatus.RUNNING or self.message.status not in _STATUSES:
+        self.outcome = self._outcome(found.status)
+        if self.outcome is not _Outcome.APPLIED:
             return None
-        status = _STATUSES[self.message.status]
+        status = _FINAL.get(self.message.status, InvocationStatus.RUNNING)
         lines = [LogLine(found.read_at, text) for text in self.message.log_lines]
         if status is InvocationStatus.RUNNING:
-            return InvocationChange(invocation=found, to_status=status, log_lines=lines) if lines else None
+            return InvocationChange(invocation=found, to_status=status, log_lines=lines)
         result = self._result()
         if result is not None and len(result) > MAX_RESULT_BYTES:
             lines.append(LogLine(found.read_at, f"The result is left out: {len(result)} bytes, {MAX_RESULT_BYTES} fit"))
@@ -103,6 +105,14 @@ class _Edit:
         return InvocationChange(
             invocation=found, to_status=status, error=self._error(status), result=result, log_lines=lines
         )
+
+    def _outcome(self, status: InvocationStatus) -> _Outcome:
+        if is_initial(status):
+            return _Outcome.TOO_EARLY
+        if status is not InvocationStatus.RUNNING:
+            return _Outcome.IGNORED
+        says_nothing = self.message.status not in _FINAL and not self.message.log_lines
+        return _Outcome.NOTHING_NEW if says_nothing else _Outcome.APPLIED
 
     def _result(self) -> bytes | None:
         if not self.message.HasField("result"):

@@ -6,7 +6,7 @@ meantime (aborted, timed out) or was begun anew by another engine stays as it is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from ostinato.jobflow.finish_invocations import InvocationChange, RunError
@@ -15,8 +15,10 @@ from ostinato.jobstore.invocation_log_store import LogLine
 from ostinato.jobstore.invocation_store import StoredInvocation
 from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger
 from ostinato.scheduling.invocation import InvocationStatus, is_initial
+from ostinato.scheduling.invocation_id import InvocationId
 from ostinato.storage.database import Database
 from ostinato.taskqueue import Dispatcher, TaskContext, complete_many_in
+from ostinato.telemetry.tracing import use_traceparent
 from ostinato_engine.begin_launches import LaunchAttempt
 
 
@@ -47,6 +49,12 @@ class SaveLaunches:
 
     async def __call__(self, ends: Sequence[LaunchEnd]) -> Sequence[bool]:
         """Whether each result was applied. Raises StaleLease if a task is no longer this process's."""
+        # What a group adds belongs to the trace of no single launch.
+        with use_traceparent(ends[0].task.traceparent if len(ends) == 1 else None):
+            changed = await self._save(ends)
+        return [end.attempt.invocation.id in changed for end in ends]
+
+    async def _save(self, ends: Sequence[LaunchEnd]) -> Collection[InvocationId]:
         async with self._db.transaction() as tx:
             changed = await edit_invocations(
                 tx,
@@ -55,7 +63,7 @@ class SaveLaunches:
                 known={end.attempt.invocation.id: end.attempt.invocation for end in ends if end.status is not None},
             )
             await complete_many_in(tx, [end.task for end in ends if end.completes_task])
-        return [end.attempt.invocation.id in changed for end in ends]
+        return changed
 
 
 def _edit(end: LaunchEnd, status: InvocationStatus) -> Callable[[StoredInvocation], InvocationChange | None]:

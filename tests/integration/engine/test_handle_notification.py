@@ -93,6 +93,16 @@ async def test_a_running_notification_only_adds_to_the_log(
     assert await stage.claim(TRIAGE_JOB) == []
 
 
+async def test_a_running_notification_without_lines_changes_nothing(
+    stage: Stage, handler: HandleNotification, run: StoredInvocation, registry: CollectorRegistry
+) -> None:
+    await notify(stage, run.id, message(NotifyRequest.RUNNING))
+    assert await handle(stage, handler) == [None]
+    assert (await read(stage, run.id)).version == run.version
+    assert registry.get_sample_value(REGISTRY_NAME, {"outcome": "NOTHING_NEW"}) == 1
+    assert await tasks_left(stage) == 0
+
+
 @pytest.mark.parametrize("status", [S.STARTING, S.RETRYING])
 async def test_a_notification_that_overtakes_its_launch_comes_again_soon(
     stage: Stage, handler: HandleNotification, status: S
