@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import aiohttp
 import grpc
 import pytest
+from aiohttp import web
 
+from ostinato.auth.notification_token import NotificationTokens
+from ostinato.clock import SystemClock
 from ostinato.config import EngineSettings
 from ostinato.config.authentication import AuthMode, AuthSettings
 from ostinato.config.database import DatabaseSettings
 from ostinato.config.services import LogLevel
+from ostinato.jobflow.engine_tasks import HANDLE_NOTIFICATION
 from ostinato.pb.engine.v1.engine_pb2 import DrainRequest, GetStatusRequest
 from ostinato.pb.engine.v1.engine_pb2_grpc import EngineServiceStub
+from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
+from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask
 from ostinato.scheduling.invocation import InvocationStatus as S
 from ostinato.scheduling.job_definition import Downstream
-from ostinato.scheduling.targets import NoopSpec
+from ostinato.scheduling.targets import HttpSpec, NoopSpec
 from ostinato_engine.engine_host import EngineHost
 from ostinato_engine.main import Engine, open_engine
 from tests.integration.engine.stage import Stage
@@ -58,6 +64,19 @@ async def ended(stage: Stage, job_id: int, count: int) -> list[int]:
             await asyncio.sleep(0.01)
 
 
+@asynccontextmanager
+async def called_service(answer: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    finally:
+        await runner.cleanup()
+
+
 async def readiness_of(address: str) -> tuple[int, dict[str, str]]:
     async with aiohttp.ClientSession() as session, session.get(f"http://{address}/readyz") as response:
         return response.status, await response.json()
@@ -70,6 +89,32 @@ async def test_a_trigger_becomes_a_finished_run_and_triggers_the_next_job(stage:
         await stage.emit_ids(first, "t1")
         assert await ended(stage, first, 1) == [S.SUCCEEDED]
         assert await ended(stage, last, 1) == [S.SUCCEEDED]
+
+
+async def test_a_multistage_call_runs_until_a_notification_with_its_token_ends_it(stage: Stage) -> None:
+    calls: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+
+    async def accept(request: web.Request) -> web.Response:
+        calls.put_nowait(dict(request.headers))
+        return web.Response(status=202)
+
+    async with called_service(accept) as url, running(stage):
+        job_id = await stage.add_job("long", target=HttpSpec(url=url, multistage=True))
+        await stage.emit_ids(job_id, "t1")
+        async with asyncio.timeout(10):
+            headers = await calls.get()
+        tokens = NotificationTokens.configured((), bytes(32))
+        claims = tokens.verify(headers["Ostinato-Notify-Token"], now=SystemClock().now())
+        assert claims.job_id == job_id
+        assert headers["Idempotency-Key"] == f"projects/shop/jobs/long/invocations/{claims.invocation_id}"
+        await stage.dispatcher.add(
+            HANDLE_NOTIFICATION,
+            HandleNotificationTask(
+                invocation_id=claims.invocation_id, notification=NotifyRequest(status=NotifyRequest.SUCCEEDED)
+            ),
+        )
+        assert await ended(stage, job_id, 1) == [S.SUCCEEDED]
+    assert calls.empty()
 
 
 async def test_a_schedule_fires_by_itself(stage: Stage) -> None:

@@ -54,7 +54,7 @@ async def serving(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]
     service = Service(answer)
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", service.handle)
-    runner = web.AppRunner(app, shutdown_seconds=0.1)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     service.port = runner.addresses[0][1]
