@@ -145,6 +145,8 @@ def _connection_failed(log: Log, error: Exception) -> LaunchResult:
 
 def _why(error: Exception) -> str:
     match error:
+        case aiohttp.ClientConnectorError():  # its text speaks of TLS where there is none
+            return f"can't connect to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
         case aiohttp.ClientResponseError():  # its text begins with a status that nobody answered
             return f"the answer is not HTTP: {error.message}"
         case UnicodeError():
