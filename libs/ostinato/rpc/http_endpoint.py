@@ -1,12 +1,13 @@
 """The HTTP side of a service process: health, readiness, metrics, and the service's own routes.
 
-Every answer that is an error is JSON; texts of unexpected exceptions go to the log only. Bodies and the time
-a request may take are bounded.
+Every answer that is an error is JSON, except to what is not HTTP at all; texts of unexpected exceptions go to the
+log only. Bodies and the time a request may take are bounded.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Final
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -86,7 +88,13 @@ async def open_http_endpoint(
         client_max_size=max_body_bytes, middlewares=[_answering(request_timeout, clock or SystemClock())]
     )
     app.add_routes([*_own_routes(ready, ready_timeout, registry), *routes])
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_grace.total_seconds(), keepalive_timeout=75)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        logger=_server_log(),
+        shutdown_timeout=shutdown_grace.total_seconds(),
+        keepalive_timeout=75,
+    )
     await runner.setup()
     try:
         host, port = split_address(address)
@@ -94,6 +102,21 @@ async def open_http_endpoint(
         yield HttpEndpoint(_bound_address(runner), runner.cleanup)
     finally:
         await runner.cleanup()
+
+
+def _server_log() -> logging.Logger:
+    """The log of aiohttp without alarms about what strangers send: that is answered with 400 and no fault of ours."""
+    log = logging.getLogger(f"{__name__}.server")
+    log.addFilter(_is_our_fault)
+    return log
+
+
+def _is_our_fault(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, HttpProcessingError):
+        return True
+    _log.info("what came is not HTTP", error=error.message.partition("\n")[0])
+    return False
 
 
 def _own_routes(ready: ReadyCheck, ready_timeout: timedelta, registry: CollectorRegistry | None) -> list[web.RouteDef]:

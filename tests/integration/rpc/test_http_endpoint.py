@@ -179,3 +179,25 @@ async def test_an_address_in_use_is_told() -> None:
         with pytest.raises(OSError, match="address already in use"):
             async with open_http_endpoint(endpoint.address, ready=is_ready):
                 pass
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 10_000 + b"\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    ],
+    ids=["negative length", "smuggled length", "huge header", "TLS"],
+)
+async def test_what_is_not_http_is_refused_without_an_alarm_in_the_log(
+    request_bytes: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_endpoint() as endpoint:
+        reader, writer = await asyncio.open_connection(*split_address(endpoint.address))
+        writer.write(request_bytes)
+        answer = await asyncio.wait_for(reader.read(), timeout=10)
+        writer.close()
+    assert answer.startswith((b"HTTP/1.0 400", b"HTTP/1.1 400"))
+    assert not [record for record in caplog.records if record.levelname in {"ERROR", "WARNING"}]
