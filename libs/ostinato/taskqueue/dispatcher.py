@@ -19,7 +19,7 @@ from ostinato.errors import InvalidArgument, Unavailable, Violation
 from ostinato.storage.database import Database, transaction_on
 from ostinato.storage.transaction import Connection, Tx
 from ostinato.taskqueue.embedded.queue_store import ensure_classes, ensure_queues
-from ostinato.taskqueue.embedded.ready_store import NewTasks, draw_id_blocks, insert_tasks
+from ostinato.taskqueue.embedded.ready_store import Executor, NewTasks, draw_id_blocks, insert_tasks
 from ostinato.taskqueue.embedded.strand import strand_of
 from ostinato.taskqueue.grouped_calls import GroupedCalls
 from ostinato.taskqueue.task_class import P, TaskClass, TaskKind
@@ -116,7 +116,7 @@ class Dispatcher:
         if violations:
             raise InvalidArgument(violations)
         return NewTasks(
-            ids=await self._take_ids(len(payloads)),
+            ids=await self._take_ids(len(payloads), tx),
             fair_keys=fair_keys,
             payloads=encoded,
             strand=strand_of(self.queue_ids[task_class.queue]),
@@ -172,20 +172,28 @@ class Dispatcher:
             if tasks.delay is not None:
                 self.wake_ups.later(tasks.delay)
 
-    async def _take_ids(self, count: int) -> list[int]:
+    async def _take_ids(self, count: int, tx: Tx | None) -> list[int]:
         """Ids come in blocks from a sequence, so that they are known before the INSERT without a round trip each."""
         while len(self._free_ids) < count:
-            await self._draw_ids(count)
+            if tx is None:
+                await self._draw_ids_once(count)
+            else:
+                # On the caller's own connection and without the lock: whoever holds a connection and waits for
+                # another one, or for somebody who does, waits for ever once all connections are held so.
+                await self._draw_ids(tx, count)
         taken = self._free_ids[-count:]
         del self._free_ids[-count:]
         return taken
 
-    async def _draw_ids(self, count: int) -> None:
+    async def _draw_ids_once(self, count: int) -> None:
         async with self._drawing:
-            if (missing := count - len(self._free_ids)) > 0:
-                blocks = -(-missing // _ID_BLOCK)
-                for first in await draw_id_blocks(self.db, blocks):
-                    self._free_ids += range(first, first + _ID_BLOCK)
+            if len(self._free_ids) < count:
+                await self._draw_ids(self.db, count)
+
+    async def _draw_ids(self, executor: Executor, count: int) -> None:
+        blocks = -(-(count - len(self._free_ids)) // _ID_BLOCK)
+        for first in await draw_id_blocks(executor, blocks):
+            self._free_ids += range(first, first + _ID_BLOCK)
 
 
 def _current_header() -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from ostinato.errors import InvalidArgument
 from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask, LaunchInvocationTask, TriageJobTask
-from ostinato.storage.database import Database
+from ostinato.storage.database import Database, DatabaseSettings, open_database
 from ostinato.storage.transaction import adopt
 from ostinato.taskqueue import Dispatcher, TaskClass, TaskKind, missing_tasks, open_dispatcher
 from tests.integration.taskqueue.conftest import LETTER, PARCEL, STAMP, letter
@@ -36,6 +37,24 @@ async def test_a_rolled_back_transaction_leaves_nothing(database: Database, disp
             await dispatcher.add(LETTER, letter(1), tx=tx)
             raise RuntimeError("on purpose")
     assert await count(database) == 0
+
+
+async def test_transactions_that_hold_every_connection_can_still_add(database_url: str) -> None:
+    """Ids were drawn on a second connection: with all of the pool in such transactions, nobody ever went on."""
+    async with (
+        open_database(DatabaseSettings(database_url, pool_size=2)) as db,
+        open_dispatcher(db, classes=[LETTER]) as crowded,
+    ):
+        inside = asyncio.Barrier(2)
+
+        async def add(number: int) -> None:
+            async with db.transaction() as tx:
+                await inside.wait()
+                await crowded.add(LETTER, letter(number), tx=tx)
+
+        async with asyncio.timeout(5):
+            await asyncio.gather(add(1), add(2))
+        assert await db.fetchval("select count(distinct id) from tq_ready") == 2
 
 
 async def test_add_many_keeps_the_order_of_payloads_in_its_ids(database: Database, dispatcher: Dispatcher) -> None:
