@@ -56,14 +56,18 @@ class RunningInstallation:
 
     def start(self, *, within: float = 60) -> None:
         """Returns when it says that it is running."""
+        already = self.output().count("Ostinato is running.")
+        self.launch()
+        self.until(lambda: self._said_running(already), within=within)
+
+    def launch(self) -> None:
+        """Returns at once."""
         command = [_program(), "up", *self._arguments]
         command += ["--examples", str(self.examples)] if self.examples.exists() else ["--no-examples"]
-        already = self.output().count("Ostinato is running.")
         with (self.folder / "up.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, cwd=self.folder, env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        self.until(lambda: self._said_running(already), within=within)
 
     def stop(self, *, within: float = 60) -> int:
         """SIGTERM; the exit code."""
