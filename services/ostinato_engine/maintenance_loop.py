@@ -16,7 +16,7 @@ from ostinato.config.database import DatabaseSettings
 from ostinato.errors import OstinatoError
 from ostinato.jobstore.expiry_store import database_time, has_active_invocations, purge_consumed_triggers
 from ostinato.jobstore.schema import PARTITIONED_TABLES
-from ostinato.storage.database import Database, connect
+from ostinato.storage.database import Database, lone_connection
 from ostinato.storage.partition_expiry import Partition, drop_expired_partitions
 from ostinato.storage.partitions import PartitionedTable, ensure_partitions, weeks_ahead
 from ostinato_engine.engine_metrics import EngineMetrics
@@ -93,11 +93,8 @@ class MaintenanceLoop:
         await self._drop_expired(now)
 
     async def _make_ahead(self, now: datetime) -> None:
-        connection = await connect(self._maintenance)
-        try:
+        async with lone_connection(self._maintenance) as connection:
             created = await ensure_partitions(connection, self._tables, around=now, ahead=WEEKS_AHEAD)
-        finally:
-            await connection.close()
         if created:
             _log.info("%d partitions made: %s", len(created), ", ".join(created))
 
@@ -110,16 +107,13 @@ class MaintenanceLoop:
             _log.critical("only %d weeks have partitions: runs stop when they are used up", weeks)
 
     async def _drop_expired(self, now: datetime) -> None:
-        connection = await connect(self._maintenance)
-        try:
+        async with lone_connection(self._maintenance) as connection:
             for table in self._tables:
                 dropped = await drop_expired_partitions(
                     connection, table, before=now - HISTORY_KEPT, is_needed=self._is_needed
                 )
                 if dropped:
                     _log.info("expired partitions dropped: %s", ", ".join(dropped))
-        finally:
-            await connection.close()
 
     async def _is_needed(self, partition: Partition) -> bool:
         # New invocations get ids of now, so what is not there at this moment will never come.

@@ -25,6 +25,7 @@ from ostinato.storage.translate import translated_errors
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+_NEVER = 1 << 62  # a busy process would reconnect every minute, and whoever comes then would wait for it
 _NETWORK_ALLOWANCE = timedelta(seconds=5)
 PooledConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Row]"
 
@@ -85,12 +86,9 @@ class Database:
 
     @asynccontextmanager
     async def side_connection(self) -> AsyncIterator[asyncpg.Connection[Row]]:
-        """A connection of its own outside the pool, to the direct address: for LISTEN."""
-        connection = await connect(self.settings, url=self.settings.listen_url or self.settings.url)
-        try:
+        """A connection of its own outside the pool, to the direct address: for LISTEN. Errors in it are translated."""
+        async with lone_connection(self.settings, url=self.settings.listen_url) as connection:
             yield connection
-        finally:
-            connection.terminate()
 
     async def _single(self, sql: str, run: Callable[[Connection], Awaitable[T]]) -> T:
         connection = await self._acquire()
@@ -142,6 +140,7 @@ async def open_database(settings: DatabaseSettings, *, gate: Gate | None = None)
             min_size=0 if gate else 1,
             max_size=settings.pool_size,
             max_inactive_connection_lifetime=0,
+            max_queries=_NEVER,
             reset=_no_reset,
             connect=partial(_connect_in_turn, gate) if gate else None,
             **_connect_options(settings),
@@ -161,6 +160,20 @@ async def connect(settings: DatabaseSettings, *, url: str = "") -> asyncpg.Conne
         return await asyncpg.connect(url or settings.url, **_connect_options(settings))
 
 
+@asynccontextmanager
+async def lone_connection(settings: DatabaseSettings, *, url: str = "") -> AsyncIterator[asyncpg.Connection[Row]]:
+    """`connect` for the length of a block, whose errors are translated.
+
+    It ends by hanging up: a polite goodbye would wait for an answer that a lost server never gives.
+    """
+    connection = await connect(settings, url=url)
+    try:
+        with translated_errors():
+            yield connection
+    finally:
+        connection.terminate()
+
+
 def _connect_options(settings: DatabaseSettings) -> dict[str, Any]:
     options: dict[str, Any] = {"timeout": 10, "server_settings": {"application_name": settings.application_name}}
     # The server ends a slow statement by itself; this is for one that nobody answers any more.
@@ -168,6 +181,9 @@ def _connect_options(settings: DatabaseSettings) -> dict[str, Any]:
     if settings.prepared_statements:
         options["server_settings"]["statement_timeout"] = str(int(settings.statement_timeout.total_seconds() * 1000))
         options["server_settings"]["jit"] = "off"
+        # Tables here are empty one moment and large the next. A plan that was kept from the empty one once made a
+        # set-based update cubic; planning for the sizes of the moment costs a batch next to nothing.
+        options["server_settings"]["plan_cache_mode"] = "force_custom_plan"
     else:
         options["statement_cache_size"] = 0  # pgbouncer refuses unknown start-up parameters as well
         options["server_settings"] = {}
@@ -199,4 +215,4 @@ def run_after_commit(tx: Tx) -> None:
             _log.exception("a hook after the commit failed")
 
 
-__all__ = ["Database", "DatabaseSettings", "Reader", "connect", "open_database", "transaction_on"]
+__all__ = ["Database", "DatabaseSettings", "Reader", "connect", "lone_connection", "open_database", "transaction_on"]

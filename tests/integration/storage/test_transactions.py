@@ -199,6 +199,14 @@ async def test_a_terminated_session_is_unavailable_and_the_next_one_is_new(note:
     assert await notes(note) == []
 
 
+async def test_a_side_connection_that_is_lost_is_unavailable(note: Database) -> None:
+    """Its errors came through raw: the loop that listens ended silently, the one that keeps partitions its engine."""
+    with pytest.raises(Unavailable):
+        async with note.side_connection() as connection:
+            await note.execute("select pg_terminate_backend($1)", connection.get_server_pid())
+            await connection.execute("listen something")
+
+
 async def test_a_swallowed_statement_error_does_not_pass_for_a_commit(note: Database) -> None:
     with pytest.raises(Contention, match="ROLLBACK"):
         async with note.transaction() as tx:
