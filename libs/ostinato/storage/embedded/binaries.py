@@ -34,15 +34,25 @@ def find_binaries(environ: Mapping[str, str]) -> Binaries:
     """The first that runs, in the order of the module's docstring; of system servers the newest."""
     refused = []
     for folder in _candidates(environ):
-        major = _major_version(folder / "postgres")
-        if major is not None and major >= OLDEST_MAJOR and (folder / "initdb").exists():
+        major = _major_version(folder)
+        if _will_do(folder, major):
             return Binaries(folder, major)
-        refused.append(f"{folder} ({'can not be run' if major is None else f'version {major}'})")
+        refused.append(f"{folder} ({f'version {major}' if major else 'can not be run'})")
     raise FailedPrecondition(
         f"no PostgreSQL {OLDEST_MAJOR} or newer was found"
         + (f"; refused: {', '.join(refused)}" if refused else "")
         + ". Set OSTINATO_DATABASE_URL to a running server, or PG_BINDIR to a folder with initdb and postgres"
     )
+
+
+def find_system_binaries() -> list[Binaries]:
+    """Servers that the system's packages installed, the newest first."""
+    found = [Binaries(folder, _major_version(folder)) for folder in _system_folders()]
+    return [binaries for binaries in found if _will_do(binaries.folder, binaries.major)]
+
+
+def _will_do(folder: Path, major: int) -> bool:
+    return major >= OLDEST_MAJOR and (folder / "initdb").exists()
 
 
 def _candidates(environ: Mapping[str, str]) -> Iterator[Path]:
@@ -73,10 +83,12 @@ def _digits(folder: Path) -> int:
     return int(numbers[-1]) if numbers else 0
 
 
-def _major_version(postgres: Path) -> int | None:
+def _major_version(folder: Path) -> int:
+    """0 if it can't be run."""
+    command = [str(folder / "postgres"), "--version"]
     try:
-        done = subprocess.run([postgres, "--version"], capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return None
+        return 0
     match = _VERSION.search(done.stdout)
-    return int(match[1]) if match else None
+    return int(match[1]) if match else 0

@@ -12,13 +12,12 @@ import fcntl
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from ostinato.errors import FailedPrecondition, Unavailable
-from ostinato.storage.embedded.binaries import find_binaries
+from ostinato.storage.embedded.binaries import Binaries, find_binaries
 from ostinato.storage.embedded.child_process import die_with_parent
 from ostinato.storage.embedded.cluster import (
     Passwords,
@@ -60,8 +59,9 @@ class EmbeddedServer:
         settings: ServerSettings | None = None,
         *,
         log: Path | None = None,
-        environ: Mapping[str, str] = os.environ,
+        binaries: Binaries | None = None,
     ) -> None:
+        """`binaries`: these, instead of the first that are found."""
         self.home = choose_home(home)
         self.data = self.home / "data"
         self.log = log or self.home / "postgres.log"
@@ -69,7 +69,7 @@ class EmbeddedServer:
         self.process: subprocess.Popen[bytes] | None = None
         self._settings = settings or ServerSettings()
         self._identity = choose_identity(self.data)
-        self.binaries = runnable_binaries(find_binaries(environ), self._identity, self.home)
+        self.binaries = runnable_binaries(binaries or find_binaries(os.environ), self._identity, self.home)
         self._lock: IO[str] | None = None
         self._passwords = Passwords("", "", "")
 
