@@ -1,7 +1,7 @@
 """Calls the target of an invocation: transaction A (begin), the call outside any transaction, transaction B (save).
 
 Idempotent by the invocation: transaction A skips what runs or has ended, the call carries the invocation's name as
-its key, transaction B applies a result only to the attempt that brought it.
+its key, transaction B applies the result of whoever owns the task, once.
 
 If the process dies before A, nothing happened. Between A and the call, during the call or before B, the task is
 delivered again, A counts another attempt and the call is repeated with the same key. After B the task is gone.

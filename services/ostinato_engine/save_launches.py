@@ -1,7 +1,8 @@
 """Transaction B of launches: results and the ends of their tasks, many at once.
 
-Idempotent: a result is applied only while the invocation still is in the attempt that brought it. What ended in the
-meantime (aborted, timed out) or was begun anew by another engine stays as it is.
+Idempotent: a result is applied only by the owner of its task, together with the task's end. What ended in the
+meantime (aborted, timed out) stays as it is. An attempt that a stalled process counted since then takes nothing from
+the owner: a task completed without its result would leave a run that nobody brings anywhere.
 """
 
 from __future__ import annotations
@@ -68,8 +69,10 @@ class SaveLaunches:
 
 def _edit(end: LaunchEnd, status: InvocationStatus) -> Callable[[StoredInvocation], InvocationChange | None]:
     def decide(found: StoredInvocation) -> InvocationChange | None:
-        if not is_initial(found.status) or found.launch_attempts != end.attempt.number:
+        if not is_initial(found.status):
             return None
+        if not end.completes_task and found.launch_attempts != end.attempt.number:
+            return None  # no task's end judges who may say this, and somebody is at it again
         return InvocationChange(
             invocation=found,
             to_status=status,

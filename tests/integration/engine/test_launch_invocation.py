@@ -272,15 +272,35 @@ async def test_the_result_of_a_process_that_lost_its_task_is_rejected(stage: Sta
     assert (await read(stage, run.id)).status is S.STARTING
 
 
-async def test_a_result_is_not_applied_to_a_later_attempt(stage: Stage) -> None:
+async def stalled_engine_begins(stage: Stage) -> None:
+    """What a process does that has lost its task and does not know it yet."""
+    await stage.db.execute("update invocation set launch_attempts = launch_attempts + 1, version = version + 1")
+
+
+async def test_an_attempt_counted_by_a_stalled_process_does_not_cost_the_owners_result(stage: Stage) -> None:
+    """The task was completed without its result: the run stood still until it was reconciled and called again."""
     run = await start_run(stage, target=HTTP)
 
-    async def another_engine_begins(_run: Run, _log: Log) -> LaunchResult:
-        await stage.db.execute("update invocation set launch_attempts = launch_attempts + 1, version = version + 1")
+    async def answer(_run: Run, _log: Log) -> LaunchResult:
+        await stalled_engine_begins(stage)
         return LaunchResult.failed("HTTP_STATUS", "HTTP status 500", retryable=True)
 
-    await Launching(stage, FakeHttp(another_engine_begins)).launch_next()
+    await Launching(stage, FakeHttp(answer)).launch_next()
+    assert await tasks_left(stage) == 0
+    assert (await read(stage, run.id)).status is S.FAILED
+
+
+async def test_a_failure_of_ours_says_nothing_about_a_later_attempt(stage: Stage) -> None:
+    run = await start_run(stage, target=HTTP)
+
+    async def fail(_run: Run, _log: Log) -> LaunchResult:
+        await stalled_engine_begins(stage)
+        raise Unavailable("on purpose")
+
+    with pytest.raises(Transient):
+        await Launching(stage, FakeHttp(fail)).launch_next()
     assert (await read(stage, run.id)).status is S.STARTING
+    assert await tasks_left(stage) == 1
 
 
 async def test_a_run_whose_definition_cannot_be_read_fails(stage: Stage) -> None:
