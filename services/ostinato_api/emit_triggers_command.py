@@ -14,6 +14,7 @@ from ostinato.jobflow.emit_triggers import Emission, Emitted, emit_triggers
 from ostinato.jobstore.job_listing_store import JobScope, find_job_scopes
 from ostinato.jobstore.job_store import JobKey
 from ostinato.pb.scheduler.v1.triggers_pb2 import EmitTriggersRequest, EmitTriggersResponse, Trigger
+from ostinato.rpc.struct_rules import MAX_STRUCT_BYTES, SIZE_RULE, broken_struct_rule
 from ostinato.scheduling.names import job_name
 from ostinato.scheduling.trigger import MAX_TRIGGER_ID_BYTES, RESERVED_ID_PREFIXES
 from ostinato.storage.transaction import Tx
@@ -23,9 +24,10 @@ from ostinato_api.request_checks import RequestChecks
 
 MAX_BATCHES = 1000
 MAX_EMISSIONS = 10_000
+# Of all triggers, each counted once per job that gets it: a process holds them all in memory until the commit.
+MAX_EMITTED_BYTES = 32 * 1024 * 1024
 MAX_TITLE_BYTES = 1000
 MAX_URL_BYTES = 2000
-MAX_PAYLOAD_BYTES = 64 * 1024
 # How far the caller's clock may be off (LUCI Scheduler).
 CLOCK_TOLERANCE = timedelta(minutes=15)
 # These are made by the scheduler itself.
@@ -70,6 +72,8 @@ def _read_batches(checks: RequestChecks, batches: Sequence[EmitTriggersRequest.B
     checks.at_most(batches, "batches", MAX_BATCHES)
     if sum(len(batch.jobs) for batch in batches) > MAX_EMISSIONS:
         checks.refuse("batches", f"must not ask for more than {MAX_EMISSIONS} triggers, one per batch and job")
+    if sum(batch.trigger.ByteSize() * len(batch.jobs) for batch in batches) > MAX_EMITTED_BYTES:
+        checks.refuse("batches", f"must be at most {MAX_EMITTED_BYTES} bytes, each trigger counted once per job")
     return [_read_batch(checks, batch, position) for position, batch in enumerate(batches)]
 
 
@@ -83,12 +87,18 @@ def _read_batch(checks: RequestChecks, batch: EmitTriggersRequest.Batch, positio
     checks.text(trigger.id, f"{path}.trigger.id", max_bytes=MAX_TRIGGER_ID_BYTES)
     checks.text(trigger.title, f"{path}.trigger.title", max_bytes=MAX_TITLE_BYTES)
     checks.text(trigger.url, f"{path}.trigger.url", max_bytes=MAX_URL_BYTES)
-    if payload in _INTERNAL_PAYLOADS:
-        checks.refuse(f"{path}.trigger.{payload}", "is made by the scheduler only")
-    elif payload is not None and getattr(trigger, payload).ByteSize() > MAX_PAYLOAD_BYTES:
-        checks.refuse(f"{path}.trigger.{payload}", f"must be at most {MAX_PAYLOAD_BYTES} bytes")
+    if payload is not None and (rule := _broken_payload_rule(trigger, payload)):
+        checks.refuse(f"{path}.trigger.{payload}", rule)
     jobs = tuple(checks.job(name, f"{path}.jobs[{index}]") for index, name in enumerate(batch.jobs))
     return _Order(trigger, position, jobs)
+
+
+def _broken_payload_rule(trigger: Trigger, payload: str) -> str | None:
+    if payload in _INTERNAL_PAYLOADS:
+        return "is made by the scheduler only"
+    if payload == "event":
+        return broken_struct_rule(trigger.event)
+    return SIZE_RULE if getattr(trigger, payload).ByteSize() > MAX_STRUCT_BYTES else None
 
 
 def _checked(timestamp: datetime | None, now: datetime) -> datetime:
@@ -117,6 +127,7 @@ async def _get_scopes(tx: Tx, access: CallAccess, orders: Sequence[_Order]) -> M
 def _stamped(order: _Order, created_at: datetime, access: CallAccess) -> Trigger:
     trigger = Trigger()
     trigger.CopyFrom(order.trigger)
+    trigger.DiscardUnknownFields()  # no limit applies to them
     trigger.create_time.FromDatetime(created_at)
     trigger.order_in_batch = order.position
     trigger.emitted_by = access.caller.identity

@@ -11,7 +11,8 @@ from google.protobuf.json_format import ParseDict, ParseError
 
 from ostinato.errors import InvalidArgument, Violation
 from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
-from ostinato_ingester.notification_rules import MAX_LOG_LINES, MAX_RESULT_BYTES, MAX_RESULT_DEPTH, STATUS_RULE
+from ostinato.rpc.struct_rules import DEPTH_RULE, MAX_STRUCT_BYTES, MAX_STRUCT_DEPTH, SIZE_RULE
+from ostinato_ingester.notification_rules import MAX_LOG_LINES, STATUS_RULE
 
 _MAX_NAME = 100  # of an unknown field, as it is told back
 
@@ -79,10 +80,10 @@ def _read_status(request: NotifyRequest, value: object) -> None:
 def _read_result(request: NotifyRequest, value: object) -> None:
     if not isinstance(value, dict):
         raise _FieldError("must be a JSON object")
-    if _has_more_nodes(value, than=MAX_RESULT_BYTES // 2):  # each takes two bytes or more
-        raise _FieldError(f"must be at most {MAX_RESULT_BYTES} bytes")
-    if _is_too_deep(value, MAX_RESULT_DEPTH):
-        raise _FieldError(f"must not be nested deeper than {MAX_RESULT_DEPTH} levels")
+    if _has_more_nodes(value, than=MAX_STRUCT_BYTES // 2):  # each takes two bytes or more
+        raise _FieldError(SIZE_RULE)
+    if _is_too_deep(value, MAX_STRUCT_DEPTH):
+        raise _FieldError(DEPTH_RULE)
     try:
         ParseDict(value, request.result)
     except (ParseError, ValueError, OverflowError):

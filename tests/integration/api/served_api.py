@@ -49,6 +49,10 @@ class Refusal:
         return [violation.field for violation in self.details["BadRequest"].field_violations]
 
     @property
+    def rules(self) -> dict[str, str]:
+        return {each.field: each.description for each in self.details["BadRequest"].field_violations}
+
+    @property
     def reason(self) -> str:
         return self.details["ErrorInfo"].reason
 

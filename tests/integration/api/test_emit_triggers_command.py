@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 
 import pytest
 
@@ -205,3 +207,41 @@ async def test_an_emission_asks_for_one_triage_per_job(api: Client, stage: Stage
     assert len(await stage.claim()) == 2
     await emit(api, batch("t1", A, B))
     assert await stage.claim() == []
+
+
+@pytest.mark.parametrize(
+    ("event", "rule"),
+    [
+        ({"a": [{"b": math.inf}]}, "must contain finite numbers only"),
+        ({"a": math.nan}, "must contain finite numbers only"),
+        ({"a": reduce(lambda inner, _: [inner], range(20), 1)}, "must not be nested deeper than 20 levels"),
+        ({"a": "x" * 65536}, "must be at most 65536 bytes"),
+    ],
+    ids=["infinity", "nan", "nesting", "size"],
+)
+async def test_an_event_that_could_not_be_told_as_json_again_is_refused(api: Client, event: dict, rule: str) -> None:
+    await api.apply(CONFIG)
+    trigger = triggers_pb2.Trigger(id="t1")
+    trigger.event.update(event)
+    batch_of_it = EmitTriggersRequest.Batch(trigger=trigger, jobs=[A])
+    refusal = await refused(api.send("EmitTriggers", EmitTriggersRequest(batches=[batch_of_it])))
+    assert refusal.rules == {"batches[0].trigger.event": rule}
+
+
+async def test_fields_that_this_build_does_not_know_are_not_stored(api: Client, stage: Stage) -> None:
+    await api.apply(CONFIG)
+    unknown = b"\xfa\x7f\x84\x80\x04" + b"x" * 65540  # field 2047 with more bytes than any payload may have
+    trigger = triggers_pb2.Trigger.FromString(triggers_pb2.Trigger(id="t1").SerializeToString() + unknown)
+    assert trigger.ByteSize() > 65536
+    batch_of_it = EmitTriggersRequest.Batch(trigger=trigger, jobs=[A])
+    await api.send("EmitTriggers", EmitTriggersRequest(batches=[batch_of_it]))
+    assert await stage.db.fetchval("select length(body) from trigger") < 200
+
+
+async def test_one_call_cannot_multiply_a_large_trigger_without_bound(api: Client) -> None:
+    await api.apply(CONFIG)
+    trigger = triggers_pb2.Trigger(id="t1")
+    trigger.event.update({"a": "x" * 60_000})
+    request = EmitTriggersRequest(batches=[EmitTriggersRequest.Batch(trigger=trigger, jobs=[A] * 600)])
+    refusal = await refused(api.send("EmitTriggers", request))
+    assert refusal.rules == {"batches": "must be at most 33554432 bytes, each trigger counted once per job"}

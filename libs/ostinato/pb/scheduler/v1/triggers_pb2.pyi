@@ -56,7 +56,7 @@ class Trigger(_message.Message):
     def noop(self) -> Global___NoopPayload: ...
     @_builtins.property
     def event(self) -> _struct_pb2.Struct:
-        """At most 64 KiB serialized."""
+        """At most 64 KiB serialized, 20 levels deep, finite numbers."""
 
     @_builtins.property
     def upstream(self) -> Global___UpstreamPayload: ...
