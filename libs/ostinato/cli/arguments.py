@@ -42,9 +42,9 @@ class Instant(click.ParamType[datetime, str]):
             return value
         try:
             at = datetime.fromisoformat(value)
-        except ValueError:
+            return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        except (ValueError, OverflowError):  # the latter: in UTC it lies before the year 1 or after 9999
             self.fail(f"{value!r} is not a time such as 2026-11-20T12:00:00Z.", param, ctx)
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 PROJECT = ResourceName("PROJECT", "projects")

@@ -10,6 +10,7 @@ from ostinato.cli.session import Session, session_options
 
 # What one call takes.
 _MOST_IDS = 500
+_LARGEST_ID = 2**63 - 1
 
 
 @click.group(invoke_without_command=True)
@@ -41,7 +42,7 @@ def _list(session: Session, queue: str, limit: int) -> None:
 
 
 @dead_letters.command
-@click.argument("ids", type=click.IntRange(min=1), nargs=-1, required=True, metavar="ID...")
+@click.argument("ids", type=click.IntRange(1, _LARGEST_ID), nargs=-1, required=True, metavar="ID...")
 @session_options
 @click.pass_obj
 def requeue(session: Session, ids: tuple[int, ...]) -> None:

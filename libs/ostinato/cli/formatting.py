@@ -19,7 +19,7 @@ def find_time(message: Message, field: str) -> datetime | None:
 
 def format_time(at: datetime | None) -> str:
     """`2026-11-20T12:00:00Z`; empty for None."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at else ""
+    return f"{at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z" if at else ""
 
 
 def time_of(message: Message, field: str) -> str:

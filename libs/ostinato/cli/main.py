@@ -38,6 +38,18 @@ _COMMANDS: Final = {
 class OstinatoGroup(LazyGroup):
     lazy_commands = MappingProxyType(_COMMANDS)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuses bytes that are no text, which no message to the api can carry."""
+        for argument in args:
+            if not _is_text(argument):
+                raise click.UsageError(f"{argument!r} is not UTF-8 text.", ctx)
+        return super().parse_args(ctx, args)
+
+
+def _is_text(argument: str) -> bool:
+    """Python hands bytes that it can't decode on as halves of surrogate pairs."""
+    return not any("\ud800" <= character <= "\udfff" for character in argument)
+
 
 @click.command(cls=OstinatoGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 import grpc
 
@@ -31,7 +33,11 @@ def explain(error: ClientError) -> str:
         case (only,):
             return _told(only)
         case many:
-            return "\n  ".join([f"{len(many)} rules are broken:", *map(_told, many)])
+            return "\n  ".join([f"{_count(many)} rules are broken:", *map(_told, many)])
+
+
+def _count(violations: Sequence[Violation]) -> str:
+    return str(len(violations)) if violations[-1].path else f"more than {len(violations) - 1}"
 
 
 def _told(violation: Violation) -> str:

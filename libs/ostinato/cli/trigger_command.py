@@ -35,7 +35,7 @@ def _refuse_constant(name: str) -> object:
 @click.pass_obj
 def trigger(session: Session, job: str, trigger_id: str | None, data: dict[str, object] | None) -> None:
     """Give JOB a reason to run, as if its time had come."""
-    from ostinato.cli.formatting import short_name
+    from ostinato.cli.formatting import printable, short_name
     from ostinato.cli.json_output import to_json
     from ostinato.cli.refusal import Refusal
     from ostinato.cli.trigger_emission import Fate, emission, fate_of
@@ -47,6 +47,6 @@ def trigger(session: Session, job: str, trigger_id: str | None, data: dict[str, 
     if session.output is OutputFormat.JSON:
         click.echo(to_json(answer, triggerId=new_id))
     elif fate is not Fate.DROPPED:
-        click.echo(f"{new_id} {text}")
+        click.echo(printable(f"{new_id} {text}"))
     if fate is Fate.DROPPED:
-        raise Refusal(f"{new_id}: {short_name(job)} did not take it: {text}")
+        raise Refusal(printable(f"{new_id}: {short_name(job)} did not take it: {text}"))

@@ -81,3 +81,10 @@ def test_data_that_is_no_json_object_is_wrong_usage(ostinato: Ostinato, api: Fak
     assert ran.exit_code == 2
     assert "--data" in ran.err
     assert api.requests == []
+
+
+def test_an_id_that_would_steer_the_terminal_is_spelt_out(ostinato: Ostinato, api: FakeApi) -> None:
+    api.answers["EmitTriggers"] = answered(accepted=1)
+    ran = ostinato("trigger", "shop/nightly", "--id", "a\n\x1b[2Jb")
+    assert sent(api).id == "a\n\x1b[2Jb"
+    assert ran.out == "a\\x0a\\x1b[2Jb accepted\n"

@@ -35,6 +35,7 @@ def test_durations_are_told_at_a_glance(length: timedelta, text: str) -> None:
 def test_times_are_utc_to_the_second() -> None:
     assert format_time(datetime(2026, 11, 20, 12, 0, 5, 999_999, tzinfo=UTC)) == "2026-11-20T12:00:05Z"
     assert format_time(datetime(2026, 11, 20, 1, tzinfo=timezone(timedelta(hours=2)))) == "2026-11-19T23:00:00Z"
+    assert format_time(datetime(1, 1, 1, tzinfo=UTC)) == "0001-01-01T00:00:00Z"
     assert format_time(None) == ""
 
 
