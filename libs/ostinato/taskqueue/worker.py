@@ -193,7 +193,7 @@ class Worker:
     def _report(self, dead_workers: tuple[int, ...]) -> None:
         if not dead_workers:
             self._lost.set()
-        elif self._incarnation is not None:
+        elif self._incarnation is not None and not self._reaping:  # the next heartbeat tells again
             task = asyncio.ensure_future(self._incarnation.reap(dead_workers))
             self._reaping.add(task)
             task.add_done_callback(self._reaping.discard)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import urlsplit
 
-from ostinato.storage.database import Database
-from ostinato.taskqueue import Dispatcher, Handler, TaskContext, Worker, WorkerSettings
+from ostinato.storage.database import Database, DatabaseSettings, open_database
+from ostinato.taskqueue import Dispatcher, Handler, TaskContext, Worker, WorkerSettings, open_dispatcher
 from ostinato.taskqueue.embedded import worker_store
+from ostinato.taskqueue.embedded.pace import Pace
+from tests.integration.ingester.severable_link import open_severable_link
 from tests.integration.taskqueue.conftest import LETTER, letter, running, until
+
+_WAITING_FOR_LOCKS = """
+select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+"""
 
 
 async def test_a_hint_while_every_runner_is_busy_does_not_spin(database: Database, dispatcher: Dispatcher) -> None:
@@ -88,6 +95,49 @@ async def test_a_handler_interrupted_by_the_end_of_the_grace_is_released_without
     row = await database.fetchrow("select claimed_by, attempt, failures from tq_ready")
     assert row is not None
     assert tuple(row) == (0, 0, 0)
+
+
+async def test_a_drain_while_the_database_is_away_ends_with_the_lease(database: Database) -> None:
+    """It waited for the ends of tasks to be written, and so for the database, for ever."""
+    started, finish = asyncio.Event(), asyncio.Event()
+
+    async def handle(_: TaskContext, __: Any) -> None:
+        started.set()
+        await finish.wait()
+
+    server = urlsplit(database.settings.url)
+    async with open_severable_link((server.hostname or "", server.port or 5432)) as link:
+        login = server.netloc.rpartition("@")[0]
+        url = server._replace(netloc=f"{login}@127.0.0.1:{link.port}").geturl()
+        async with open_database(DatabaseSettings(url)) as far, open_dispatcher(far, classes=[LETTER]) as dispatcher:
+            pace = Pace(lease=2.0, beat_every=0.2)
+            settings = WorkerSettings(pace=pace, drain_grace=5)
+            worker = Worker(far, dispatcher, [Handler.single(LETTER, handle)], settings=settings)
+            run = asyncio.ensure_future(worker.run())
+            await dispatcher.add(LETTER, letter(1))
+            await started.wait()
+            worker.drain()
+            await link.cut()
+            finish.set()
+            async with asyncio.timeout(10):
+                await run
+    assert await database.fetchval("select count(*) from tq_ready") == 1
+
+
+async def test_a_slow_reaping_is_not_begun_again_by_every_heartbeat(database: Database, dispatcher: Dispatcher) -> None:
+    """Each waits for the first one's locks on a connection of its own, until the pool has none left."""
+    reapings = 0
+    pace = Pace(lease=2.0, beat_every=0.03)
+    async with running(database, dispatcher, settings=WorkerSettings(pace=pace, drain_grace=1)) as worker:
+        await until(lambda: worker.worker_id)
+        async with database.transaction() as tx:
+            await database.execute("insert into tq_worker values (77, '2001-01-01', 'gone', ostinato_now())")
+            await tx.execute("select from tq_worker where worker_id = 77 for update")
+            async with asyncio.timeout(5):
+                for _ in range(20):
+                    await asyncio.sleep(0.03)
+                    reapings = max(reapings, await database.fetchval(_WAITING_FOR_LOCKS))
+    assert reapings == 1
 
 
 async def test_tasks_of_a_dead_process_run_again_elsewhere(database: Database, dispatcher: Dispatcher) -> None:

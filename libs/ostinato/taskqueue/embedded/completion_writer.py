@@ -73,9 +73,9 @@ class CompletionWriter:
             await self._write_all()
             self._idle.set()
 
-    async def flush(self) -> None:
-        """Returns when everything handed over so far is written."""
-        while self._wanted.is_set() or not self._idle.is_set():
+    async def flush(self, *, while_: Callable[[], bool]) -> None:
+        """Returns when everything handed over so far is written, or when `while_` says that it is too late for that."""
+        while (self._wanted.is_set() or not self._idle.is_set()) and while_():
             await self._clock.sleep(0.001)
 
     async def _write_all(self) -> None:

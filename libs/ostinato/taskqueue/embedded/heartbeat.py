@@ -98,10 +98,10 @@ class HeartbeatThread:
         try:
             while not self._stopped.is_set() and not self._lease.lost:
                 if self._clock.monotonic() - self._pulse.at > _HUNG_AFTER:
-                    _log.error("the main loop has not run for %s s: no more heartbeats", _HUNG_AFTER)
-                    return
-                async with asyncio.timeout(self._lease.pace.lease):
-                    await beat_once(adopt(connection), self._lease, self._clock, self._tell_main_loop)
+                    _log.error("the main loop has not run for %s s: no heartbeat", _HUNG_AFTER)
+                else:
+                    async with asyncio.timeout(self._lease.pace.lease):
+                        await beat_once(adopt(connection), self._lease, self._clock, self._tell_main_loop)
                 await self._pause()
         except TimeoutError:
             _log.warning("heartbeat was not answered, reconnecting")
@@ -117,4 +117,9 @@ class HeartbeatThread:
 
     def _tell_main_loop(self, dead_workers: tuple[int, ...]) -> None:
         if not self._main_loop.is_closed():
-            self._main_loop.call_soon_threadsafe(self._report, dead_workers)
+            self._main_loop.call_soon_threadsafe(self._deliver, dead_workers)
+
+    def _deliver(self, dead_workers: tuple[int, ...]) -> None:
+        # A beat may be answered after `stop` gave up waiting for it: the next incarnation is not its matter.
+        if not self._stopped.is_set():
+            self._report(dead_workers)

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 
 from ostinato.clock import Clock
-from ostinato.errors import OstinatoError
+from ostinato.errors import OstinatoError, Unavailable
 from ostinato.storage.database import Database
 from ostinato.taskqueue.embedded import worker_store
 from ostinato.taskqueue.embedded.claim_loop import ClaimLoop
@@ -19,6 +19,7 @@ from ostinato.taskqueue.embedded.later_loop import LaterLoop
 from ostinato.taskqueue.embedded.worker_stats import WorkerStats
 
 _log = logging.getLogger(__name__)
+_LONGEST_PAUSE = 120.0  # seconds between two rescues
 
 
 class Incarnation:
@@ -62,8 +63,9 @@ class Incarnation:
                 self._stats.rescued += freed
                 _log.warning("rescued %d tasks without an owner", freed)
                 self.claims.look_at_everything()
-            # It reads the whole ready table: at most one part in a hundred of the time.
-            pause = max(self.lease.pace.rescue_every, 100 * (self._clock.monotonic() - started))
+            # It reads the whole ready table: at most one part in a hundred of the time. But one slow round, with the
+            # database away in the middle of it, must not leave tasks without an owner for an hour.
+            pause = max(self.lease.pace.rescue_every, min(_LONGEST_PAUSE, 100 * (self._clock.monotonic() - started)))
 
     def begin_drain(self) -> None:
         """Claims no more; what is claimed but not started is released. May be called again."""
@@ -73,12 +75,17 @@ class Incarnation:
         self.tasks.release_unstarted()
 
     async def finish_drain(self, grace: float) -> None:
-        """Waits for what runs, at most `grace` seconds; interrupts and releases the rest; gives the lease back."""
+        """Waits for what runs, at most `grace` seconds; interrupts and releases the rest; gives the lease back.
+
+        A database that is away holds this up no longer than the lease: what ends after it is rejected anyhow.
+        """
         until = self._clock.monotonic() + grace
         while self.tasks.running and self._clock.monotonic() < until:
             await self._clock.sleep(0.02)
         await self.tasks.interrupt()
-        await self.tasks.writer.flush()
+        await self.tasks.writer.flush(while_=self.tasks.may_start)
+        if not self.tasks.may_start():
+            raise Unavailable("the lease ended during the drain")
         await worker_store.free_unknown(self._db, self.lease.worker_id, [])
         await worker_store.delete_worker(self._db, self.lease.worker_id)
 
