@@ -1,4 +1,4 @@
-"""Who may everything. Without a setting, in dev mode, it is the default user alone."""
+"""Who may everything: those named in the settings, and in dev mode the default user as well."""
 
 from __future__ import annotations
 
@@ -7,6 +7,5 @@ from ostinato.config.authentication import AuthMode, AuthSettings
 
 
 def administrators_of(settings: AuthSettings) -> frozenset[Identity]:
-    if settings.admins:
-        return frozenset(Identity(admin) for admin in settings.admins)
-    return frozenset({DEV_DEFAULT_USER}) if settings.mode is AuthMode.DEV else frozenset()
+    named = frozenset(map(Identity, settings.admins))
+    return named | {DEV_DEFAULT_USER} if settings.mode is AuthMode.DEV else named

@@ -75,7 +75,10 @@ def cli(ctx: click.Context, address: str, output: str) -> None:
 
     JOB is project/job, RUN is project/job/id; full resource names are taken as well.
     """
-    ctx.obj = Session(address, OutputFormat(output), user=os.environ.get("OSTINATO_USER", ""))
+    user = os.environ.get("OSTINATO_USER", "")
+    if not (user.isascii() and user.isprintable()):
+        raise click.UsageError("OSTINATO_USER must be printable ASCII such as user:ana@shop.example.", ctx)
+    ctx.obj = Session(address, OutputFormat(output), user=user)
 
 
 def main() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ostinato.config.environment import EnvironmentReader, is_loopback
 
 MIN_SECRET_BYTES = 32
+ADMINS = "OSTINATO_ADMINS"
 SECRET = "OSTINATO_SECRET"  # noqa: S105 - the variable's name
 NOTIFICATION_KEYS = "OSTINATO_NOTIFICATION_KEYS"
+
+# What nobody can be called would let nobody in, and nobody would know why.
+_IDENTITY = re.compile(r"[a-z][^:\s]*:\S+")
 
 
 class AuthMode(StrEnum):
@@ -31,9 +36,12 @@ def read_auth(reader: EnvironmentReader, *, secret_required: bool) -> AuthSettin
         reader.refuse(SECRET, "must be one secret, not a list")
     if secret_required and not reader.given(SECRET):
         reader.refuse(SECRET, f"must be set: at least {MIN_SECRET_BYTES} random bytes in hexadecimal")
+    admins = reader.texts(ADMINS)
+    if not all(_IDENTITY.fullmatch(admin) for admin in admins):
+        reader.refuse(ADMINS, "must be identities such as user:ana@shop.example, separated by commas")
     return AuthSettings(
         mode=reader.choice("OSTINATO_AUTH", AuthMode.DEV),
-        admins=reader.texts("OSTINATO_ADMINS"),
+        admins=admins,
         secret=secrets[0] if secrets else b"",
     )
 

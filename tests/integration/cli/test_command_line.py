@@ -112,3 +112,10 @@ def test_every_command_explains_itself() -> None:
         ran = CliRunner().invoke(cli, [name, "--help"])
         assert ran.exit_code == 0, name
         assert "Usage:" in ran.stdout
+
+
+@pytest.mark.parametrize("user", ["user:é", "user:a\nb", "\udcff"])
+def test_a_user_that_no_call_can_carry_is_wrong_usage(ostinato: Ostinato, user: str) -> None:
+    ran = ostinato("queues", env={"OSTINATO_USER": user})
+    assert ran.exit_code == 2
+    assert "OSTINATO_USER must be printable ASCII" in ran.err

@@ -63,6 +63,11 @@ def test_lists_lose_blanks_and_empty_items() -> None:
     assert api.auth.admins == ("user:ana@x.example", "user:bo@x.example")
 
 
+@pytest.mark.parametrize("admins", ["ana", "user:ana, bo", "user: ana", "User:ana"])
+def test_an_administrator_that_nobody_can_be_is_refused(admins: str) -> None:
+    assert set(refusals(load_api_settings, {**NEEDED, "OSTINATO_ADMINS": admins})) == {"OSTINATO_ADMINS"}
+
+
 def test_notification_keys_keep_their_order_and_make_the_secret_needless() -> None:
     environ = {"OSTINATO_DATABASE_URL": URL, "OSTINATO_NOTIFICATION_KEYS": f"{'02' * 32},{'01' * 40}"}
     assert load_ingester_settings(environ).notification_keys == (b"\x02" * 32, b"\x01" * 40)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from ostinato.errors import FailedPrecondition
 from ostinato.storage.embedded.private_file import write_private
@@ -45,12 +46,19 @@ class DataDirectory:
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
 
+def _opened_lock(directory: DataDirectory) -> TextIO:
+    try:
+        directory.logs.mkdir(parents=True, exist_ok=True)
+        return (directory.path / "lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise FailedPrecondition(f"the data directory {directory.path} can't be used: {error}") from error
+
+
 @contextmanager
 def open_data_directory(path: Path) -> Iterator[DataDirectory]:
-    """Made where missing, and locked for the time of the block. Raises FailedPrecondition when it is in use."""
+    """Made where missing, and locked for the time of the block. Raises FailedPrecondition when that can't be."""
     directory = DataDirectory(path.absolute())
-    directory.logs.mkdir(parents=True, exist_ok=True)
-    with (directory.path / "lock").open("a+", encoding="utf-8") as lock:
+    with _opened_lock(directory) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -45,3 +45,9 @@ def test_a_long_log_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         os.close(directory.open_log("api"))
         assert (directory.logs / "api.log").read_text() == ""
         assert (directory.logs / "api.log.1").read_text() == "long"
+
+
+def test_a_place_where_no_directory_can_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FailedPrecondition, match="can't be used"), open_data_directory(tmp_path / "file" / "data"):
+        pass
