@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from google.protobuf.wrappers_pb2 import Int64Value
 
 from ostinato.clock import SystemClock
 from ostinato.taskqueue.embedded.executors import Executor, make_executor
-from ostinato.taskqueue.handler import Handler
+from ostinato.taskqueue.handler import HandleMany, Handler
 from ostinato.taskqueue.outcome import Outcome, Verdict
 from ostinato.taskqueue.task_class import TaskClass, TaskKind
 from ostinato.taskqueue.task_context import TaskContext
@@ -25,12 +26,19 @@ NUMBERED = TaskClass("numbered", Int64Value, TaskKind.FOLLOWS_CONTEXT, "q", max_
 class Desk:
     """An executor without a queue around it: the test puts tasks in, `settled` shows how they ended."""
 
-    def __init__(self, handle: Callable[[TaskContext, Any], Awaitable[None]], *, max_running: int = 1000) -> None:
+    def __init__(
+        self,
+        handle: Callable[[TaskContext, Any], Awaitable[None]] | None = None,
+        *,
+        many: HandleMany | None = None,
+        max_running: int = 1000,
+        deadline: timedelta = timedelta(minutes=10),
+    ) -> None:
         self.settled: list[tuple[int, Verdict]] = []
         self.may_start = True
-        task_class = replace(NUMBERED, max_running=max_running)
+        task_class = replace(NUMBERED, max_running=max_running, deadline=deadline)
         self.executor: Executor = make_executor(
-            Handler(task_class, one=handle), SystemClock(), self._settle, lambda: self.may_start
+            Handler(task_class, one=handle, many=many), SystemClock(), self._settle, lambda: self.may_start
         )
         self._task_class = task_class
 
@@ -141,3 +149,49 @@ async def test_stopping_releases_what_runs_and_wakes_nobody() -> None:
     await desk.executor.stop()
     assert left == [3]
     assert sorted(desk.settled) == [(1, Verdict.RELEASE), (2, Verdict.RELEASE)]
+
+
+async def test_a_handler_that_swallows_its_cancellation_does_not_hold_up_the_stop() -> None:
+    async def handle(_: TaskContext, __: Any) -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    desk = Desk(handle, max_running=1)
+    desk.put(1, 2)
+    await rounds(10)
+    async with asyncio.timeout(5):
+        await desk.executor.stop()
+    assert desk.settled == [(1, Verdict.DONE)]
+    assert [task.id for task in desk.executor.take_unstarted()] == [2]
+
+
+async def test_a_stop_while_an_overdue_handler_cleans_up_does_not_wait_for_ever() -> None:
+    """The runner took both cancellations for that of the deadline, and went on to rest."""
+
+    async def handle(_: TaskContext, __: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.Event().wait()
+
+    desk = Desk(handle, deadline=timedelta(0))
+    desk.put(1)
+    await rounds(10)
+    desk.executor.cancel_overdue()
+    await rounds(10)
+    async with asyncio.timeout(5):
+        await desk.executor.stop()
+    assert desk.settled == [(1, Verdict.RETRY)]
+
+
+async def test_a_batch_handler_that_miscounts_leaves_no_task_without_an_end() -> None:
+    """The runner died of it, and what it had in hand stayed claimed for as long as the process lived."""
+
+    async def handle(_: Sequence[TaskContext]) -> Sequence[Outcome | None]:
+        return [None]
+
+    desk = Desk(many=handle)
+    desk.put(1, 2, 3)
+    await rounds(10)
+    await desk.executor.stop()
+    assert desk.settled == [(1, Verdict.DONE), (2, Verdict.DONE), (3, Verdict.DONE)]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from ostinato.clock import Clock
+from ostinato.errors import InternalError
 from ostinato.taskqueue.handler import HandleMany, HandleOne, Handler
 from ostinato.taskqueue.outcome import Outcome, Verdict
 from ostinato.taskqueue.task_context import TaskContext
@@ -37,6 +38,7 @@ class Executor(ABC):
         self._waiting: deque[TaskContext] = deque()
         self._runners: set[asyncio.Task[None]] = set()
         self._idle: list[asyncio.Future[None]] = []
+        self._stopping = False
         self._running: dict[asyncio.Task[None], Sequence[TaskContext]] = {}
 
     @property
@@ -76,7 +78,8 @@ class Executor(ABC):
         self._wake(self._wanted_runners())
 
     async def stop(self) -> None:
-        """Cancels what runs; each interrupted task is settled as released."""
+        """Cancels what runs; each interrupted task is settled as released. Nothing starts any more."""
+        self._stopping = True  # a runner whose handler swallows the cancellation must end as well
         for runner in self._runners:
             runner.cancel()
         await asyncio.gather(*self._runners, return_exceptions=True)
@@ -108,16 +111,17 @@ class Executor(ABC):
     async def _run(self) -> None:
         runner = asyncio.current_task()
         assert runner is not None
-        while True:
-            while not self._waiting or not self._may_start():
+        while not self._stopping:
+            if not self._waiting or not self._may_start():
                 await self._rest()
+                continue
             self._wake(self._wanted_runners() - 1)
             await self._run_waiting(runner)
 
     async def _run_waiting(self, runner: asyncio.Task[None]) -> None:
         """Returns when nothing is left to start."""
         turn_began = self._clock.monotonic()
-        while self._waiting and self._may_start():
+        while self._waiting and self._may_start() and not self._stopping:
             await self._run_next(runner)
             if self._clock.monotonic() - turn_began > _YIELD_EVERY:
                 await asyncio.sleep(0)
@@ -220,7 +224,7 @@ class BatchExecutor(Executor):
 
     async def _execute(self, tasks: Sequence[TaskContext]) -> None:
         try:
-            outcomes = await self._handle_many(tasks)
+            outcomes = _one_each(await self._handle_many(tasks), tasks)
         except Exception as error:  # noqa: BLE001 - the outcome table decides
             await self._after_failure(tasks, error)
             return
@@ -237,6 +241,12 @@ class BatchExecutor(Executor):
                 self._settle(task, Outcome.done())
             else:
                 await self._execute([task])
+
+
+def _one_each(outcomes: Sequence[Outcome | None], tasks: Sequence[TaskContext]) -> Sequence[Outcome | None]:
+    if len(outcomes) != len(tasks):
+        raise InternalError(f"the handler told {len(outcomes)} outcomes of {len(tasks)} tasks")
+    return outcomes
 
 
 def make_executor(handler: Handler, clock: Clock, settle: Settle, may_start: Callable[[], bool]) -> Executor:
