@@ -64,17 +64,21 @@ async def business(side: Side, *, count: int, callers: int, with_add: bool) -> N
     await timed(lambda: spread(count, callers, lambda number: side.transact(number, with_add=with_add)))
 
 
-async def produce(side: Side, *, rate: float, seconds: float) -> None:
-    """An open loop: `rate` adds a second whether or not the former ones are answered. Tells when each returned."""
+async def produce(side: Side, *, rate: float, seconds: float, warm_up: int) -> None:
+    """An open loop: `rate` adds a second whether or not the former ones are answered.
+
+    Tells when each returned, but for the first `warm_up`: they meet connections and statements that are new.
+    """
     await side.open(4)
     returned: list[tuple[int, float]] = []
 
     async def one(number: int) -> None:
         await side.add_announced(number)
-        returned.append((number, time.monotonic()))
+        if number >= warm_up:
+            returned.append((number, time.monotonic()))
 
     await ready()
-    await paced(rate, seconds, one)
+    await paced(rate, int(rate * seconds) + warm_up, one)
     say({"returned": returned})
     await heard()
 
@@ -115,10 +119,10 @@ async def in_batches(side: Side, count: int, batch: int, due_at: float | None) -
         await side.add_many(range(first, min(count, first + batch)), due_at)
 
 
-async def paced(rate: float, seconds: float, one: Callable[[int], Coroutine[None, None, None]]) -> None:
+async def paced(rate: float, count: int, one: Callable[[int], Coroutine[None, None, None]]) -> None:
     began = time.monotonic() + 0.05
     async with asyncio.TaskGroup() as group:
-        for number in range(int(rate * seconds)):
+        for number in range(count):
             await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
             group.create_task(one(number))
 

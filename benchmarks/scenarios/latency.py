@@ -11,6 +11,7 @@ from benchmarks.results import SIDES, Sample, alternate
 from benchmarks.sizes import Sizes
 
 _RATE = 50
+_WARM_UP = 25
 
 
 async def commit_to_start(laboratory: Laboratory, sizes: Sizes) -> list[Comparison]:
@@ -18,12 +19,12 @@ async def commit_to_start(laboratory: Laboratory, sizes: Sizes) -> list[Comparis
         async with (
             laboratory.database(side) as url,
             laboratory.workers(side, url, 1, log=True) as (worker,),
-            open_driver(side, "produce", url, rate=_RATE, seconds=sizes.latency_seconds) as producer,
+            open_driver(side, "produce", url, rate=_RATE, seconds=sizes.latency_seconds, warm_up=_WARM_UP) as producer,
         ):
             worker.driver.send("go")
             with laboratory.observe(worker.driver, producer) as usage:
                 returned = dict((await producer.run())["returned"])
-                await until_started([worker], len(returned), seconds=30)
+                await until_started([worker], len(returned) + _WARM_UP, seconds=30)
             began = dict((await worker.driver.stop())["log"])
         delays = sorted((began[number] - at) * 1000 for number, at in returned.items())
         return Sample(statistics.median(delays), len(delays), usage, also={"p99": delays[len(delays) * 99 // 100]})
