@@ -125,6 +125,23 @@ async def test_retry_later_waits_and_uses_up_no_attempt(database: Database, disp
     assert failures == [0] * 6
 
 
+async def test_a_task_that_was_claimed_too_often_to_count_harms_nobody(
+    database: Database, dispatcher: Dispatcher
+) -> None:
+    """An overflow of its count failed every claim, and with it every other task of the process."""
+    seen: set[int] = set()
+
+    async def handle(_: TaskContext, payload: Any) -> None:
+        seen.add(payload.job_id)
+
+    ids = [await dispatcher.add(LETTER, letter(n)) for n in range(2)]
+    await dispatcher.add(LETTER, letter(2), delay=timedelta(milliseconds=1))
+    await database.execute("update tq_ready set attempt = 32767 where id = $1", ids[0])
+    await database.execute("update tq_later set attempt = 32767")
+    async with running(database, dispatcher, Handler.single(LETTER, handle)):
+        await until(lambda: seen == {0, 1, 2})
+
+
 async def test_ignored_tasks_vanish_quietly(database: Database, dispatcher: Dispatcher) -> None:
     async def handle(_: TaskContext, __: Any) -> None:
         raise errors.Ignore("not for us")

@@ -34,7 +34,7 @@ create table tq_ready (
     claimed_by int not null default 0,              -- 0 or a worker_id; never in an index or an index predicate
     fair_key int not null default 0,
     class_id smallint not null,
-    attempt smallint not null default 0,            -- claims so far
+    attempt smallint not null default 0,            -- claims so far, as far as it goes
     failures smallint not null default 0,           -- answers so far that used up an attempt
     flags smallint not null default 0,
     payload bytea not null,
@@ -119,7 +119,7 @@ begin
          limit room
     )
     update tq_ready r
-       set claimed_by = me, attempt = r.attempt + 1
+       set claimed_by = me, attempt = least(r.attempt + 1, 32767)
       from due
      where r.ctid = due.ctid
     returning r.ctid, r.id, r.strand, r.ready_at, r.eta, r.fair_key, r.class_id, r.attempt, r.failures, r.flags,
@@ -163,7 +163,7 @@ begin
     insert into tq_ready as r (id, ready_at, eta, strand, claimed_by, fair_key, class_id, attempt, failures, flags,
                                payload, header)
     select p.id, ostinato_now(), p.due_at, p.strand, case when p.born_claimed then me else 0 end, p.fair_key,
-           p.class_id, p.attempt + p.born_claimed::int, p.failures, p.flags, p.payload, p.header
+           p.class_id, least(p.attempt + p.born_claimed::int, 32767), p.failures, p.flags, p.payload, p.header
       from placed p
     returning r.ctid, r.id, r.strand, r.ready_at, r.eta, r.fair_key, r.class_id, r.attempt, r.failures, r.flags,
               r.header, r.payload, r.claimed_by;
