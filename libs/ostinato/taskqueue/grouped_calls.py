@@ -62,7 +62,8 @@ class GroupedCalls(Generic[I, R]):
                 _settle(group[0][1], error)
                 return
             for entry in group:
-                await self._run_group([entry])
+                if not entry[1].done():  # cancelled meanwhile: nobody waits for it, others do
+                    await self._run_group([entry])
             return
         for (_, future), result in zip(group, results, strict=True):
             if not future.done():

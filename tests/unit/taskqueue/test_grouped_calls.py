@@ -85,3 +85,24 @@ async def test_a_caller_that_calls_again_at_once_is_not_forgotten() -> None:
     grouped = GroupedCalls(run_many)
     async with asyncio.timeout(5):
         assert [await grouped(n) for n in range(20)] == list(range(20))
+
+
+async def test_a_failed_group_is_not_repeated_for_callers_that_left() -> None:
+    """After a lost lease hundreds of them held up those who still waited, one statement after the other."""
+    calls: list[Sequence[int]] = []
+    failed = asyncio.Event()
+
+    async def run_many(items: Sequence[int]) -> Sequence[int]:
+        calls.append(items)
+        if len(items) > 1:
+            raise ValueError("one of them is bad")
+        failed.set()
+        await asyncio.sleep(0)
+        return list(items)
+
+    grouped = GroupedCalls(run_many)
+    first, second, third = (asyncio.ensure_future(grouped(n)) for n in (1, 2, 3))
+    await failed.wait()
+    second.cancel()
+    assert await asyncio.gather(first, third) == [1, 3]
+    assert calls == [[1, 2, 3], [1], [3]]
