@@ -52,7 +52,10 @@ class HandleNotification:
         return [outcomes[task.id] if task.id in outcomes else Outcome.again(timedelta(0)) for task in tasks]
 
     async def _apply(self, tasks: dict[InvocationId, TaskContext]) -> dict[int, Outcome | None]:
-        edits = {invocation_id: _Edit(task.payload.notification) for invocation_id, task in tasks.items()}
+        edits = {
+            invocation_id: _Edit(task.payload.notification, task.payload.job_id)
+            for invocation_id, task in tasks.items()
+        }
         async with self._db.transaction() as tx:
             found = await load_invocations(tx, edits)
             changed = await edit_invocations(
@@ -74,6 +77,8 @@ class HandleNotification:
         if edit.outcome is _Outcome.IGNORED:
             status = NotifyRequest.Status.Name(edit.message.status)
             _log.info("notification %r (%s) ignored: %d has ended", edit.message.message_id, status, invocation_id)
+        if edit.outcome is _Outcome.FOREIGN:
+            _log.warning("notification of run %d refused: its token is one of job %d", invocation_id, edit.job_id)
 
 
 class _Outcome(StrEnum):
@@ -81,6 +86,7 @@ class _Outcome(StrEnum):
     NOTHING_NEW = "NOTHING_NEW"  # it says that the run is running
     TOO_EARLY = "TOO_EARLY"  # the launch has not been saved
     IGNORED = "IGNORED"  # the run has ended
+    FOREIGN = "FOREIGN"  # the token is of another job
 
 
 @dataclass(slots=True)
@@ -88,10 +94,11 @@ class _Edit:
     """One notification's change of its invocation."""
 
     message: NotifyRequest
+    job_id: int
     outcome: _Outcome = _Outcome.IGNORED
 
     def decide(self, found: StoredInvocation) -> InvocationChange | None:
-        self.outcome = self._outcome(found.status)
+        self.outcome = self._outcome(found.status) if found.job_id == self.job_id else _Outcome.FOREIGN
         if self.outcome is not _Outcome.APPLIED:
             return None
         status = _FINAL.get(self.message.status, InvocationStatus.RUNNING)

@@ -60,7 +60,7 @@ class NotificationIntake:
         Raises InvalidArgument, and Transient when the store can't be reached.
         """
         _refuse_violations(request, unreadable)
-        task = HandleNotificationTask(invocation_id=claims.invocation_id, notification=request)
+        task = HandleNotificationTask(invocation_id=claims.invocation_id, job_id=claims.job_id, notification=request)
         task.notification.ClearField("token")
         await self._dispatcher.add(HANDLE_NOTIFICATION, task)
 

@@ -110,7 +110,9 @@ async def test_a_multistage_call_runs_until_a_notification_with_its_token_ends_i
         await stage.dispatcher.add(
             HANDLE_NOTIFICATION,
             HandleNotificationTask(
-                invocation_id=claims.invocation_id, notification=NotifyRequest(status=NotifyRequest.SUCCEEDED)
+                invocation_id=claims.invocation_id,
+                job_id=claims.job_id,
+                notification=NotifyRequest(status=NotifyRequest.SUCCEEDED),
             ),
         )
         assert await ended(stage, job_id, 1) == [S.SUCCEEDED]

@@ -39,11 +39,12 @@ async def run(stage: Stage) -> StoredInvocation:
     return await set_status(stage, (await start_run(stage)).id, S.RUNNING)
 
 
-async def notify(stage: Stage, invocation_id: int, *messages: NotifyRequest) -> None:
+async def notify(stage: Stage, invocation_id: int, *messages: NotifyRequest, job_id: int | None = None) -> None:
+    """With a token of the run's own job, or of `job_id`."""
+    own_job = await stage.db.fetchval("select job_id from invocation where invocation_id = $1", invocation_id)
     for message in messages:
-        await stage.dispatcher.add(
-            HANDLE_NOTIFICATION, HandleNotificationTask(invocation_id=invocation_id, notification=message)
-        )
+        task = HandleNotificationTask(invocation_id=invocation_id, job_id=job_id or own_job or 0, notification=message)
+        await stage.dispatcher.add(HANDLE_NOTIFICATION, task)
 
 
 async def handle(stage: Stage, handler: HandleNotification) -> Sequence[Outcome | None]:
@@ -72,6 +73,15 @@ async def test_a_final_notification_ends_the_run(
     assert (await log_of(stage, run.id))[:2] == ["almost", "done"]
     assert await tasks_left(stage) == 0
     assert [task.payload.job_id for task in await stage.claim(TRIAGE_JOB)] == [run.job_id]
+
+
+async def test_a_token_of_another_job_says_nothing_about_the_run(
+    stage: Stage, handler: HandleNotification, run: StoredInvocation
+) -> None:
+    await notify(stage, run.id, message(NotifyRequest.SUCCEEDED), job_id=run.job_id + 1)
+    assert await handle(stage, handler) == [None]
+    assert (await row_of(stage, run.id))["status"] == run.status
+    assert await tasks_left(stage) == 0
 
 
 async def test_a_failure_keeps_the_message_of_the_work(

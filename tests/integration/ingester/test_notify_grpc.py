@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
 from ostinato.storage.database import Database
 from ostinato_ingester.main import Ingester
-from tests.integration.ingester.running_work import INVOCATION, issue_token, notify_grpc, stored_tasks
+from tests.integration.ingester.running_work import INVOCATION, JOB, issue_token, notify_grpc, stored_tasks
 
 
 def notification(**fields: object) -> NotifyRequest:
@@ -26,7 +26,7 @@ async def test_an_accepted_notification_is_a_committed_task_without_its_token(
     assert (await notify_grpc(ingester, request)).code is grpc.StatusCode.OK
     (task,) = await stored_tasks(database)
     request.ClearField("token")
-    assert (task.invocation_id, task.notification) == (INVOCATION, request)
+    assert (task.invocation_id, task.job_id, task.notification) == (INVOCATION, JOB, request)
 
 
 @pytest.mark.parametrize(

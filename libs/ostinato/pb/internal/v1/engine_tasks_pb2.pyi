@@ -79,7 +79,10 @@ class HandleNotificationTask(_message.Message):
 
     INVOCATION_ID_FIELD_NUMBER: _builtins.int
     NOTIFICATION_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
     invocation_id: _builtins.int
+    job_id: _builtins.int
+    """The job that the token was issued for. For a run of another job it says nothing."""
     @_builtins.property
     def notification(self) -> _notifications_pb2.NotifyRequest:
         """Its token is empty: it was verified before this task was added."""
@@ -89,10 +92,11 @@ class HandleNotificationTask(_message.Message):
         *,
         invocation_id: _builtins.int = ...,
         notification: _notifications_pb2.NotifyRequest | None = ...,
+        job_id: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["notification", b"notification"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["invocation_id", b"invocation_id", "notification", b"notification"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invocation_id", b"invocation_id", "job_id", b"job_id", "notification", b"notification"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
