@@ -33,6 +33,8 @@ class ClaimLoop:
         self._pace = tasks.lease.pace
         self._wake = asyncio.Event()
         self._starved = False
+        self._full: frozenset[int] = frozenset()  # queues without room at the last look
+        self._pause = self._pace.busy_poll
         self._work_seen_at = float("-inf")
         # What a dead process left comes first.
         self.strands = [strand_of(queue, subqueue=REDELIVERY) for queue in tasks.queue_ids]
@@ -55,23 +57,26 @@ class ClaimLoop:
     def wake(self) -> None:
         self._wake.set()
 
-    def _room_became_free(self) -> None:
-        if self._starved:
+    def _room_became_free(self, queue: int) -> None:
+        # While other queues have room the next poll is soon, unless nothing was claimed for a while: long runs in a
+        # full queue, whose backlog would wait for it.
+        if self._starved or (queue in self._full and self._pause > self._pace.busy_poll):
             self._wake.set()
 
     async def run(self) -> None:
         """Until draining, or until the lease is lost."""
-        pause = self._pace.busy_poll
         while not self._tasks.draining and not self._tasks.lease.lost:
-            claimed, full = await self._claim_once(idle=pause > self._pace.busy_poll)
+            claimed, full = await self._claim_once(idle=self._pause > self._pace.busy_poll)
             now = self._clock.monotonic()
             if claimed:
                 self._work_seen_at = now
             if full:
                 await asyncio.sleep(0)
                 continue
-            pause = next_interval(pause, since_work=now - self._work_seen_at, listening=self.listening, pace=self._pace)
-            await wait_at_most(self._wake, pause)
+            self._pause = next_interval(
+                self._pause, since_work=now - self._work_seen_at, listening=self.listening, pace=self._pace
+            )
+            await wait_at_most(self._wake, self._pause)
 
     async def _claim_once(self, *, idle: bool) -> tuple[int, bool]:
         """(rows claimed, whether there may be more at once)."""
@@ -81,6 +86,7 @@ class ClaimLoop:
         rooms = self._tasks.rooms()
         room = min(_MOST_PER_CLAIM, sum(rooms.values()))
         self._starved = room == 0
+        self._full = frozenset(queue for queue, free in rooms.items() if free == 0)
         if self._starved or not self._tasks.may_start():
             return 0, False
         db_now = self._tasks.lease.db_now(monotonic)

@@ -50,7 +50,7 @@ class ClaimedTasks:
         self.lease = lease
         self.claiming = asyncio.Lock()
         self.draining = False
-        self.on_room: Callable[[], None] = _nothing  # a task ended
+        self.on_room: Callable[[int], None] = _nothing  # a task of this queue ended
         self._clock = clock
         self._stats = stats
         self._random = randomness
@@ -130,8 +130,9 @@ class ClaimedTasks:
         if task.settled:
             return
         task.settled = True
-        self.on_room()
-        load = self._queues[queue_of(task.strand)]
+        queue = queue_of(task.strand)
+        self.on_room(queue)
+        load = self._queues[queue]
         load.ended(self._clock.monotonic(), outcome.verdict)
         if outcome.verdict is Verdict.DONE:
             self._stats.done += 1
@@ -215,5 +216,5 @@ class ClaimedTasks:
         self._known.pop(task_id, None)
 
 
-def _nothing() -> None:
+def _nothing(_: int) -> None:
     """Until the claim loop wants to know."""
