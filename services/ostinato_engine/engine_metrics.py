@@ -21,6 +21,12 @@ class EngineMetrics:
         )
         self.triaged = Counter("ostinato_engine_jobs_triaged", "Jobs looked at by triage.", registry=registry)
         self.started = Counter("ostinato_engine_invocations_started", "Invocations created.", registry=registry)
+        self.dropped_triggers = Counter(
+            "ostinato_engine_triggers_dropped",
+            "Triggers that triage dropped, by the rule that said so.",
+            ("reason",),
+            registry=registry,
+        )
         self.reconciled = Counter(
             "ostinato_engine_reconciled",
             "Things found standing still and set going again. Not zero: find out why.",

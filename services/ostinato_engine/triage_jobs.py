@@ -15,6 +15,7 @@ from ostinato.errors import StaleLease, Transient
 from ostinato.jobstore.triage_log_store import TriageLogRow, append_triage_log
 from ostinato.jobstore.triage_store import TriagedJobRow, load_existing, lock_free_jobs, set_job_error
 from ostinato.scheduling.triage import decide_triage
+from ostinato.scheduling.triage_plan import DROPS
 from ostinato.storage.database import Database
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher, Outcome, TaskContext, complete_many_in
@@ -85,6 +86,9 @@ class TriageJobs:
     def _count(self, decided: Sequence[DecidedJob]) -> None:
         self._metrics.triaged.inc(len(decided))
         self._metrics.started.inc(sum(len(entry.plan.requests) for entry in decided))
+        for decision in (decision for entry in decided for decision in entry.plan.decisions):
+            if decision.reason in DROPS:
+                self._metrics.dropped_triggers.labels(decision.reason).inc(decision.count)
 
     async def _record_failure(self, job_id: int, error: Exception) -> None:
         """So that people see why the job stands still while its task is retried."""

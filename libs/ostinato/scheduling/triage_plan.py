@@ -23,6 +23,10 @@ class ReasonCode(StrEnum):
     PURGED_DISABLED = "PURGED_DISABLED"
 
 
+# Reasons after which a trigger starts nothing any more.
+DROPS = frozenset({ReasonCode.DROPPED_OVERFLOW, ReasonCode.PURGED_PAUSED, ReasonCode.PURGED_DISABLED})
+
+
 @dataclass(frozen=True, slots=True)
 class InvocationRequest:
     """One invocation to create. `trigger_ids` is oldest first; `triggered_by` is empty unless all came from one."""

@@ -64,6 +64,12 @@ class TaskContext:
         return self.task_class.name if self.task_class else f"class {self.class_id}"
 
     @property
+    def label(self) -> str:
+        """For logs: which task, and by the whole numbers in its payload, what it is about. Texts may be secret."""
+        numbers = [f"{field.name} {value}" for field, value in self.payload.ListFields() if type(value) is int]
+        return f"{self.id} ({', '.join([self.class_name, *numbers])})"
+
+    @property
     def queue(self) -> str:
         return self.task_class.queue if self.task_class else ""
 

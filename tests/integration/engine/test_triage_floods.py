@@ -35,6 +35,7 @@ async def test_what_exceeds_the_cap_is_dropped_oldest_first_and_the_rest_starts(
     assert (len(batch), batch[0], batch[-1]) == (1000, "t00010", "t01009")
     dropped = (await stage.triage_records(job_id))[-1]["decisions"][0]
     assert (dropped["reason"], dropped["count"], len(dropped["trigger_ids"])) == ("DROPPED_OVERFLOW", 10, 10)
+    assert stage.metrics.dropped_triggers.labels("DROPPED_OVERFLOW")._value.get() == 10
 
 
 async def test_a_job_at_its_limit_reads_little_and_explains_all_that_waits(stage: Stage) -> None:

@@ -13,6 +13,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import Int64Value
 
 from ostinato.clock import SystemClock
+from ostinato.errors import InternalError, Transient
 from ostinato.taskqueue.embedded.executors import Executor, make_executor
 from ostinato.taskqueue.handler import HandleMany, Handler
 from ostinato.taskqueue.outcome import Outcome, Verdict
@@ -195,3 +196,23 @@ async def test_a_batch_handler_that_miscounts_leaves_no_task_without_an_end() ->
     await rounds(10)
     await desk.executor.stop()
     assert desk.settled == [(1, Verdict.DONE), (2, Verdict.DONE), (3, Verdict.DONE)]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(KeyError("x"), True), (InternalError("x"), True), (Transient("x"), False)]
+)
+async def test_an_error_that_no_handler_means_to_raise_is_told_with_its_traceback_and_what_it_was_about(
+    error: Exception, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> None:
+        raise error
+
+    desk = Desk(fail)
+    desk.put(7)
+    await rounds(5)
+    assert desk.settled == [(7, Verdict.RETRY)]
+    traces = [record for record in caplog.records if record.exc_info]
+    assert [record.getMessage() for record in traces] == (
+        ["the handler of task 7 (numbered, value 7) failed unexpectedly"] if told else []
+    )
+    await desk.executor.stop()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from ostinato.clock import Clock
-from ostinato.errors import InternalError
+from ostinato.errors import InternalError, OstinatoError
 from ostinato.taskqueue.handler import HandleMany, HandleOne, Handler
 from ostinato.taskqueue.outcome import Outcome, Verdict
 from ostinato.taskqueue.task_context import TaskContext
@@ -196,7 +196,7 @@ class SingleExecutor(Executor):
                 with use_traceparent(task.traceparent):
                     await self._handle(task, task.payload)
         except Exception as error:  # noqa: BLE001 - the outcome table decides
-            self._settle_open(tasks, Outcome.of_error(error))
+            self._settle_open(tasks, _judged(task, error))
         else:
             self._settle(task, Outcome.done())
 
@@ -233,7 +233,7 @@ class BatchExecutor(Executor):
 
     async def _after_failure(self, tasks: Sequence[TaskContext], error: Exception) -> None:
         if len(tasks) == 1:
-            self._settle_open(tasks, Outcome.of_error(error))
+            self._settle_open(tasks, _judged(tasks[0], error))
             return
         _log.info("a batch of %d %s failed, one by one now: %s", len(tasks), self.handler.task_class.name, error)
         for task in tasks:
@@ -241,6 +241,13 @@ class BatchExecutor(Executor):
                 self._settle(task, Outcome.done())
             else:
                 await self._execute([task])
+
+
+def _judged(task: TaskContext, error: Exception) -> Outcome:
+    """What the error means for its task. One that no handler means to raise is a bug: it is told with its traceback."""
+    if isinstance(error, InternalError) or not isinstance(error, OstinatoError):
+        _log.error("the handler of task %s failed unexpectedly", task.label, exc_info=error)
+    return Outcome.of_error(error)
 
 
 def _one_each(outcomes: Sequence[Outcome | None], tasks: Sequence[TaskContext]) -> Sequence[Outcome | None]:
