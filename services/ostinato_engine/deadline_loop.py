@@ -1,7 +1,8 @@
 """Ends the runs whose timeout has passed.
 
 Deadlines are lazy: a stored one says when to look, the decision is made from what is true then. Any number of
-engines run this loop; each due row is locked by one of them.
+engines run this loop; each due row is locked by one of them. A row whose input can't be read must not stop the
+deadlines of all the others: it gets the default timeout.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import timedelta
+
+from google.protobuf.message import DecodeError
 
 from ostinato.clock import Clock
 from ostinato.errors import OstinatoError
@@ -19,6 +22,7 @@ from ostinato.jobstore.invocation_store import InvocationInput, StoredInvocation
 from ostinato.jobstore.job_definition_codec import decode_timeout
 from ostinato.scheduling.deadline import LookAgainAt, TimedOut, decide_deadline
 from ostinato.scheduling.invocation import InvocationStatus
+from ostinato.scheduling.job_definition import DEFAULT_TIMEOUT
 from ostinato.scheduling.launching import RUN_TIMEOUT
 from ostinato.storage.database import Database
 from ostinato.taskqueue import Dispatcher
@@ -27,6 +31,7 @@ from ostinato_engine.running_launches import RunningLaunches
 
 _log = logging.getLogger(__name__)
 _BATCH = 500
+_BROKEN_AGAIN = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ class DeadlineLoop:
             if not found:
                 return DeadlinePass(0, 0)
             inputs = await load_invocation_inputs(tx, [due.id for due in found])
-            decisions = [(due, _decide(due, inputs[due.id])) for due in found]
+            decisions = [(due, _decide(due, inputs.get(due.id))) for due in found]
             changes = [_time_out(due, inputs[due.id]) for due, decision in decisions if isinstance(decision, TimedOut)]
             ended = await apply_changes(tx, self._dispatcher, changes)
             await move_deadlines(
@@ -94,13 +99,23 @@ class DeadlineLoop:
         return DeadlinePass(len(found), len(ended))
 
 
-def _decide(due: StoredInvocation, given: InvocationInput) -> TimedOut | LookAgainAt:
-    return decide_deadline(due.status, due.started_at, due.created_at, decode_timeout(given.definition), due.read_at)
+def _decide(due: StoredInvocation, given: InvocationInput | None) -> TimedOut | LookAgainAt:
+    if given is None:
+        _log.error("invocation %d has lost its input: nobody can end it", due.id)
+        return LookAgainAt(due.read_at + _BROKEN_AGAIN)
+    return decide_deadline(due.status, due.started_at, due.created_at, _timeout_of(given), due.read_at)
+
+
+def _timeout_of(given: InvocationInput) -> timedelta:
+    try:
+        return decode_timeout(given.definition)
+    except DecodeError as error:
+        _log.error("a run of %s gets the default timeout, its definition can't be read: %s", given.job_name, error)
+        return DEFAULT_TIMEOUT
 
 
 def _time_out(due: StoredInvocation, given: InvocationInput) -> InvocationChange:
-    timeout = decode_timeout(given.definition)
-    message = f"the run took longer than its timeout of {timeout.total_seconds():g} s"
+    message = f"the run took longer than its timeout of {_timeout_of(given).total_seconds():g} s"
     return InvocationChange(
         invocation=due,
         to_status=InvocationStatus.TIMED_OUT,

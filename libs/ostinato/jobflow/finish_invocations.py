@@ -6,9 +6,12 @@ invocation is accepted. The job is never locked here, it gets a triage task inst
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+
+from google.protobuf.message import DecodeError
 
 from ostinato.errors import InternalError
 from ostinato.jobflow.emit_triggers import Emission, emit_triggers
@@ -29,12 +32,15 @@ from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger, UpstreamPayload
 from ostinato.scheduling.downstream import triggered_jobs
 from ostinato.scheduling.invocation import InvocationStatus, is_final, may_move
 from ostinato.scheduling.invocation_id import InvocationId
+from ostinato.scheduling.job_definition import Downstream
 from ostinato.scheduling.names import invocation_name, parse_job_name
 from ostinato.scheduling.trigger import upstream_trigger_id
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher
 
 EMITTED_BY = "engine"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +128,22 @@ def _plan_of(change: InvocationChange, inputs: Mapping[InvocationId, InvocationI
         return _Plan(change, (), ())
     given = inputs[change.invocation.id]
     project, _ = parse_job_name(given.job_name)
-    jobs = triggered_jobs(decode_downstream(given.definition), change.to_status)
+    jobs = triggered_jobs(_downstream_of(given), change.to_status)
     if not jobs:
         return _Plan(change, change.triggers, ())
     name = invocation_name(given.job_name, change.invocation.id)
     return _Plan(
         change, [*change.triggers, _upstream_trigger(name, change.to_status)], [(project, job) for job in jobs]
     )
+
+
+def _downstream_of(given: InvocationInput) -> Sequence[Downstream]:
+    """None of a definition that can't be read: that must not keep the run from ending."""
+    try:
+        return decode_downstream(given.definition)
+    except (DecodeError, KeyError) as error:
+        _log.error("a run of %s triggers nothing, its definition can't be read: %s", given.job_name, error)
+        return ()
 
 
 def _upstream_trigger(name: str, status: InvocationStatus) -> Trigger:

@@ -72,6 +72,31 @@ async def test_a_run_that_waited_long_for_its_launch_still_gets_its_whole_timeou
     assert row["deadline_at"] == row["started_at"] + MINUTE
 
 
+@pytest.mark.parametrize("damage", ["update invocation_input set definition = '\\xff'", "delete from invocation_input"])
+async def test_a_damaged_run_does_not_stop_the_deadlines_of_others(
+    stage: Stage, loop: DeadlineLoop, damage: str
+) -> None:
+    """Its error was nobody's: the loop died and took the engine along, and then the next engine."""
+    broken = await set_status(stage, (await start_run(stage, "broken")).id, S.RUNNING)
+    await stage.db.execute(damage)
+    healthy = await set_status(stage, (await start_run(stage, "healthy", timeout=MINUTE)).id, S.RUNNING)
+    await age(stage, 2)
+    await loop.look_once()
+    assert (await row_of(stage, healthy.id))["status"] == S.TIMED_OUT
+    assert (await row_of(stage, broken.id))["status"] == S.RUNNING
+    assert await loop.look_once() > timedelta(0)
+
+
+async def test_a_run_with_an_unreadable_definition_ends_at_the_default_timeout(
+    stage: Stage, loop: DeadlineLoop
+) -> None:
+    run = await set_status(stage, (await start_run(stage)).id, S.RUNNING)
+    await stage.db.execute("update invocation_input set definition = '\\xff'")
+    await age(stage, 61)
+    assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=1)
+    assert (await row_of(stage, run.id))["status"] == S.TIMED_OUT
+
+
 async def test_a_run_that_was_not_launched_yet_does_not_time_out(stage: Stage, loop: DeadlineLoop) -> None:
     run = await start_run(stage, timeout=MINUTE)
     await age(stage, 2)

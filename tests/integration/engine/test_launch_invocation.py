@@ -303,9 +303,10 @@ async def test_a_failure_of_ours_says_nothing_about_a_later_attempt(stage: Stage
     assert await tasks_left(stage) == 1
 
 
-async def test_a_run_whose_definition_cannot_be_read_fails(stage: Stage) -> None:
+@pytest.mark.parametrize("damaged", [b"", b"\xff"])
+async def test_a_run_whose_definition_cannot_be_read_fails(stage: Stage, damaged: bytes) -> None:
     run = await start_run(stage, target=HTTP)
-    await stage.db.execute("update invocation_input set definition = ''")
+    await stage.db.execute("update invocation_input set definition = $1", damaged)
     await Launching(stage, FakeHttp(hanging)).launch_next()
     assert (await row_of(stage, run.id))["error_reason"] == "DEFINITION_INVALID"
 

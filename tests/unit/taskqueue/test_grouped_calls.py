@@ -105,4 +105,4 @@ async def test_a_failed_group_is_not_repeated_for_callers_that_left() -> None:
     await failed.wait()
     second.cancel()
     assert await asyncio.gather(first, third) == [1, 3]
-    assert calls == [[1, 2, 3], [1], [3]]
+    assert [list(call) for call in calls] == [[1, 2, 3], [1], [3]]
