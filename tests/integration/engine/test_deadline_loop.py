@@ -77,7 +77,7 @@ async def test_a_damaged_run_does_not_stop_the_deadlines_of_others(
     stage: Stage, loop: DeadlineLoop, damage: str
 ) -> None:
     """Its error was nobody's: the loop died and took the engine along, and then the next engine."""
-    broken = await set_status(stage, (await start_run(stage, "broken")).id, S.RUNNING)
+    broken = await set_status(stage, (await start_run(stage, "broken", timeout=MINUTE)).id, S.RUNNING)
     await stage.db.execute(damage)
     healthy = await set_status(stage, (await start_run(stage, "healthy", timeout=MINUTE)).id, S.RUNNING)
     await age(stage, 2)
