@@ -31,8 +31,8 @@ _METADATA = frozenset(
 )
 _THIS_HOST = IPv4Network("0.0.0.0/8")  # Linux connects to itself
 _BROADCAST = IPv4Address("255.255.255.255")
-# The last 32 bits are an IPv4 address: RFC 6052, RFC 8215, RFC 4291 §2.5.5.1.
-_IPV4_INSIDE = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"), IPv6Network("::/96"))
+# The last 32 bits are an IPv4 address: RFC 6052, RFC 8215, RFC 4291 §2.5.5.1, RFC 2765 §2.1.
+_IPV4_INSIDE = tuple(map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
 
 
 class AddressRefused(OSError):  # noqa: N818 - a state of affairs, not a fault
