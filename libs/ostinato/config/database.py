@@ -23,6 +23,10 @@ class DatabaseSettings:
     prepared_statements: bool = True
     statement_timeout: timedelta = timedelta(seconds=30)
     application_name: str = "ostinato"
+    # The scheduler's tables are empty one moment and large the next. A plan that was kept from the empty ones once
+    # made a set-based update cubic; planning for the sizes of the moment costs a batch next to nothing. The queue's
+    # own statements have no choice of plans and need it not.
+    plans_anew: bool = False
 
 
 def read_database(reader: EnvironmentReader, application_name: str) -> DatabaseSettings:
@@ -32,6 +36,7 @@ def read_database(reader: EnvironmentReader, application_name: str) -> DatabaseS
         pool_size=reader.integer("OSTINATO_DATABASE_POOL_SIZE", 10, low=1, high=1000),
         prepared_statements=reader.switch("OSTINATO_DATABASE_PREPARED_STATEMENTS", default=True),
         application_name=application_name,
+        plans_anew=True,
     )
 
 

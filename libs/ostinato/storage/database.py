@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -19,7 +19,15 @@ import asyncpg.pool
 
 from ostinato.config.database import DatabaseSettings
 from ostinato.errors import Contention
-from ostinato.storage.commit_protocol import begin, commit, commit_lent, is_lost, roll_back, roll_back_lent
+from ostinato.storage.commit_protocol import (
+    ANSWER_PATIENCE,
+    begin,
+    commit,
+    commit_lent,
+    is_lost,
+    roll_back,
+    roll_back_lent,
+)
 from ostinato.storage.transaction import Connection, Gate, Row, Tx, gated
 from ostinato.storage.translate import translated_errors
 
@@ -107,7 +115,10 @@ class Database:
     async def _release(self, connection: PooledConnection) -> None:
         if not is_lost(connection) and connection.is_in_transaction():
             connection.terminate()
-        await self._pool.release(connection)  # not interrupted by a cancellation: the pool shields it
+        # The pool waits for the server to confirm that a cancelled statement has ended; one that is out of reach
+        # would hold up the drain of a process and the pool of one that goes on. Then the connection is dropped.
+        with suppress(TimeoutError):
+            await self._pool.release(connection, timeout=ANSWER_PATIENCE)  # shielded from cancellations by the pool
 
 
 # What a single statement can run on: reads that need no transaction take either.
@@ -181,9 +192,8 @@ def _connect_options(settings: DatabaseSettings) -> dict[str, Any]:
     if settings.prepared_statements:
         options["server_settings"]["statement_timeout"] = str(int(settings.statement_timeout.total_seconds() * 1000))
         options["server_settings"]["jit"] = "off"
-        # Tables here are empty one moment and large the next. A plan that was kept from the empty one once made a
-        # set-based update cubic; planning for the sizes of the moment costs a batch next to nothing.
-        options["server_settings"]["plan_cache_mode"] = "force_custom_plan"
+        if settings.plans_anew:
+            options["server_settings"]["plan_cache_mode"] = "force_custom_plan"
     else:
         options["statement_cache_size"] = 0  # pgbouncer refuses unknown start-up parameters as well
         options["server_settings"] = {}
