@@ -44,12 +44,6 @@ class TaskContext:
         return int(self._row[2])
 
     @property
-    def ready_at(self) -> datetime:
-        """When the task entered the ready table, by the database's clock."""
-        at: datetime = self._row[3]
-        return at
-
-    @property
     def eta(self) -> datetime:
         """When the task was due."""
         at: datetime = self._row[4] or self._row[3]

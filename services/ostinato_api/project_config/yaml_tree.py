@@ -39,10 +39,6 @@ class YamlScalar:
     plain: bool
 
     @property
-    def is_null(self) -> bool:
-        return self.plain and _NULL.fullmatch(self.text) is not None
-
-    @property
     def is_text(self) -> bool:
         return not self.plain or not any(rule.fullmatch(self.text) for rule in (_NULL, _BOOL, _NUMBER))
 

@@ -30,7 +30,6 @@ def scalar(text: str) -> YamlScalar:
 )
 def test_text_is_what_is_quoted_or_stands_for_nothing_else(text: str) -> None:
     assert scalar(text).is_text
-    assert not scalar(text).is_null
 
 
 @pytest.mark.parametrize(

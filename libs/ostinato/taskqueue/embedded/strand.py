@@ -16,12 +16,3 @@ def strand_of(queue_id: int, *, priority: int = DEFAULT_PRIORITY, subqueue: int 
 
 def queue_of(strand: int) -> int:
     return strand >> 9
-
-
-def home_of(strand: int) -> int:
-    """The shared sub-queue of the same queue and priority."""
-    return strand & ~63
-
-
-def redelivery_of(strand: int) -> int:
-    return strand | 63
