@@ -18,7 +18,7 @@ class Sizes:
     herd_notice: float = 2.0  # seconds between the adds and their due time
     business: int = 4_000
     crashed: int = 200
-    idle_seconds: float = 10.0
+    idle_seconds: float = 12.0
     trigger_seconds: float = 4.0
     jobs: int = 3_000
 
