@@ -21,6 +21,9 @@ from ostinato.storage.translate import connection_lost, translated_errors
 
 _log = logging.getLogger(__name__)
 
+# Seconds that giving a connection back may wait for a server that is perhaps out of reach.
+ANSWER_PATIENCE = 2.0
+
 
 def is_lost(connection: Connection) -> bool:
     """True once the connection ended: a pool takes it back at that moment, and then even asking is refused."""
@@ -49,9 +52,10 @@ async def roll_back(connection: Connection, gate: Gate | None) -> None:
         return
     confirmed = False
     try:
-        await _step("ROLLBACK", connection, gate)
+        async with asyncio.timeout(None if gate else ANSWER_PATIENCE):
+            await _step("ROLLBACK", connection, gate)
         confirmed = True
-    except OstinatoError as error:
+    except (OstinatoError, TimeoutError) as error:
         _log.debug("the rollback was not confirmed: %s", error)  # the error that led here is the one to tell
     finally:
         if not confirmed and not is_lost(connection):

@@ -179,6 +179,32 @@ async def test_a_server_that_does_not_answer_any_more_is_unavailable_after_a_bou
     assert await notes(note) == []
 
 
+async def test_a_cancelled_caller_does_not_wait_for_a_server_out_of_reach(
+    note: Database, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waited for over half a minute, and so did the drain of its process."""
+    monkeypatch.setattr("ostinato.storage.commit_protocol.ANSWER_PATIENCE", 0.2)
+    monkeypatch.setattr("ostinato.storage.database.ANSWER_PATIENCE", 0.2)
+    async with open_database(DatabaseSettings(proxy.url(note.settings.url), pool_size=2)) as far:
+
+        async def transact() -> None:
+            async with far.transaction() as tx:
+                await write(tx, 1)
+                proxy.black_hole()
+                await write(tx, 2)
+
+        await asyncio.gather(far.fetchval("select 1"), far.fetchval("select 1"))
+        callers = [asyncio.ensure_future(transact()), asyncio.ensure_future(far.fetchval("select pg_sleep(60)"))]
+        await asyncio.wait(callers, timeout=0.3)
+        for caller in callers:
+            caller.cancel()
+        _, late = await asyncio.wait(callers, timeout=5)
+        proxy.recover()
+        assert late == set()
+        assert await far.fetchval("select 1") == 1
+    assert await notes(note) == []
+
+
 async def test_a_connection_lost_before_the_commit_is_a_rollback(note: Database, proxy: TcpProxy) -> None:
     async with open_database(DatabaseSettings(proxy.url(note.settings.url))) as far:
         with pytest.raises(Unavailable):
