@@ -67,6 +67,8 @@ def broken_pod_rules(workload: Manifest) -> list[str]:
     pod = pod_of(workload)
     long_running = workload["kind"] == "Deployment"
     broken = [] if pod.get("automountServiceAccountToken") is False else ["carries a token of the Kubernetes API"]
+    if pod.get("enableServiceLinks") is not False:
+        broken.append("gets variables such as OSTINATO_API_PORT from Kubernetes")
     if not pod.get("securityContext", {}).get("runAsNonRoot") or not pod["securityContext"].get("runAsUser"):
         broken.append("may run as root")
     if pod.get("securityContext", {}).get("seccompProfile", {}).get("type") != "RuntimeDefault":

@@ -97,15 +97,19 @@ class EnvironmentReader:
         return tuple(key for key in keys if key is not None)
 
     def refuse_unknown(self, prefix: str) -> None:
-        """Variables that begin with `prefix` and that nobody asked for are misspelt."""
+        """Variables that begin with `prefix` and that nobody asked for are misspelt, or Kubernetes' doing."""
         for name in sorted(self._environ):
-            if name.startswith(prefix) and name not in self._known:
+            if name.startswith(prefix) and name not in self._known and not _SERVICE_LINK.fullmatch(name, len(prefix)):
                 close = difflib.get_close_matches(name, self._known, n=1, cutoff=0.8)
                 self.refuse(name, "is unknown" + (f", did you mean {close[0]}?" if close else ""))
 
     def finish(self) -> None:
         if self._violations:
             raise InvalidSettings(self._violations)
+
+
+# What Kubernetes tells every container about a Service of that name.
+_SERVICE_LINK = re.compile(r"SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)?")
 
 
 def split_address(address: str) -> tuple[str, int]:

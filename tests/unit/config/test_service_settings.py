@@ -87,6 +87,15 @@ def test_an_empty_variable_counts_as_absent() -> None:
     }
 
 
+def test_what_kubernetes_says_about_a_service_of_our_name_is_no_misspelt_setting() -> None:
+    links = (
+        "SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_7080_TCP", "PORT_7080_TCP_PROTO",
+        "PORT_7080_TCP_PORT", "PORT_7080_TCP_ADDR",
+    )  # fmt: skip
+    assert load_api_settings({**NEEDED, **{f"OSTINATO_API_{link}": "tcp://10.0.0.1:7080" for link in links}})
+    assert set(refusals(load_api_settings, {**NEEDED, "OSTINATO_API_GRPC_PORT": "1"})) == {"OSTINATO_API_GRPC_PORT"}
+
+
 def test_all_mistakes_are_told_at_once() -> None:
     environ = {
         "OSTINATO_DATABASE_URL": "mysql://db",
