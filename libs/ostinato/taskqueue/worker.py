@@ -104,13 +104,25 @@ class Worker:
         listener = asyncio.ensure_future(self._listen()) if self._settings.listen else None
         try:
             while not self._draining.is_set():
-                lease = await self._take_lease()
+                lease = await self._take_lease_unless_draining()
                 if lease is not None:
                     await self._live(lease)
         finally:
             if listener is not None:
                 listener.cancel()
                 await asyncio.gather(listener, return_exceptions=True)
+
+    async def _take_lease_unless_draining(self) -> Lease | None:
+        """A server that does not answer must not hold up a drain: nothing is claimed yet."""
+        taking = asyncio.ensure_future(self._take_lease())
+        draining = asyncio.ensure_future(self._draining.wait())
+        try:
+            await asyncio.wait((taking, draining), return_when=asyncio.FIRST_COMPLETED)
+            return taking.result() if taking.done() else None
+        finally:
+            taking.cancel()
+            draining.cancel()
+            await asyncio.gather(taking, draining, return_exceptions=True)
 
     async def _take_lease(self) -> Lease | None:
         """None when the database did not answer; worker ids are random and never used again."""
@@ -148,7 +160,7 @@ class Worker:
                 await incarnation.abandon()
             else:
                 incarnation.begin_drain()
-                await asyncio.gather(*loops)
+                await asyncio.wait(loops, timeout=lease.pace.lease)  # what is answered later is nobody's by then
                 incarnation.begin_drain()  # again: a claim was perhaps under way
                 await self._finish_drain(incarnation)
             for task in (*loops, *background):

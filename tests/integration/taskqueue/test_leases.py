@@ -6,10 +6,13 @@ import asyncio
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
+
 from ostinato.storage.database import Database, DatabaseSettings, open_database
 from ostinato.taskqueue import Dispatcher, Handler, TaskContext, Worker, WorkerSettings, open_dispatcher
 from ostinato.taskqueue.embedded import worker_store
 from ostinato.taskqueue.embedded.pace import Pace
+from ostinato.testing.tcp_proxy import open_tcp_proxy
 from tests.integration.ingester.severable_link import open_severable_link
 from tests.integration.taskqueue.conftest import LETTER, letter, running, until
 
@@ -122,6 +125,26 @@ async def test_a_drain_while_the_database_is_away_ends_with_the_lease(database: 
             async with asyncio.timeout(10):
                 await run
     assert await database.fetchval("select count(*) from tq_ready") == 1
+
+
+@pytest.mark.parametrize("lease", ["held", "lost"])
+async def test_a_drain_while_the_database_is_out_of_reach_is_not_held_up(database: Database, lease: str) -> None:
+    """A claim or the next lease was waited for until the driver gave up, over half a minute later."""
+    async with (
+        open_tcp_proxy(database.settings.url) as proxy,
+        open_database(DatabaseSettings(proxy.url(database.settings.url))) as far,
+        open_dispatcher(far, classes=[LETTER]) as dispatcher,
+    ):
+        pace = Pace(lease=1.0, beat_every=0.2)
+        worker = Worker(far, dispatcher, [], settings=WorkerSettings(pace=pace, drain_grace=1))
+        run = asyncio.ensure_future(worker.run())
+        await until(lambda: worker.lease_valid)
+        proxy.black_hole()
+        if lease == "lost":
+            await until(lambda: not worker.worker_id)
+        worker.drain()
+        async with asyncio.timeout(15):
+            await run
 
 
 async def test_a_slow_reaping_is_not_begun_again_by_every_heartbeat(database: Database, dispatcher: Dispatcher) -> None:

@@ -6,6 +6,7 @@ forgotten at once (the fence rejects what still ends), and the worker begins a n
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -85,9 +86,13 @@ class Incarnation:
         await self.tasks.interrupt()
         await self.tasks.writer.flush(while_=self.tasks.may_start)
         if not self.tasks.may_start():
-            raise Unavailable("the lease ended during the drain")
-        await worker_store.free_unknown(self._db, self.lease.worker_id, [])
-        await worker_store.delete_worker(self._db, self.lease.worker_id)
+            raise Unavailable("it ended during the drain")
+        try:
+            async with asyncio.timeout(self.lease.pace.lease):
+                await worker_store.free_unknown(self._db, self.lease.worker_id, [])
+                await worker_store.delete_worker(self._db, self.lease.worker_id)
+        except TimeoutError as error:
+            raise Unavailable("the database does not answer") from error
 
     async def abandon(self) -> None:
         """The lease is lost."""
