@@ -49,8 +49,8 @@ def make_targets() -> frozenset[str]:
 
 @cache
 def _suffixes() -> frozenset[str]:
-    """Every file and folder (with a slash) of the project, by all ends of its path."""
-    ends: set[str] = set()
+    """Every file and folder (with a slash) of the project, by all ends of its path; also what it makes when it runs."""
+    ends = set(read(".gitignore").split())
     for name in project_files():
         path = PurePosixPath(name)
         for part in [path, *path.parents]:
