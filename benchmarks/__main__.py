@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.comparison import Comparison
 from benchmarks.laboratory import open_laboratory
-from benchmarks.scenarios import SCENARIOS
+from benchmarks.scenarios import LONG_ONES, SCENARIOS
 from benchmarks.server import Server, open_server
 from benchmarks.sizes import DEFAULT, FULL, Sizes
 
@@ -20,7 +20,12 @@ _LONGEST = {"default": 600.0, "full": 3600.0}  # a bound, not an expectation
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)}; all by default")
+    parser.add_argument(
+        "scenarios",
+        nargs="*",
+        metavar="SCENARIO",
+        help=f"of {', '.join(SCENARIOS)}; without --full all but {', '.join(LONG_ONES)}",
+    )
     parser.add_argument("--full", action="store_true", help="larger numbers and more repetitions: about 15 minutes")
     parser.add_argument("--database-url", help="a server and a role that may create databases; default: one of our own")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also writes every repetition")
@@ -28,6 +33,10 @@ def parse_arguments() -> argparse.Namespace:
     if unknown := set(arguments.scenarios) - SCENARIOS.keys():
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
     return arguments
+
+
+def default_scenarios(*, full: bool) -> list[str]:
+    return [name for name in SCENARIOS if full or name not in LONG_ONES]
 
 
 async def measure(server: Server, names: list[str], sizes: Sizes) -> list[Comparison]:
@@ -50,7 +59,7 @@ async def main() -> int:
         print(report.headline(server))
         if not server.durable:
             print("WARNING: this server does not keep what it commits; these numbers are not comparable")
-        lines = await measure(server, arguments.scenarios or list(SCENARIOS), sizes)
+        lines = await measure(server, arguments.scenarios or default_scenarios(full=arguments.full), sizes)
         print("", report.main_table(lines), "", report.detail_table(lines), sep="\n")
         if arguments.json:
             report.write_json(arguments.json, server, lines)

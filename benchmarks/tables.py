@@ -18,8 +18,8 @@ create table business (id bigint generated always as identity primary key, who t
 """
 BUSINESS = "insert into business (who, amount) values ($1, $2)"
 
-# What is not done yet, due or not, claimed or not.
+# What is due and not done yet, claimed or not.
 LEFT = {
-    "ours": "select (select count(*) from tq_ready) + (select count(*) from tq_later)",
+    "ours": "select count(*) from tq_ready",
     "raw": "select count(*) from raw_task",
 }

@@ -23,13 +23,11 @@ async def _drain_backlog(laboratory: Laboratory, sizes: Sizes, backlog: int) -> 
     async def measure(variant: tuple[str, int]) -> Sample:
         side, processes = variant
         async with laboratory.database(side) as url:
-            async with open_driver(side, "bulk", url, count=backlog, batch=5000) as loader:
-                await loader.run()
             return await _drain_once(laboratory, side, url, backlog, processes)
 
     variants = [(side, processes) for processes in (1, 2) for side in SIDES]
     series = await alternate(measure, variants, repetitions=sizes.repetitions)
-    one, two = series["ours", 1], _scaling(series["ours", 2], series["ours", 1])
+    one, two = series["ours", 1], _related(series["ours", 2], series["ours", 1], "scaling")
     return [
         Comparison(
             f"drain {backlog:,}, 1 process",
@@ -50,13 +48,43 @@ async def _drain_backlog(laboratory: Laboratory, sizes: Sizes, backlog: int) -> 
     ]
 
 
-def _scaling(two: Series, one: Series) -> Series:
-    """Each repetition with two processes, related to the one before it with one."""
-    pairs = zip(two.samples, one.samples, strict=True)
-    return Series(tuple(replace(both, also={"scaling": both.value / single.value}) for both, single in pairs))
+async def drain_under_strain(laboratory: Laboratory, sizes: Sizes) -> list[Comparison]:
+    """Ours alone, related to a drain of the same repetition on fresh tables."""
+    backlog = sizes.backlogs[0]
+
+    async def measure(variant: str) -> Sample:
+        async with laboratory.database("ours", future=sizes.herd_future if variant == "crowded" else 0) as url:
+            if variant == "analyzed":
+                async with connected(url) as connection:
+                    await connection.execute("vacuum (analyze) tq_ready")
+            elif variant == "used":
+                await _drain_once(laboratory, "ours", url, 2 * backlog, 1)
+            return await _drain_once(laboratory, "ours", url, backlog, 1)
+
+    series = await alternate(measure, ("fresh", "analyzed", "used", "crowded"), repetitions=sizes.repetitions)
+    return [
+        _strained("after VACUUM ANALYZE of the empty table", series["analyzed"], series["fresh"], 0.9, 0.9),
+        _strained(f"with {2 * backlog:,} finished just before", series["used"], series["fresh"], 0.8, 0.95),
+        _strained(f"beside {sizes.herd_future:,} later ones", series["crowded"], series["fresh"], 0.8, 0.95),
+    ]
+
+
+def _strained(how: str, strained: Series, fresh: Series, first: float, goal: float) -> Comparison:
+    name, unit = "of normal", " × normal"
+    ours = _related(strained, fresh, name)
+    targets = also_at_least(name, first, unit), also_at_least(name, goal, unit)
+    return Comparison(f"drain {how}", "tasks/s", ours, None, *targets)
+
+
+def _related(series: Series, reference: Series, name: str) -> Series:
+    """Each repetition with its ratio to the reference's of the same round."""
+    pairs = zip(series.samples, reference.samples, strict=True)
+    return Series(tuple(replace(sample, also={name: sample.value / normal.value}) for sample, normal in pairs))
 
 
 async def _drain_once(laboratory: Laboratory, side: str, url: str, backlog: int, processes: int) -> Sample:
+    async with open_driver(side, "bulk", url, count=backlog, batch=5000) as loader:
+        await loader.run()
     async with connected(url) as watching, laboratory.workers(side, url, processes) as workers:
         with laboratory.observe(*(worker.driver for worker in workers)) as usage:
             began = time.perf_counter()

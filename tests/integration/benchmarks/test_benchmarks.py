@@ -22,6 +22,7 @@ LINES = {
     "add10": 1,
     "bulk": 1,
     "drain": 2,
+    "strain": 3,
     "latency": 1,
     "herd": 1,
     "business": 1,
@@ -29,7 +30,7 @@ LINES = {
     "idle": 2,
     "scheduler": 3,
 }
-ALONE = {"crash", "idle", "scheduler"}  # a bare loop has nothing to compare with these
+ALONE = {"strain", "crash", "idle", "scheduler"}  # a bare loop has nothing to compare with these
 
 
 @pytest.fixture
