@@ -24,6 +24,7 @@ MIN_KEY_BYTES = 32
 
 _VERSION = 1
 _CLAIMS = struct.Struct(">BQQQQ")
+_LARGEST_ID = 2**63 - 1
 _MAC_BYTES = hashlib.sha256().digest_size
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -65,7 +66,7 @@ class NotificationTokens:
         if not self._is_genuine(signed, mac):
             raise _refused()
         version, issued, expires, job_id, invocation_id = _CLAIMS.unpack(signed)
-        if version != _VERSION:
+        if version != _VERSION or max(job_id, invocation_id) > _LARGEST_ID:
             raise _refused()
         claims = NotificationClaims(invocation_id, job_id, _from_millis(issued), _from_millis(expires))
         if claims.issued_at > now + CLOCK_SKEW or claims.expires_at <= now:

@@ -100,3 +100,10 @@ def test_without_keys_the_secret_gives_one() -> None:
     for others in (NotificationTokens.configured([KEY], secret), NotificationTokens.configured([], b"t" * 32)):
         with pytest.raises(Unauthenticated):
             others.verify(token, now=NOW)
+
+
+@pytest.mark.parametrize(("invocation_id", "job_id"), [(2**63, 7), (INVOCATION, 2**64 - 1)])
+def test_ids_that_no_run_can_have_are_refused_even_with_a_good_signature(invocation_id: int, job_id: int) -> None:
+    tokens = NotificationTokens([KEY])
+    with pytest.raises(Unauthenticated):
+        tokens.verify(tokens.issue(invocation_id, job_id, now=NOW, lifetime=LIFE), now=NOW)
