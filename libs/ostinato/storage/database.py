@@ -45,6 +45,7 @@ class Database:
         self.settings = settings
         self._pool = pool
         self._gate = gate
+        self._releasing: set[asyncio.Task[None]] = set()  # keeps them alive
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
@@ -63,8 +64,10 @@ class Database:
                 await roll_back(connection, self._gate)
                 raise
             await commit(connection, self._gate)
-        finally:
-            await self._release(connection)
+        except BaseException:
+            await self._release_in_doubt(connection)
+            raise
+        await self._release(connection)
         run_after_commit(tx)
 
     async def transact(self, work: Callable[[Tx], Awaitable[T]], *, attempts: int = 5) -> T:
@@ -102,15 +105,26 @@ class Database:
         connection = await self._acquire()
         try:
             if self._gate is not None:
-                return await gated(self._gate, sql, connection, lambda: run(connection))
-            with translated_errors():
-                return await run(connection)
-        finally:
-            await self._release(connection)
+                result = await gated(self._gate, sql, connection, lambda: run(connection))
+            else:
+                with translated_errors():
+                    result = await run(connection)
+        except BaseException:
+            await self._release_in_doubt(connection)
+            raise
+        await self._release(connection)
+        return result
 
     async def _acquire(self) -> PooledConnection:
         with translated_errors():
             return await self._pool.acquire()
+
+    async def _release_in_doubt(self, connection: PooledConnection) -> None:
+        """On a task of its own: it goes on when the caller is cancelled once more."""
+        releasing = asyncio.ensure_future(self._release(connection))
+        self._releasing.add(releasing)
+        releasing.add_done_callback(self._releasing.discard)
+        await asyncio.shield(releasing)
 
     async def _release(self, connection: PooledConnection) -> None:
         if not is_lost(connection) and connection.is_in_transaction():

@@ -111,7 +111,7 @@ class CompletionWriter:
         pause = 0.05
         while True:
             try:
-                return await asyncio.shield(asyncio.ensure_future(statement(self._db, self._worker_id, group)))
+                return await self._send(group, statement)
             except Transient as error:
                 _log.warning("task ends are not written yet, trying again: %s", error)
             except OstinatoError:
@@ -121,3 +121,17 @@ class CompletionWriter:
                 return sum([await self._persist([row], statement) for row in group])
             await self._clock.sleep(pause)
             pause = min(1.0, pause * 2)
+
+    async def _send(self, group: list[W], statement: Callable[[Database, int, list[W]], Awaitable[int]]) -> int:
+        """Not interrupted by a cancellation, which is that of the whole writer."""
+        sent = asyncio.ensure_future(statement(self._db, self._worker_id, group))
+        try:
+            return await asyncio.shield(sent)
+        except asyncio.CancelledError:
+            sent.add_done_callback(_looked_at)
+            raise
+
+
+def _looked_at(sent: asyncio.Future[int]) -> None:
+    if not sent.cancelled() and (error := sent.exception()) is not None:
+        _log.info("the last task ends were perhaps not written, these tasks run again: %s", error)
