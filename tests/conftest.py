@@ -1,5 +1,17 @@
-"""Fixtures of all tests: real databases."""
+"""Fixtures of all tests: real databases; and how hypothesis looks for counterexamples."""
 
 from __future__ import annotations
 
+import os
+
+from hypothesis import HealthCheck, settings
+
 from ostinato.testing.fixtures import *  # noqa: F403
+
+# The same examples in every run, and no verdict by the clock: what fails here fails everywhere.
+# HYPOTHESIS_PROFILE=explore looks for new ones.
+settings.register_profile(
+    "steady", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("explore", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
