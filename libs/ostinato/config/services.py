@@ -30,6 +30,12 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+class QueueBackend(StrEnum):
+    """Where tasks wait. Another one is refused: a deployment must not believe in a queue that nobody runs."""
+
+    EMBEDDED = "embedded"
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessSettings:
     """What every service process has. Addresses are HOST:PORT, `[::1]:PORT` for IPv6."""
@@ -106,6 +112,7 @@ def _process(
     auth = read_auth(reader, secret_required=secret_required)
     grpc_address = reader.address(f"{prefix}GRPC_ADDRESS", f"127.0.0.1:{ports[0]}")
     require_loopback(reader, auth, f"{prefix}GRPC_ADDRESS", grpc_address)
+    reader.choice("OSTINATO_QUEUE_BACKEND", QueueBackend.EMBEDDED)
     return (
         read_database(reader, f"ostinato-{service}"),
         auth,
