@@ -110,5 +110,6 @@ def decide_next_step(outcome: Outcome, retry: Retry, *, failures: int, jitter: f
 
 
 def describe(error: BaseException) -> str:
-    """For logs and dead letters; bounded."""
-    return f"{type(error).__name__}: {error}"[:4000]
+    """For logs and dead letters; bounded, and always text that a database takes."""
+    text = f"{type(error).__name__}: {error}"[:4000]
+    return text.encode(errors="replace").decode()

@@ -111,6 +111,19 @@ async def test_a_dead_letter_is_requeued_with_fresh_attempts(database: Database,
     assert await list_dead_letters(database) == []
 
 
+async def test_an_error_that_is_no_text_is_buried_all_the_same(database: Database, dispatcher: Dispatcher) -> None:
+    """It could not be written, so its task ran again every fifteen seconds, for ever."""
+
+    async def handle(_: TaskContext, __: Any) -> None:
+        raise errors.Fatal("a file called \udcff\0")
+
+    await dispatcher.add(LETTER, letter(1))
+    async with running(database, dispatcher, Handler.single(LETTER, handle)) as worker:
+        await until(lambda: worker.stats.dead == 1)
+    (dead,) = await list_dead_letters(database)
+    assert dead.error == "Fatal: a file called ?"
+
+
 async def test_retry_later_waits_and_uses_up_no_attempt(database: Database, dispatcher: Dispatcher) -> None:
     failures: list[int] = []
 
