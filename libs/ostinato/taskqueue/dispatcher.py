@@ -50,7 +50,7 @@ class Dispatcher:
         self._classes = {task_class.name: task_class for task_class in classes}
         self._free_ids: list[int] = []
         self._drawing = asyncio.Lock()
-        self._add_grouped = GroupedCalls(self._insert_group)
+        self._add_grouped = GroupedCalls(self._insert_group, parallel=2)
 
     async def add(
         self,
@@ -108,12 +108,11 @@ class Dispatcher:
         if len(fair_keys) != len(payloads):
             raise InvalidArgument.of("fair_keys", "must be as many as payloads")
         encoded = [payload.SerializeToString() for payload in payloads]
-        violations = [
+        if violations := [
             *self._class_violations(task_class, tx),
-            *_due_time_violations(delay, eta),
+            *(_due_time_violations(delay, eta) if delay is not None or eta is not None else ()),
             *_payload_violations(task_class, payloads, encoded),
-        ]
-        if violations:
+        ]:
             raise InvalidArgument(violations)
         return NewTasks(
             ids=await self._take_ids(len(payloads), tx),
@@ -126,13 +125,14 @@ class Dispatcher:
             eta=eta,
         )
 
-    def _class_violations(self, task_class: TaskClass[Any], tx: Tx | None) -> Iterator[Violation]:
+    def _class_violations(self, task_class: TaskClass[Any], tx: Tx | None) -> Sequence[Violation]:
         if self._classes.get(task_class.name) is not task_class:
-            yield Violation("task_class", f"`{task_class.name}` was not given to this dispatcher")
+            return [Violation("task_class", f"`{task_class.name}` was not given to this dispatcher")]
         if tx is None and task_class.kind is TaskKind.TRANSACTIONAL:
-            yield Violation("tx", f"`{task_class.name}` must be added in a transaction")
+            return [Violation("tx", f"`{task_class.name}` must be added in a transaction")]
         if tx is not None and task_class.kind is TaskKind.NON_TRANSACTIONAL:
-            yield Violation("tx", f"`{task_class.name}` must not be added in a transaction")
+            return [Violation("tx", f"`{task_class.name}` must not be added in a transaction")]
+        return ()
 
     async def _submit(self, tasks: NewTasks, tx: Tx | None) -> None:
         if tx is None:
@@ -212,11 +212,12 @@ def _due_time_violations(delay: timedelta | None, eta: datetime | None) -> Itera
 
 def _payload_violations(
     task_class: TaskClass[Any], payloads: Sequence[Message], encoded: Sequence[bytes]
-) -> Iterator[Violation]:
-    if not all(isinstance(payload, task_class.payload) for payload in payloads):
-        yield Violation("payload", f"`{task_class.name}` takes {task_class.payload.__name__}")
+) -> Sequence[Violation]:
+    if {*map(type, payloads)} != {task_class.payload}:
+        return [Violation("payload", f"`{task_class.name}` takes {task_class.payload.__name__}")]
     if max(map(len, encoded)) > MAX_PAYLOAD_BYTES:
-        yield Violation("payload", f"must be at most {MAX_PAYLOAD_BYTES} bytes")
+        return [Violation("payload", f"must be at most {MAX_PAYLOAD_BYTES} bytes")]
+    return ()
 
 
 @asynccontextmanager

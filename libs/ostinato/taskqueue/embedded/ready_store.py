@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ostinato.storage.transaction import Row, affected
 
@@ -22,8 +22,7 @@ class Executor(Protocol):
     async def fetch(self, sql: str, *arguments: object) -> list[Row]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class NewTasks:
+class NewTasks(NamedTuple):
     """What one add writes: alike but for id, fair key and payload. `delay` None and `eta` None: due at once."""
 
     ids: Sequence[int]
