@@ -12,10 +12,13 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from benchmarks.sides import SIDE_CLASSES, Side
 from benchmarks.start_counter import StartCounter
+
+_TURNS = 8
 
 
 def say(answer: dict[str, Any]) -> None:
@@ -59,9 +62,19 @@ async def load(side: Side, *, count: int, due_at: float | None = None) -> None:
     await timed(lambda: in_batches(side, count, 5000, due_at))
 
 
-async def business(side: Side, *, count: int, callers: int, with_add: bool) -> None:
+async def business(side: Side, *, count: int, callers: int) -> None:
+    """`count` transactions without an add and as many with one, in turns: the machine's mood hits both alike."""
     await side.open(callers)
-    await timed(lambda: spread(count, callers, lambda number: side.transact(number, with_add=with_add)))
+    seconds = {False: 0.0, True: 0.0}
+    await ready()
+    for _ in range(_TURNS):
+        for with_add in seconds:
+            one = partial(side.transact, with_add=with_add)
+            began = time.perf_counter()
+            await spread(count // _TURNS, callers, one)
+            seconds[with_add] += time.perf_counter() - began
+    say({"alone": seconds[False], "with_add": seconds[True]})
+    await heard()
 
 
 async def produce(side: Side, *, rate: float, seconds: float, warm_up: int) -> None:
