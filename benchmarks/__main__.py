@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import signal
 import sys
 from pathlib import Path
 
@@ -67,4 +68,6 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
+    # As Ctrl-C: what was started is ended, and its files are removed.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     sys.exit(asyncio.run(main()))
