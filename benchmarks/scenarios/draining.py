@@ -16,41 +16,43 @@ _LONGEST = 60.0
 
 
 async def drain(laboratory: Laboratory, sizes: Sizes) -> list[Comparison]:
-    return [line for backlog in sizes.backlogs for line in await _drain_backlog(laboratory, sizes, backlog)]
-
-
-async def _drain_backlog(laboratory: Laboratory, sizes: Sizes, backlog: int) -> list[Comparison]:
-    async def measure(variant: tuple[str, int]) -> Sample:
-        side, processes = variant
-        async with laboratory.database(side) as url:
-            return await _drain_once(laboratory, side, url, backlog, processes)
-
-    variants = [(side, processes) for processes in (1, 2) for side in SIDES]
-    series = await alternate(measure, variants, repetitions=sizes.repetitions)
-    one, two = series["ours", 1], _related(series["ours", 2], series["ours", 1], "scaling")
+    small, large = sizes.backlog, sizes.shared_backlog
+    alone = await _measure(laboratory, small, [1], sizes.repetitions)
+    shared = await _measure(laboratory, large, [1, 2], sizes.repetitions)
     return [
+        _by_one(small, alone["ours", 1], alone["raw", 1]),
+        _by_one(large, shared["ours", 1], shared["raw", 1]),
         Comparison(
-            f"drain {backlog:,}, 1 process",
+            f"drain {large:,}, 2 processes",
             "tasks/s",
-            one,
-            series["raw", 1],
-            at_least(20_000, "tasks/s") | ratio_at_least(0.2),
-            ratio_at_least(0.7),
-        ),
-        Comparison(
-            f"drain {backlog:,}, 2 processes",
-            "tasks/s",
-            two,
-            series["raw", 2],
+            _related(shared["ours", 2], shared["ours", 1], "scaling"),
+            shared["raw", 2],
             also_at_least("scaling", 1.2, " × 1 process"),
             ratio_at_least(0.62),
         ),
     ]
 
 
+async def _measure(
+    laboratory: Laboratory, backlog: int, processes: list[int], repetitions: int
+) -> dict[tuple[str, int], Series]:
+    async def measure(variant: tuple[str, int]) -> Sample:
+        side, workers = variant
+        async with laboratory.database(side) as url:
+            return await _drain_once(laboratory, side, url, backlog, workers)
+
+    variants = [(side, workers) for workers in processes for side in SIDES]
+    return await alternate(measure, variants, repetitions=repetitions)
+
+
+def _by_one(backlog: int, ours: Series, raw: Series) -> Comparison:
+    first = at_least(20_000, "tasks/s") | ratio_at_least(0.2)
+    return Comparison(f"drain {backlog:,}, 1 process", "tasks/s", ours, raw, first, ratio_at_least(0.7))
+
+
 async def drain_under_strain(laboratory: Laboratory, sizes: Sizes) -> list[Comparison]:
     """Ours alone, related to a drain of the same repetition on fresh tables."""
-    backlog = sizes.backlogs[0]
+    backlog = sizes.backlog
 
     async def measure(variant: str) -> Sample:
         async with laboratory.database("ours", future=sizes.herd_future if variant == "crowded" else 0) as url:

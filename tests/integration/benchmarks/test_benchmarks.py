@@ -21,7 +21,7 @@ LINES = {
     "add1": 1,
     "add10": 1,
     "bulk": 1,
-    "drain": 2,
+    "drain": 3,
     "strain": 3,
     "latency": 1,
     "herd": 1,
