@@ -27,7 +27,7 @@ def parse_arguments() -> argparse.Namespace:
         metavar="SCENARIO",
         help=f"of {', '.join(SCENARIOS)}; without --full all but {', '.join(LONG_ONES)}",
     )
-    parser.add_argument("--full", action="store_true", help="larger numbers and more repetitions: about 15 minutes")
+    parser.add_argument("--full", action="store_true", help="larger numbers and more repetitions: about 20 minutes")
     parser.add_argument("--database-url", help="a server and a role that may create databases; default: one of our own")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also writes every repetition")
     arguments = parser.parse_args()
