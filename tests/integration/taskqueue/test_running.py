@@ -17,6 +17,7 @@ from ostinato.taskqueue import (
     Handler,
     Outcome,
     TaskContext,
+    Worker,
     WorkerSettings,
     complete_many_in,
     list_dead_letters,
@@ -213,6 +214,29 @@ async def test_a_stolen_task_is_rejected_with_its_effects(database: Database, di
         await until_empty(database)
         assert worker.stats.rejected == 1
     assert await database.fetchval("select count(*) from effect") == 1
+
+
+async def test_a_task_claimed_again_beside_its_older_run_runs_as_soon_as_that_has_ended(
+    database: Database, dispatcher: Dispatcher
+) -> None:
+    """The newer claim used to lie until the next rescue, up to fifteen seconds."""
+    attempts: list[int] = []
+    worker_box: list[Worker] = []
+
+    async def handle(task: TaskContext, _: Any) -> None:
+        attempts.append(task.attempt)
+        if len(attempts) == 1:
+            await database.execute(
+                "update tq_ready set claimed_by = 0, strand = strand | 63, ready_at = ostinato_now()"
+            )
+            await until(lambda: worker_box[0].stats.claimed == 2)
+
+    async with running(database, dispatcher, Handler.single(LETTER, handle)) as worker:
+        worker_box.append(worker)
+        await dispatcher.add(LETTER, letter(1))
+        await until(lambda: len(attempts) == 2, seconds=5)
+        await until_empty(database)
+        assert worker.stats.rejected == 1
 
 
 async def test_a_stolen_task_that_ends_by_the_writer_is_rejected_too(

@@ -22,7 +22,7 @@ from ostinato.taskqueue.embedded.completion_writer import CompletionWriter
 from ostinato.taskqueue.embedded.executors import Executor, make_executor
 from ostinato.taskqueue.embedded.lease import Lease
 from ostinato.taskqueue.embedded.queue_load import QueueLoad
-from ostinato.taskqueue.embedded.ready_store import DeadRow, RetryRow
+from ostinato.taskqueue.embedded.ready_store import DeadRow, Fence, RetryRow
 from ostinato.taskqueue.embedded.refusal import decide_refusal
 from ostinato.taskqueue.embedded.strand import queue_of
 from ostinato.taskqueue.embedded.worker_stats import WorkerStats
@@ -55,6 +55,7 @@ class ClaimedTasks:
         self._stats = stats
         self._random = randomness
         self._known: dict[int, TaskContext] = {}
+        self._claimed_again: dict[int, Fence] = {}
         self.writer = CompletionWriter(db, lease.worker_id, clock, stats, self._forget)
         self._executors: dict[int, Executor] = {}
         self._queues: dict[int, QueueLoad] = {}
@@ -90,7 +91,9 @@ class ClaimedTasks:
         by_class: dict[int, list[TaskContext]] = {}
         for row in rows:
             if row[1] in self._known:
-                continue  # still running here under an older claim; rescue frees this row when that one has ended
+                # It still runs here under an older claim, which is rejected in the end; then this one is freed.
+                self._claimed_again[row[1]] = (row[0], row[1])
+                continue
             executor = self._executors.get(row[6])
             task = TaskContext(row, self.lease.worker_id, executor.handler.task_class if executor else None)
             self._known[task.id] = task
@@ -137,7 +140,7 @@ class ClaimedTasks:
         if outcome.verdict is Verdict.DONE:
             self._stats.done += 1
             if task.completed:
-                self._known.pop(task.id, None)
+                self._forget(task.id)
             else:
                 self.writer.done(task.fence)
             return
@@ -167,7 +170,7 @@ class ClaimedTasks:
             case _:  # LOST
                 _log.warning("task %d (%s) is no longer this process's: %s", task.id, task.class_name, outcome.error)
                 self._stats.rejected += 1
-                self._known.pop(task.id, None)
+                self._forget(task.id)
 
     def _log_retry(self, task: TaskContext, outcome: Outcome, delay: timedelta) -> None:
         level = logging.WARNING if outcome.verdict is Verdict.RETRY else logging.DEBUG
@@ -211,9 +214,12 @@ class ClaimedTasks:
             executor.take_unstarted()
         await self.interrupt()
         self._known.clear()
+        self._claimed_again.clear()
 
     def _forget(self, task_id: int) -> None:
         self._known.pop(task_id, None)
+        if (fence := self._claimed_again.pop(task_id, None)) is not None:
+            self.writer.release(fence)
 
 
 def _nothing(_: int) -> None:
