@@ -24,7 +24,7 @@ _LONGEST_PAUSE = 120.0  # seconds between two rescues
 
 
 class Incarnation:
-    """Built by Worker; `run` holds the loops until the worker ends it by `drain` or `abandon`."""
+    """Built by Worker, which runs its loops and ends it: by `begin_drain` and `finish_drain`, or by `abandon`."""
 
     def __init__(self, db: Database, tasks: ClaimedTasks, *, clock: Clock, stats: WorkerStats) -> None:
         self.lease = tasks.lease
