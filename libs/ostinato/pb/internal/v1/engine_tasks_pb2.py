@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from ostinato.pb.ingest.v1 import notifications_pb2 as ostinato_dot_ingest_dot_v1_dot_notifications__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'ostinato/internal/v1/engine_tasks.proto\x12\x14ostinato.internal.v1\x1a&ostinato/ingest/v1/notifications.proto\"\x1f\n\rTriageJobTask\x12\x0e\n\x06job_id\x18\x01 \x01(\x03\"=\n\x14LaunchInvocationTask\x12\x0e\n\x06job_id\x18\x01 \x01(\x03\x12\x15\n\rinvocation_id\x18\x02 \x01(\x03\"x\n\x16HandleNotificationTask\x12\x15\n\rinvocation_id\x18\x01 \x01(\x03\x12\x37\n\x0cnotification\x18\x02 \x01(\x0b\x32!.ostinato.ingest.v1.NotifyRequest\x12\x0e\n\x06job_id\x18\x03 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'ostinato/internal/v1/engine_tasks.proto\x12\x14ostinato.internal.v1\x1a&ostinato/ingest/v1/notifications.proto\"\x1f\n\rTriageJobTask\x12\x0e\n\x06job_id\x18\x01 \x01(\x03\"=\n\x14LaunchInvocationTask\x12\x0e\n\x06job_id\x18\x01 \x01(\x03\x12\x15\n\rinvocation_id\x18\x02 \x01(\x03\"x\n\x16HandleNotificationTask\x12\x15\n\rinvocation_id\x18\x01 \x01(\x03\x12\x37\n\x0cnotification\x18\x02 \x01(\x0b\x32!.ostinato.ingest.v1.NotifyRequest\x12\x0e\n\x06job_id\x18\x03 \x01(\x03\":\n\x0fHandleTimerTask\x12\x15\n\rinvocation_id\x18\x01 \x01(\x03\x12\x10\n\x08timer_id\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,4 +38,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LAUNCHINVOCATIONTASK']._serialized_end=199
   _globals['_HANDLENOTIFICATIONTASK']._serialized_start=201
   _globals['_HANDLENOTIFICATIONTASK']._serialized_end=321
+  _globals['_HANDLETIMERTASK']._serialized_start=323
+  _globals['_HANDLETIMERTASK']._serialized_end=381
 # @@protoc_insertion_point(module_scope)

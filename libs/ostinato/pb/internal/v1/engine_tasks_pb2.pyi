@@ -101,3 +101,29 @@ class HandleNotificationTask(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HandleNotificationTask: _TypeAlias = HandleNotificationTask  # noqa: Y015
+
+@_typing.final
+class HandleTimerTask(_message.Message):
+    """Remind an invocation's target of something it asked for. Queue `timers`, when the timer is due.
+    Added by the transaction that stored the timer.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVOCATION_ID_FIELD_NUMBER: _builtins.int
+    TIMER_ID_FIELD_NUMBER: _builtins.int
+    invocation_id: _builtins.int
+    timer_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        invocation_id: _builtins.int = ...,
+        timer_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invocation_id", b"invocation_id", "timer_id", b"timer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HandleTimerTask: _TypeAlias = HandleTimerTask  # noqa: Y015

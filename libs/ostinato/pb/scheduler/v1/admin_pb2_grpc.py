@@ -45,6 +45,21 @@ class AdminServiceStub:
                 request_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.ListQueuesRequest.SerializeToString,
                 response_deserializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.ListQueuesResponse.FromString,
                 _registered_method=True)
+        self.PauseQueue = channel.unary_unary(
+                '/ostinato.scheduler.v1.AdminService/PauseQueue',
+                request_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.PauseQueueRequest.SerializeToString,
+                response_deserializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.Queue.FromString,
+                _registered_method=True)
+        self.ResumeQueue = channel.unary_unary(
+                '/ostinato.scheduler.v1.AdminService/ResumeQueue',
+                request_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.ResumeQueueRequest.SerializeToString,
+                response_deserializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.Queue.FromString,
+                _registered_method=True)
+        self.PurgeQueue = channel.unary_unary(
+                '/ostinato.scheduler.v1.AdminService/PurgeQueue',
+                request_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.PurgeQueueRequest.SerializeToString,
+                response_deserializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.PurgeQueueResponse.FromString,
+                _registered_method=True)
         self.ListDeadLetters = channel.unary_unary(
                 '/ostinato.scheduler.v1.AdminService/ListDeadLetters',
                 request_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.ListDeadLettersRequest.SerializeToString,
@@ -54,6 +69,11 @@ class AdminServiceStub:
                 '/ostinato.scheduler.v1.AdminService/RequeueDeadLetters',
                 request_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.RequeueDeadLettersRequest.SerializeToString,
                 response_deserializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.RequeueDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.PurgeDeadLetters = channel.unary_unary(
+                '/ostinato.scheduler.v1.AdminService/PurgeDeadLetters',
+                request_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.PurgeDeadLettersRequest.SerializeToString,
+                response_deserializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.PurgeDeadLettersResponse.FromString,
                 _registered_method=True)
 
 
@@ -73,6 +93,26 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseQueue(self, request, context):
+        """Nothing of the queue starts later than 2 s after the answer. What runs, runs on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeQueue(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PurgeQueue(self, request, context):
+        """Deletes every task that was added before now and has not started.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListDeadLetters(self, request, context):
         """Newest first.
         """
@@ -82,6 +122,13 @@ class AdminServiceServicer:
 
     def RequeueDeadLetters(self, request, context):
         """Puts dead letters back into their queues with fresh retries.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PurgeDeadLetters(self, request, context):
+        """Deletes dead letters for good.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,6 +147,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.ListQueuesRequest.FromString,
                     response_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.ListQueuesResponse.SerializeToString,
             ),
+            'PauseQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseQueue,
+                    request_deserializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.PauseQueueRequest.FromString,
+                    response_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.Queue.SerializeToString,
+            ),
+            'ResumeQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeQueue,
+                    request_deserializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.ResumeQueueRequest.FromString,
+                    response_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.Queue.SerializeToString,
+            ),
+            'PurgeQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.PurgeQueue,
+                    request_deserializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.PurgeQueueRequest.FromString,
+                    response_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.PurgeQueueResponse.SerializeToString,
+            ),
             'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDeadLetters,
                     request_deserializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.ListDeadLettersRequest.FromString,
@@ -109,6 +171,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.RequeueDeadLetters,
                     request_deserializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.RequeueDeadLettersRequest.FromString,
                     response_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.RequeueDeadLettersResponse.SerializeToString,
+            ),
+            'PurgeDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.PurgeDeadLetters,
+                    request_deserializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.PurgeDeadLettersRequest.FromString,
+                    response_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.PurgeDeadLettersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -177,6 +244,87 @@ class AdminService:
             _registered_method=True)
 
     @staticmethod
+    def PauseQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ostinato.scheduler.v1.AdminService/PauseQueue',
+            ostinato_dot_scheduler_dot_v1_dot_admin__pb2.PauseQueueRequest.SerializeToString,
+            ostinato_dot_scheduler_dot_v1_dot_admin__pb2.Queue.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ostinato.scheduler.v1.AdminService/ResumeQueue',
+            ostinato_dot_scheduler_dot_v1_dot_admin__pb2.ResumeQueueRequest.SerializeToString,
+            ostinato_dot_scheduler_dot_v1_dot_admin__pb2.Queue.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PurgeQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ostinato.scheduler.v1.AdminService/PurgeQueue',
+            ostinato_dot_scheduler_dot_v1_dot_admin__pb2.PurgeQueueRequest.SerializeToString,
+            ostinato_dot_scheduler_dot_v1_dot_admin__pb2.PurgeQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListDeadLetters(request,
             target,
             options=(),
@@ -220,6 +368,33 @@ class AdminService:
             '/ostinato.scheduler.v1.AdminService/RequeueDeadLetters',
             ostinato_dot_scheduler_dot_v1_dot_admin__pb2.RequeueDeadLettersRequest.SerializeToString,
             ostinato_dot_scheduler_dot_v1_dot_admin__pb2.RequeueDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PurgeDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ostinato.scheduler.v1.AdminService/PurgeDeadLetters',
+            ostinato_dot_scheduler_dot_v1_dot_admin__pb2.PurgeDeadLettersRequest.SerializeToString,
+            ostinato_dot_scheduler_dot_v1_dot_admin__pb2.PurgeDeadLettersResponse.FromString,
             options,
             channel_credentials,
             insecure,

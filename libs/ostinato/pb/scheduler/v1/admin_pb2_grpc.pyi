@@ -35,10 +35,17 @@ class AdminServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AdminServiceAsyncStub: ...
     GetDebugJobState: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetDebugJobStateRequest, _admin_pb2.DebugJobState]
     ListQueues: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListQueuesRequest, _admin_pb2.ListQueuesResponse]
+    PauseQueue: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PauseQueueRequest, _admin_pb2.Queue]
+    """Nothing of the queue starts later than 2 s after the answer. What runs, runs on."""
+    ResumeQueue: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ResumeQueueRequest, _admin_pb2.Queue]
+    PurgeQueue: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PurgeQueueRequest, _admin_pb2.PurgeQueueResponse]
+    """Deletes every task that was added before now and has not started."""
     ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListDeadLettersRequest, _admin_pb2.ListDeadLettersResponse]
     """Newest first."""
     RequeueDeadLetters: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RequeueDeadLettersRequest, _admin_pb2.RequeueDeadLettersResponse]
     """Puts dead letters back into their queues with fresh retries."""
+    PurgeDeadLetters: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PurgeDeadLettersRequest, _admin_pb2.PurgeDeadLettersResponse]
+    """Deletes dead letters for good."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -47,10 +54,17 @@ class AdminServiceAsyncStub(AdminServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetDebugJobState: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetDebugJobStateRequest, _admin_pb2.DebugJobState]  # type: ignore[assignment]
     ListQueues: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListQueuesRequest, _admin_pb2.ListQueuesResponse]  # type: ignore[assignment]
+    PauseQueue: _aio.UnaryUnaryMultiCallable[_admin_pb2.PauseQueueRequest, _admin_pb2.Queue]  # type: ignore[assignment]
+    """Nothing of the queue starts later than 2 s after the answer. What runs, runs on."""
+    ResumeQueue: _aio.UnaryUnaryMultiCallable[_admin_pb2.ResumeQueueRequest, _admin_pb2.Queue]  # type: ignore[assignment]
+    PurgeQueue: _aio.UnaryUnaryMultiCallable[_admin_pb2.PurgeQueueRequest, _admin_pb2.PurgeQueueResponse]  # type: ignore[assignment]
+    """Deletes every task that was added before now and has not started."""
     ListDeadLetters: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListDeadLettersRequest, _admin_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
     """Newest first."""
     RequeueDeadLetters: _aio.UnaryUnaryMultiCallable[_admin_pb2.RequeueDeadLettersRequest, _admin_pb2.RequeueDeadLettersResponse]  # type: ignore[assignment]
     """Puts dead letters back into their queues with fresh retries."""
+    PurgeDeadLetters: _aio.UnaryUnaryMultiCallable[_admin_pb2.PurgeDeadLettersRequest, _admin_pb2.PurgeDeadLettersResponse]  # type: ignore[assignment]
+    """Deletes dead letters for good."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """For administrators only."""
@@ -70,6 +84,29 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_pb2.ListQueuesResponse, _abc.Awaitable[_admin_pb2.ListQueuesResponse]]: ...
 
     @_abc_1.abstractmethod
+    def PauseQueue(
+        self,
+        request: _admin_pb2.PauseQueueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.Queue, _abc.Awaitable[_admin_pb2.Queue]]:
+        """Nothing of the queue starts later than 2 s after the answer. What runs, runs on."""
+
+    @_abc_1.abstractmethod
+    def ResumeQueue(
+        self,
+        request: _admin_pb2.ResumeQueueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.Queue, _abc.Awaitable[_admin_pb2.Queue]]: ...
+
+    @_abc_1.abstractmethod
+    def PurgeQueue(
+        self,
+        request: _admin_pb2.PurgeQueueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.PurgeQueueResponse, _abc.Awaitable[_admin_pb2.PurgeQueueResponse]]:
+        """Deletes every task that was added before now and has not started."""
+
+    @_abc_1.abstractmethod
     def ListDeadLetters(
         self,
         request: _admin_pb2.ListDeadLettersRequest,
@@ -84,5 +121,13 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.RequeueDeadLettersResponse, _abc.Awaitable[_admin_pb2.RequeueDeadLettersResponse]]:
         """Puts dead letters back into their queues with fresh retries."""
+
+    @_abc_1.abstractmethod
+    def PurgeDeadLetters(
+        self,
+        request: _admin_pb2.PurgeDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.PurgeDeadLettersResponse, _abc.Awaitable[_admin_pb2.PurgeDeadLettersResponse]]:
+        """Deletes dead letters for good."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

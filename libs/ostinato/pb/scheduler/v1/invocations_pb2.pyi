@@ -79,6 +79,36 @@ class Invocation(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class Timer(_message.Message):
+        """Something that the target will be reminded of."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        ID_FIELD_NUMBER: _builtins.int
+        TITLE_FIELD_NUMBER: _builtins.int
+        CREATE_TIME_FIELD_NUMBER: _builtins.int
+        DUE_TIME_FIELD_NUMBER: _builtins.int
+        id: _builtins.str
+        title: _builtins.str
+        @_builtins.property
+        def create_time(self) -> _timestamp_pb2.Timestamp: ...
+        @_builtins.property
+        def due_time(self) -> _timestamp_pb2.Timestamp: ...
+        def __init__(
+            self,
+            *,
+            id: _builtins.str = ...,
+            title: _builtins.str = ...,
+            create_time: _timestamp_pb2.Timestamp | None = ...,
+            due_time: _timestamp_pb2.Timestamp | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "due_time", b"due_time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "due_time", b"due_time", "id", b"id", "title", b"title"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     JOB_UID_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
@@ -97,6 +127,9 @@ class Invocation(_message.Message):
     CONFIG_REVISION_FIELD_NUMBER: _builtins.int
     LAUNCH_ATTEMPTS_FIELD_NUMBER: _builtins.int
     DEADLINE_TIME_FIELD_NUMBER: _builtins.int
+    RETRY_OF_FIELD_NUMBER: _builtins.int
+    TIMERS_FIELD_NUMBER: _builtins.int
+    LAST_HEARTBEAT_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """projects/{project}/jobs/{job}/invocations/{id}; a smaller id is newer."""
     job_uid: _builtins.str
@@ -109,6 +142,8 @@ class Invocation(_message.Message):
     config_revision: _builtins.str
     launch_attempts: _builtins.int
     """Launch attempts so far; at most 50."""
+    retry_of: _builtins.str
+    """Name of the invocation that this one tries again."""
     @_builtins.property
     def scheduled_for(self) -> _timestamp_pb2.Timestamp:
         """The slot, where one caused it."""
@@ -133,6 +168,14 @@ class Invocation(_message.Message):
     def deadline_time(self) -> _timestamp_pb2.Timestamp:
         """When the run timeout ends it."""
 
+    @_builtins.property
+    def timers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Invocation.Timer]:
+        """Pending ones."""
+
+    @_builtins.property
+    def last_heartbeat_time(self) -> _timestamp_pb2.Timestamp:
+        """The last notification or appended log line."""
+
     def __init__(
         self,
         *,
@@ -154,10 +197,13 @@ class Invocation(_message.Message):
         config_revision: _builtins.str = ...,
         launch_attempts: _builtins.int = ...,
         deadline_time: _timestamp_pb2.Timestamp | None = ...,
+        retry_of: _builtins.str = ...,
+        timers: _abc.Iterable[Global___Invocation.Timer] | None = ...,
+        last_heartbeat_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "deadline_time", b"deadline_time", "error", b"error", "finish_time", b"finish_time", "result", b"result", "scheduled_for", b"scheduled_for", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "deadline_time", b"deadline_time", "error", b"error", "finish_time", b"finish_time", "last_heartbeat_time", b"last_heartbeat_time", "result", b"result", "scheduled_for", b"scheduled_for", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "config_revision", b"config_revision", "create_time", b"create_time", "deadline_time", b"deadline_time", "error", b"error", "final", b"final", "finish_time", b"finish_time", "incoming_triggers", b"incoming_triggers", "job_uid", b"job_uid", "launch_attempts", b"launch_attempts", "name", b"name", "outgoing_triggers", b"outgoing_triggers", "result", b"result", "scheduled_for", b"scheduled_for", "start_time", b"start_time", "status", b"status", "triggered_by", b"triggered_by", "view_url", b"view_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "config_revision", b"config_revision", "create_time", b"create_time", "deadline_time", b"deadline_time", "error", b"error", "final", b"final", "finish_time", b"finish_time", "incoming_triggers", b"incoming_triggers", "job_uid", b"job_uid", "last_heartbeat_time", b"last_heartbeat_time", "launch_attempts", b"launch_attempts", "name", b"name", "outgoing_triggers", b"outgoing_triggers", "result", b"result", "retry_of", b"retry_of", "scheduled_for", b"scheduled_for", "start_time", b"start_time", "status", b"status", "timers", b"timers", "triggered_by", b"triggered_by", "view_url", b"view_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -325,3 +371,146 @@ class ListLogsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListLogsResponse: _TypeAlias = ListLogsResponse  # noqa: Y015
+
+@_typing.final
+class RetryInvocationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """A final invocation."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryInvocationRequest: _TypeAlias = RetryInvocationRequest  # noqa: Y015
+
+@_typing.final
+class RetryInvocationResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRIGGER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def trigger(self) -> _triggers_pb2.Trigger:
+        """Pending now; the next triage of the job that has room makes an invocation of it."""
+
+    def __init__(
+        self,
+        *,
+        trigger: _triggers_pb2.Trigger | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["trigger", b"trigger"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["trigger", b"trigger"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryInvocationResponse: _TypeAlias = RetryInvocationResponse  # noqa: Y015
+
+@_typing.final
+class WatchInvocationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    resume_token: _builtins.str
+    """Of an earlier response: goes on after its lines. Empty: from the first line."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchInvocationRequest: _TypeAlias = WatchInvocationRequest  # noqa: Y015
+
+@_typing.final
+class WatchInvocationResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVOCATION_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    @_builtins.property
+    def invocation(self) -> Global___Invocation:
+        """Set in the first response and whenever it changed."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogLine]: ...
+    def __init__(
+        self,
+        *,
+        invocation: Global___Invocation | None = ...,
+        lines: _abc.Iterable[Global___LogLine] | None = ...,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["invocation", b"invocation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invocation", b"invocation", "lines", b"lines", "resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchInvocationResponse: _TypeAlias = WatchInvocationResponse  # noqa: Y015
+
+@_typing.final
+class AppendLogsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The invocation."""
+    token: _builtins.str
+    """As given to the work when it was launched."""
+    message_id: _builtins.str
+    """The sender's own id of this message, for safe repetition. At most 200 bytes."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """1 to 1,000 lines of 4 KiB, together 512 KiB."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        token: _builtins.str = ...,
+        message_id: _builtins.str = ...,
+        lines: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "message_id", b"message_id", "name", b"name", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AppendLogsRequest: _TypeAlias = AppendLogsRequest  # noqa: Y015
+
+@_typing.final
+class AppendLogsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AppendLogsResponse: _TypeAlias = AppendLogsResponse  # noqa: Y015

@@ -50,10 +50,25 @@ class InvocationServiceStub:
                 request_serializer=ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.AbortInvocationRequest.SerializeToString,
                 response_deserializer=ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.Invocation.FromString,
                 _registered_method=True)
+        self.RetryInvocation = channel.unary_unary(
+                '/ostinato.scheduler.v1.InvocationService/RetryInvocation',
+                request_serializer=ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.RetryInvocationRequest.SerializeToString,
+                response_deserializer=ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.RetryInvocationResponse.FromString,
+                _registered_method=True)
         self.ListLogs = channel.unary_unary(
                 '/ostinato.scheduler.v1.InvocationService/ListLogs',
                 request_serializer=ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.ListLogsRequest.SerializeToString,
                 response_deserializer=ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.ListLogsResponse.FromString,
+                _registered_method=True)
+        self.WatchInvocation = channel.unary_stream(
+                '/ostinato.scheduler.v1.InvocationService/WatchInvocation',
+                request_serializer=ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.WatchInvocationRequest.SerializeToString,
+                response_deserializer=ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.WatchInvocationResponse.FromString,
+                _registered_method=True)
+        self.AppendLogs = channel.unary_unary(
+                '/ostinato.scheduler.v1.InvocationService/AppendLogs',
+                request_serializer=ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.AppendLogsRequest.SerializeToString,
+                response_deserializer=ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.AppendLogsResponse.FromString,
                 _registered_method=True)
 
 
@@ -81,8 +96,29 @@ class InvocationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryInvocation(self, request, context):
+        """Runs what has ended once more, as a new invocation with the same triggers and the job as it is now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListLogs(self, request, context):
         """Oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchInvocation(self, request, context):
+        """The invocation and its log now, then every change as it happens; ends after the final status.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AppendLogs(self, request, context):
+        """For the run itself: authorized by its notification token. Counts as a sign of life.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,10 +142,25 @@ def add_InvocationServiceServicer_to_server(servicer, server):
                     request_deserializer=ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.AbortInvocationRequest.FromString,
                     response_serializer=ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.Invocation.SerializeToString,
             ),
+            'RetryInvocation': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryInvocation,
+                    request_deserializer=ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.RetryInvocationRequest.FromString,
+                    response_serializer=ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.RetryInvocationResponse.SerializeToString,
+            ),
             'ListLogs': grpc.unary_unary_rpc_method_handler(
                     servicer.ListLogs,
                     request_deserializer=ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.ListLogsRequest.FromString,
                     response_serializer=ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.ListLogsResponse.SerializeToString,
+            ),
+            'WatchInvocation': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchInvocation,
+                    request_deserializer=ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.WatchInvocationRequest.FromString,
+                    response_serializer=ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.WatchInvocationResponse.SerializeToString,
+            ),
+            'AppendLogs': grpc.unary_unary_rpc_method_handler(
+                    servicer.AppendLogs,
+                    request_deserializer=ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.AppendLogsRequest.FromString,
+                    response_serializer=ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.AppendLogsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -205,6 +256,33 @@ class InvocationService:
             _registered_method=True)
 
     @staticmethod
+    def RetryInvocation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ostinato.scheduler.v1.InvocationService/RetryInvocation',
+            ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.RetryInvocationRequest.SerializeToString,
+            ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.RetryInvocationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListLogs(request,
             target,
             options=(),
@@ -221,6 +299,60 @@ class InvocationService:
             '/ostinato.scheduler.v1.InvocationService/ListLogs',
             ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.ListLogsRequest.SerializeToString,
             ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.ListLogsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchInvocation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ostinato.scheduler.v1.InvocationService/WatchInvocation',
+            ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.WatchInvocationRequest.SerializeToString,
+            ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.WatchInvocationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AppendLogs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ostinato.scheduler.v1.InvocationService/AppendLogs',
+            ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.AppendLogsRequest.SerializeToString,
+            ostinato_dot_scheduler_dot_v1_dot_invocations__pb2.AppendLogsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,8 +38,14 @@ class InvocationServiceStub:
     """Newest first."""
     AbortInvocation: _grpc.UnaryUnaryMultiCallable[_invocations_pb2.AbortInvocationRequest, _invocations_pb2.Invocation]
     """Final at once. Aborting a final invocation changes nothing."""
+    RetryInvocation: _grpc.UnaryUnaryMultiCallable[_invocations_pb2.RetryInvocationRequest, _invocations_pb2.RetryInvocationResponse]
+    """Runs what has ended once more, as a new invocation with the same triggers and the job as it is now."""
     ListLogs: _grpc.UnaryUnaryMultiCallable[_invocations_pb2.ListLogsRequest, _invocations_pb2.ListLogsResponse]
     """Oldest first."""
+    WatchInvocation: _grpc.UnaryStreamMultiCallable[_invocations_pb2.WatchInvocationRequest, _invocations_pb2.WatchInvocationResponse]
+    """The invocation and its log now, then every change as it happens; ends after the final status."""
+    AppendLogs: _grpc.UnaryUnaryMultiCallable[_invocations_pb2.AppendLogsRequest, _invocations_pb2.AppendLogsResponse]
+    """For the run itself: authorized by its notification token. Counts as a sign of life."""
 
 @_typing.type_check_only
 class InvocationServiceAsyncStub(InvocationServiceStub):
@@ -51,8 +57,14 @@ class InvocationServiceAsyncStub(InvocationServiceStub):
     """Newest first."""
     AbortInvocation: _aio.UnaryUnaryMultiCallable[_invocations_pb2.AbortInvocationRequest, _invocations_pb2.Invocation]  # type: ignore[assignment]
     """Final at once. Aborting a final invocation changes nothing."""
+    RetryInvocation: _aio.UnaryUnaryMultiCallable[_invocations_pb2.RetryInvocationRequest, _invocations_pb2.RetryInvocationResponse]  # type: ignore[assignment]
+    """Runs what has ended once more, as a new invocation with the same triggers and the job as it is now."""
     ListLogs: _aio.UnaryUnaryMultiCallable[_invocations_pb2.ListLogsRequest, _invocations_pb2.ListLogsResponse]  # type: ignore[assignment]
     """Oldest first."""
+    WatchInvocation: _aio.UnaryStreamMultiCallable[_invocations_pb2.WatchInvocationRequest, _invocations_pb2.WatchInvocationResponse]  # type: ignore[assignment]
+    """The invocation and its log now, then every change as it happens; ends after the final status."""
+    AppendLogs: _aio.UnaryUnaryMultiCallable[_invocations_pb2.AppendLogsRequest, _invocations_pb2.AppendLogsResponse]  # type: ignore[assignment]
+    """For the run itself: authorized by its notification token. Counts as a sign of life."""
 
 class InvocationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads and ends runs. An invocation is as visible as its job."""
@@ -81,11 +93,35 @@ class InvocationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Final at once. Aborting a final invocation changes nothing."""
 
     @_abc_1.abstractmethod
+    def RetryInvocation(
+        self,
+        request: _invocations_pb2.RetryInvocationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_invocations_pb2.RetryInvocationResponse, _abc.Awaitable[_invocations_pb2.RetryInvocationResponse]]:
+        """Runs what has ended once more, as a new invocation with the same triggers and the job as it is now."""
+
+    @_abc_1.abstractmethod
     def ListLogs(
         self,
         request: _invocations_pb2.ListLogsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_invocations_pb2.ListLogsResponse, _abc.Awaitable[_invocations_pb2.ListLogsResponse]]:
         """Oldest first."""
+
+    @_abc_1.abstractmethod
+    def WatchInvocation(
+        self,
+        request: _invocations_pb2.WatchInvocationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_invocations_pb2.WatchInvocationResponse], _abc.AsyncIterator[_invocations_pb2.WatchInvocationResponse]]:
+        """The invocation and its log now, then every change as it happens; ends after the final status."""
+
+    @_abc_1.abstractmethod
+    def AppendLogs(
+        self,
+        request: _invocations_pb2.AppendLogsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_invocations_pb2.AppendLogsResponse, _abc.Awaitable[_invocations_pb2.AppendLogsResponse]]:
+        """For the run itself: authorized by its notification token. Counts as a sign of life."""
 
 def add_InvocationServiceServicer_to_server(servicer: InvocationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -121,6 +121,8 @@ class Job(_message.Message):
     HTTP_FIELD_NUMBER: _builtins.int
     DOWNSTREAM_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_TIMEOUT_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     PAUSED_FIELD_NUMBER: _builtins.int
     PAUSE_REASON_FIELD_NUMBER: _builtins.int
@@ -177,6 +179,12 @@ class Job(_message.Message):
         """Longest time from the first launch attempt to the end. Default 1 h."""
 
     @_builtins.property
+    def heartbeat_timeout(self) -> _duration_pb2.Duration:
+        """Longest silence of a run that has begun: no notification and no appended log line. Default: no limit."""
+
+    @_builtins.property
+    def retry(self) -> Global___RetryPolicy: ...
+    @_builtins.property
     def pause_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def next_run_time(self) -> _timestamp_pb2.Timestamp: ...
@@ -209,6 +217,8 @@ class Job(_message.Message):
         http: Global___HttpTarget | None = ...,
         downstream: _abc.Iterable[Global___Downstream] | None = ...,
         timeout: _duration_pb2.Duration | None = ...,
+        heartbeat_timeout: _duration_pb2.Duration | None = ...,
+        retry: Global___RetryPolicy | None = ...,
         state: Global___Job.State.ValueType = ...,
         paused: _builtins.bool = ...,
         pause_reason: _builtins.str = ...,
@@ -228,9 +238,9 @@ class Job(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "http", b"http", "last_completed_time", b"last_completed_time", "last_failure_time", b"last_failure_time", "last_scheduled_time", b"last_scheduled_time", "last_success_time", b"last_success_time", "next_run_time", b"next_run_time", "noop", b"noop", "pause_time", b"pause_time", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "last_completed_time", b"last_completed_time", "last_failure_time", b"last_failure_time", "last_scheduled_time", b"last_scheduled_time", "last_success_time", b"last_success_time", "next_run_time", b"next_run_time", "noop", b"noop", "pause_time", b"pause_time", "retry", b"retry", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_invocations", b"active_invocations", "annotations", b"annotations", "create_time", b"create_time", "display_name", b"display_name", "downstream", b"downstream", "etag", b"etag", "http", b"http", "labels", b"labels", "last_completed_time", b"last_completed_time", "last_error", b"last_error", "last_failure_time", b"last_failure_time", "last_scheduled_time", b"last_scheduled_time", "last_status", b"last_status", "last_success_time", b"last_success_time", "managed_by", b"managed_by", "name", b"name", "next_run_time", b"next_run_time", "noop", b"noop", "owner", b"owner", "pause_reason", b"pause_reason", "pause_time", b"pause_time", "paused", b"paused", "paused_by", b"paused_by", "realm", b"realm", "revision", b"revision", "revision_url", b"revision_url", "schedule", b"schedule", "state", b"state", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_invocations", b"active_invocations", "annotations", b"annotations", "create_time", b"create_time", "display_name", b"display_name", "downstream", b"downstream", "etag", b"etag", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "labels", b"labels", "last_completed_time", b"last_completed_time", "last_error", b"last_error", "last_failure_time", b"last_failure_time", "last_scheduled_time", b"last_scheduled_time", "last_status", b"last_status", "last_success_time", b"last_success_time", "managed_by", b"managed_by", "name", b"name", "next_run_time", b"next_run_time", "noop", b"noop", "owner", b"owner", "pause_reason", b"pause_reason", "pause_time", b"pause_time", "paused", b"paused", "paused_by", b"paused_by", "realm", b"realm", "retry", b"retry", "revision", b"revision", "revision_url", b"revision_url", "schedule", b"schedule", "state", b"state", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["noop", "http"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
@@ -282,6 +292,42 @@ class TriggeringPolicy(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TriggeringPolicy: _TypeAlias = TriggeringPolicy  # noqa: Y015
+
+@_typing.final
+class RetryPolicy(_message.Message):
+    """What becomes of a run that FAILED with a retryable error or TIMED_OUT: a new invocation after a backoff that doubles
+    from one attempt to the next, with jitter. Failures on our own side don't count.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    MIN_BACKOFF_FIELD_NUMBER: _builtins.int
+    MAX_BACKOFF_FIELD_NUMBER: _builtins.int
+    max_attempts: _builtins.int
+    """Counts the first run: 1, the default, means no retry. 1 to 10."""
+    @_builtins.property
+    def min_backoff(self) -> _duration_pb2.Duration:
+        """Default 1 s."""
+
+    @_builtins.property
+    def max_backoff(self) -> _duration_pb2.Duration:
+        """Default 10 min."""
+
+    def __init__(
+        self,
+        *,
+        max_attempts: _builtins.int = ...,
+        min_backoff: _duration_pb2.Duration | None = ...,
+        max_backoff: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["max_backoff", b"max_backoff", "min_backoff", b"min_backoff"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_attempts", b"max_attempts", "max_backoff", b"max_backoff", "min_backoff", b"min_backoff"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryPolicy: _TypeAlias = RetryPolicy  # noqa: Y015
 
 @_typing.final
 class NoopTarget(_message.Message):

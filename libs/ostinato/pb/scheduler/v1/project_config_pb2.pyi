@@ -143,6 +143,8 @@ class JobConfig(_message.Message):
     DOWNSTREAM_FIELD_NUMBER: _builtins.int
     TRIGGERS_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_TIMEOUT_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     display_name: _builtins.str
     owner: _builtins.str
@@ -167,6 +169,10 @@ class JobConfig(_message.Message):
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def heartbeat_timeout(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def retry(self) -> _jobs_pb2.RetryPolicy: ...
     def __init__(
         self,
         *,
@@ -183,10 +189,12 @@ class JobConfig(_message.Message):
         downstream: _abc.Iterable[_jobs_pb2.Downstream] | None = ...,
         triggers: _abc.Iterable[_builtins.str] | None = ...,
         timeout: _duration_pb2.Duration | None = ...,
+        heartbeat_timeout: _duration_pb2.Duration | None = ...,
+        retry: _jobs_pb2.RetryPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["http", b"http", "noop", b"noop", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "noop", b"noop", "retry", b"retry", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "display_name", b"display_name", "downstream", b"downstream", "http", b"http", "id", b"id", "labels", b"labels", "noop", b"noop", "owner", b"owner", "realm", b"realm", "schedule", b"schedule", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "triggers", b"triggers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "display_name", b"display_name", "downstream", b"downstream", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "id", b"id", "labels", b"labels", "noop", b"noop", "owner", b"owner", "realm", b"realm", "retry", b"retry", "schedule", b"schedule", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "triggers", b"triggers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["noop", "http"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015

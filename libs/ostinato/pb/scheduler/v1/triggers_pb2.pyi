@@ -32,11 +32,13 @@ class Trigger(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     ORDER_IN_BATCH_FIELD_NUMBER: _builtins.int
     EMITTED_BY_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
     CRON_FIELD_NUMBER: _builtins.int
     CONSOLE_FIELD_NUMBER: _builtins.int
     NOOP_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
     UPSTREAM_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """1 to 500 bytes."""
     title: _builtins.str
@@ -49,6 +51,10 @@ class Trigger(_message.Message):
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
+    def not_before(self) -> _timestamp_pb2.Timestamp:
+        """It starts nothing before; set for retries, which wait for their backoff. Output only."""
+
+    @_builtins.property
     def cron(self) -> Global___CronPayload: ...
     @_builtins.property
     def console(self) -> Global___ConsolePayload: ...
@@ -60,6 +66,8 @@ class Trigger(_message.Message):
 
     @_builtins.property
     def upstream(self) -> Global___UpstreamPayload: ...
+    @_builtins.property
+    def retry(self) -> Global___RetryPayload: ...
     def __init__(
         self,
         *,
@@ -69,17 +77,19 @@ class Trigger(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         order_in_batch: _builtins.int = ...,
         emitted_by: _builtins.str = ...,
+        not_before: _timestamp_pb2.Timestamp | None = ...,
         cron: Global___CronPayload | None = ...,
         console: Global___ConsolePayload | None = ...,
         noop: Global___NoopPayload | None = ...,
         event: _struct_pb2.Struct | None = ...,
         upstream: Global___UpstreamPayload | None = ...,
+        retry: Global___RetryPayload | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["console", b"console", "create_time", b"create_time", "cron", b"cron", "event", b"event", "noop", b"noop", "payload", b"payload", "upstream", b"upstream"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["console", b"console", "create_time", b"create_time", "cron", b"cron", "event", b"event", "noop", b"noop", "not_before", b"not_before", "payload", b"payload", "retry", b"retry", "upstream", b"upstream"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["console", b"console", "create_time", b"create_time", "cron", b"cron", "emitted_by", b"emitted_by", "event", b"event", "id", b"id", "noop", b"noop", "order_in_batch", b"order_in_batch", "payload", b"payload", "title", b"title", "upstream", b"upstream", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["console", b"console", "create_time", b"create_time", "cron", b"cron", "emitted_by", b"emitted_by", "event", b"event", "id", b"id", "noop", b"noop", "not_before", b"not_before", "order_in_batch", b"order_in_batch", "payload", b"payload", "retry", b"retry", "title", b"title", "upstream", b"upstream", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["cron", "console", "noop", "event", "upstream"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["cron", "console", "noop", "event", "upstream", "retry"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -169,6 +179,32 @@ class UpstreamPayload(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpstreamPayload: _TypeAlias = UpstreamPayload  # noqa: Y015
+
+@_typing.final
+class RetryPayload(_message.Message):
+    """Made by a retry policy or by RetryInvocation. Becomes exactly one invocation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVOCATION_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    invocation: _builtins.str
+    """The invocation that is tried again."""
+    attempt: _builtins.int
+    """Which attempt the new one is."""
+    def __init__(
+        self,
+        *,
+        invocation: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "invocation", b"invocation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryPayload: _TypeAlias = RetryPayload  # noqa: Y015
 
 @_typing.final
 class EmitTriggersRequest(_message.Message):
