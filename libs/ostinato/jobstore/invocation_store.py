@@ -130,6 +130,21 @@ returning i.invocation_id, i.job_id, i.project_id, i.version, i.launch_attempts,
 
 _SET_LOG_BYTES = "update invocation set log_bytes = $2 where invocation_id = $1"
 
+# Rows are locked in the order of their ids, as above. No change of state, so the versions stay.
+_TOUCH = """
+with locked as materialized (
+    select i.invocation_id
+      from invocation i
+     where i.invocation_id = any($1::bigint[]) and i.finished_at is null
+     order by i.invocation_id
+       for no key update
+)
+update invocation i
+   set last_heartbeat_at = ostinato_now()
+  from locked l
+ where i.invocation_id = l.invocation_id and i.finished_at is null
+"""
+
 _LOAD_ENDED = """
 select w.invocation_id
   from unnest($1::bigint[]) as w(invocation_id)
@@ -182,6 +197,12 @@ async def change_invocations(tx: Tx, updates: Sequence[InvocationUpdate]) -> lis
 async def set_log_bytes(tx: Tx, invocation_id: InvocationId, log_bytes: int) -> None:
     """After the log was cut. No change of state, so the version stays."""
     await tx.execute(_SET_LOG_BYTES, invocation_id, log_bytes)
+
+
+async def touch_heartbeats(tx: Tx, ids: Collection[InvocationId]) -> None:
+    """Notes a sign of life, now, of those of `ids` that have not ended."""
+    if ids:
+        await tx.execute(_TOUCH, list(ids))
 
 
 def storable(text: str) -> str:

@@ -95,7 +95,7 @@ _UNSEEN = """
 with recursive oldest as (
     (select t.job_id, t.created_at
        from trigger t
-      where t.consumed_at is null
+      where t.consumed_at is null and t.not_before is null
       order by t.job_id, t.created_at
       limit 1)
     union all
@@ -104,7 +104,7 @@ with recursive oldest as (
      cross join lateral (
         select t.job_id, t.created_at
           from trigger t
-         where t.consumed_at is null and t.job_id > o.job_id
+         where t.consumed_at is null and t.not_before is null and t.job_id > o.job_id
          order by t.job_id, t.created_at
          limit 1
      ) n

@@ -172,7 +172,7 @@ async def insert_invocations(tx: Tx, invocations: Sequence[NewInvocation], *, no
 _HISTORY_COLUMNS = """
     invocation_id, job_id, project_id, status, attempt, launch_attempts, created_at, started_at, finished_at,
     deadline_at, scheduled_for, triggered_by, revision, view_url, error_reason, error_message, error_retryable,
-    result, outgoing
+    result, outgoing, retry_of, last_heartbeat_at
 """
 # Locked in the order of their ids, as everybody locks invocations; deleted by row version, whatever the statistics say.
 _MOVE_TO_HISTORY = f"""

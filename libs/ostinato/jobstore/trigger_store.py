@@ -79,7 +79,7 @@ select w.job_id, t.ctid, t.trigger_id, t.kind, t.created_at, t.order_in_batch, t
  cross join lateral (
     select p.ctid, p.trigger_id, p.kind, p.created_at, p.order_in_batch, p.emitted_by, p.slot
       from trigger p
-     where p.job_id = w.job_id and p.consumed_at is null
+     where p.job_id = w.job_id and p.consumed_at is null and p.not_before is null
      order by p.created_at, p.order_in_batch, p.trigger_id
      limit w.most
  ) t
@@ -114,7 +114,10 @@ select w.job_id, t.pending
   from unnest($1::bigint[]) w(job_id)
  cross join lateral (
     select count(*) as pending
-      from (select from trigger p where p.job_id = w.job_id and p.consumed_at is null limit $2) p
+      from (select
+              from trigger p
+             where p.job_id = w.job_id and p.consumed_at is null and p.not_before is null
+             limit $2) p
  ) t
 """
 
@@ -179,11 +182,17 @@ class PendingBody:
     body: bytes
 
 
-_PAGE = """
-select created_at, order_in_batch, trigger_id, body
-  from trigger
- where job_id = $1 and consumed_at is null
-   and ($2::timestamptz is null or (created_at, order_in_batch, trigger_id) > ($2, $3::bigint, $4::text collate "C"))
+# Either half has an index of its own.
+_HALF_PAGE = """
+(select created_at, order_in_batch, trigger_id, body
+   from trigger
+  where job_id = $1 and consumed_at is null and not_before is {}
+    and ($2::timestamptz is null or (created_at, order_in_batch, trigger_id) > ($2, $3::bigint, $4::text collate "C"))
+  order by created_at, order_in_batch, trigger_id
+  limit $5)
+"""
+_PAGE = f"""
+{_HALF_PAGE.format("null")} union all {_HALF_PAGE.format("not null")}
  order by created_at, order_in_batch, trigger_id
  limit $5
 """
