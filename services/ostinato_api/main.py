@@ -33,8 +33,10 @@ from ostinato.storage.migrate import STORAGE_LINE
 from ostinato.storage.startup import check_database, open_database_when_ready
 from ostinato.taskqueue import open_dispatcher
 from ostinato.taskqueue.schema import TASKQUEUE_LINE
+from ostinato.telemetry.exporting import open_spans
 from ostinato.telemetry.logs import configure_logging
 from ostinato.telemetry.metrics import open_registry
+from ostinato.telemetry.spans import Spans
 from ostinato_api.admin_servicer import AdminServicer
 from ostinato_api.api_resources import ApiResources
 from ostinato_api.invocation_servicer import InvocationServicer
@@ -42,6 +44,7 @@ from ostinato_api.job_servicer import JobServicer
 from ostinato_api.project_servicer import ProjectServicer
 from ostinato_api.trigger_servicer import TriggerServicer
 
+SERVICE = "ostinato-api"
 SCHEMA = (STORAGE_LINE, TASKQUEUE_LINE, SCHEDULER_LINE)
 
 
@@ -54,12 +57,18 @@ class Api:
 
 
 @asynccontextmanager
-async def open_api(settings: ApiSettings, *, clock: Clock | None = None) -> AsyncIterator[Api]:
-    """Serves during the block and drains at its end. Waits for the database; `/readyz` tells why meanwhile."""
+async def open_api(
+    settings: ApiSettings, *, clock: Clock | None = None, spans: Spans | None = None
+) -> AsyncIterator[Api]:
+    """Serves during the block and drains at its end. Waits for the database; `/readyz` tells why meanwhile.
+
+    `spans`: instead of those that the settings ask for.
+    """
     clock = clock or SystemClock()
     registry = open_registry()
     readiness = Readiness()
     async with AsyncExitStack() as stack:
+        tracing = await stack.enter_async_context(open_spans(settings.tracing, SERVICE, instead=spans))
         http = await stack.enter_async_context(
             open_http_endpoint(
                 settings.http_address,
@@ -67,6 +76,7 @@ async def open_api(settings: ApiSettings, *, clock: Clock | None = None) -> Asyn
                 registry=registry,
                 shutdown_grace=settings.shutdown_grace,
                 clock=clock,
+                spans=tracing,
             )
         )
         database = await stack.enter_async_context(open_database_when_ready(settings.database, SCHEMA, clock=clock))
@@ -74,7 +84,7 @@ async def open_api(settings: ApiSettings, *, clock: Clock | None = None) -> Asyn
             open_dispatcher(database, classes=ENGINE_TASK_CLASSES, clock=clock)
         )
         interceptor = CallInterceptor(
-            administrators=administrators_of(settings.auth), clock=clock, metrics=CallMetrics(registry)
+            administrators=administrators_of(settings.auth), clock=clock, metrics=CallMetrics(registry), spans=tracing
         )
         grpc = await stack.enter_async_context(
             open_grpc_server(
@@ -120,5 +130,5 @@ async def _drain(readiness: Readiness, http: HttpEndpoint, grpc: GrpcServer, set
 
 def main() -> None:
     settings = settings_or_exit(load_api_settings, os.environ, sys.argv[1:])
-    configure_logging(settings.log_level, "ostinato-api")
+    configure_logging(settings.log_level, SERVICE)
     run_service(lambda: open_api(settings))

@@ -11,6 +11,7 @@ from random import Random
 from ostinato.clock import Clock, SystemClock
 from ostinato.storage.transaction import Gate
 from ostinato.taskqueue import WorkerSettings
+from ostinato.telemetry.spans import Spans
 from ostinato_engine.maintenance_loop import MaintenancePace
 
 
@@ -31,7 +32,8 @@ def _terminate() -> None:
 class EngineHost:
     """`serves`: listens on its addresses. `keeps_partitions`: with a connection of its own, past the gate.
 
-    `worker` gives the pace of the queue; the grace of its drain comes from the settings.
+    `worker` gives the pace of the queue; the grace of its drain comes from the settings. `spans`: instead of those that
+    the settings ask for.
     """
 
     clock: Clock = field(default_factory=SystemClock)
@@ -42,3 +44,4 @@ class EngineHost:
     serves: bool = True
     keeps_partitions: bool = True
     end_process: Callable[[], None] = _terminate
+    spans: Spans | None = None

@@ -32,8 +32,10 @@ from ostinato.storage.migrate import STORAGE_LINE
 from ostinato.storage.startup import check_database, open_database_when_ready
 from ostinato.taskqueue import Dispatcher, Worker, open_dispatcher
 from ostinato.taskqueue.schema import TASKQUEUE_LINE
+from ostinato.telemetry.exporting import open_spans
 from ostinato.telemetry.logs import configure_logging
 from ostinato.telemetry.metrics import open_registry
+from ostinato.telemetry.spans import Spans
 from ostinato_engine.cron_loop import CronLoop
 from ostinato_engine.deadline_loop import DeadlineLoop
 from ostinato_engine.engine_host import EngineHost
@@ -53,6 +55,7 @@ from ostinato_engine.task_handlers import task_handlers
 from ostinato_engine.triage_jobs import TriageJobs
 from ostinato_engine.worker_metrics import WorkerMetrics
 
+SERVICE = "ostinato-engine"
 SCHEMA = (STORAGE_LINE, TASKQUEUE_LINE, SCHEDULER_LINE)
 
 
@@ -77,6 +80,7 @@ async def open_engine(settings: EngineSettings, host: EngineHost | None = None) 
     metrics = EngineMetrics(registry)
     running = RunningLaunches()
     async with AsyncExitStack() as stack:
+        tracing = await stack.enter_async_context(open_spans(settings.tracing, SERVICE, instead=host.spans))
         http_address = await _open_http(stack, settings, host, readiness, registry)
         db = await stack.enter_async_context(
             open_database_when_ready(settings.database, SCHEMA, clock=host.clock, gate=host.gate)
@@ -84,7 +88,7 @@ async def open_engine(settings: EngineSettings, host: EngineHost | None = None) 
         dispatcher = await stack.enter_async_context(
             open_dispatcher(db, classes=ENGINE_TASK_CLASSES, clock=host.clock, notify=host.worker.listen)
         )
-        launchers = await _open_launchers(stack, settings, host)
+        launchers = await _open_launchers(stack, settings, host, tracing)
         cron = CronLoop(db, dispatcher, clock=host.clock, metrics=metrics, longest_sleep=host.pace.look_every)
         handlers = task_handlers(
             TriageJobs(db, dispatcher, metrics=metrics, rewound=cron.wake, random=host.randomness),
@@ -98,6 +102,7 @@ async def open_engine(settings: EngineSettings, host: EngineHost | None = None) 
             settings=replace(host.worker, drain_grace=settings.shutdown_grace.total_seconds()),
             clock=host.clock,
             randomness=host.randomness,
+            spans=tracing,
         )
         registry.register(WorkerMetrics(worker))
         group = await stack.enter_async_context(asyncio.TaskGroup())
@@ -105,7 +110,7 @@ async def open_engine(settings: EngineSettings, host: EngineHost | None = None) 
         tasks = [group.create_task(loop) for loop in loops]
         working = group.create_task(worker.run())
         stack.callback(_cancel, tasks)
-        grpc = await _open_grpc(stack, settings, host, worker, registry)
+        grpc = await _open_grpc(stack, settings, host, worker, registry=registry, spans=tracing)
         stack.push_async_callback(_drain, readiness, grpc, worker, working)
         readiness.serve(partial(check_database, db))
         yield Engine(worker, grpc.address if grpc else "", http_address)
@@ -127,13 +132,14 @@ async def _open_http(
     return endpoint.address
 
 
-async def _open_launchers(stack: AsyncExitStack, settings: EngineSettings, host: EngineHost) -> Launchers:
+async def _open_launchers(stack: AsyncExitStack, settings: EngineSettings, host: EngineHost, spans: Spans) -> Launchers:
     tokens = NotificationTokens.configured(settings.notification_keys, settings.auth.secret)
     http = await stack.enter_async_context(
         open_http_launcher(
             rules=AddressRules(allow_loopback=settings.auth.mode is AuthMode.DEV),
             notify_url=settings.notify_url,
             issue_token=token_issuer(tokens, host.clock),
+            spans=spans,
         )
     )
     return Launchers(NoopLauncher(host.clock), http)
@@ -166,14 +172,16 @@ async def _open_grpc(
     settings: EngineSettings,
     host: EngineHost,
     worker: Worker,
+    *,
     registry: CollectorRegistry,
+    spans: Spans,
 ) -> GrpcServer | None:
     if not host.serves:
         return None
     servicer = EngineServicer(worker, started_at=host.clock.now(), end_process=host.end_process)
     service = GrpcService("ostinato.engine.v1.EngineService", partial(add_EngineServiceServicer_to_server, servicer))
     interceptor = CallInterceptor(
-        administrators=administrators_of(settings.auth), clock=host.clock, metrics=CallMetrics(registry)
+        administrators=administrators_of(settings.auth), clock=host.clock, metrics=CallMetrics(registry), spans=spans
     )
     return await stack.enter_async_context(
         open_grpc_server(settings.grpc_address, [service], interceptors=[interceptor], grace=settings.shutdown_grace)
@@ -196,5 +204,5 @@ def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 
 def main() -> None:
     settings = settings_or_exit(load_engine_settings, os.environ, sys.argv[1:])
-    configure_logging(settings.log_level, "ostinato-engine")
+    configure_logging(settings.log_level, SERVICE)
     run_service(lambda: open_engine(settings))

@@ -26,12 +26,15 @@ from ostinato.storage.migrate import STORAGE_LINE
 from ostinato.storage.startup import check_database, open_database_when_ready
 from ostinato.taskqueue import open_dispatcher
 from ostinato.taskqueue.schema import TASKQUEUE_LINE
+from ostinato.telemetry.exporting import open_spans
 from ostinato.telemetry.logs import configure_logging
 from ostinato.telemetry.metrics import open_registry
+from ostinato.telemetry.spans import Spans
 from ostinato_ingester.notification_intake import NotificationIntake, NotificationMetrics
 from ostinato_ingester.notification_servicer import NotificationServicer
 from ostinato_ingester.notify_route import MAX_BODY_BYTES, NotifyRoute
 
+SERVICE = "ostinato-ingester"
 SCHEMA = (STORAGE_LINE, TASKQUEUE_LINE)
 
 
@@ -44,14 +47,20 @@ class Ingester:
 
 
 @asynccontextmanager
-async def open_ingester(settings: IngesterSettings, *, clock: Clock | None = None) -> AsyncIterator[Ingester]:
-    """Serves during the block and drains at its end. Waits for the database; `/readyz` tells why meanwhile."""
+async def open_ingester(
+    settings: IngesterSettings, *, clock: Clock | None = None, spans: Spans | None = None
+) -> AsyncIterator[Ingester]:
+    """Serves during the block and drains at its end. Waits for the database; `/readyz` tells why meanwhile.
+
+    `spans`: instead of those that the settings ask for.
+    """
     clock = clock or SystemClock()
     registry = open_registry()
     readiness = Readiness()
     metrics = NotificationMetrics(registry)
     route = NotifyRoute(metrics)
     async with AsyncExitStack() as stack:
+        tracing = await stack.enter_async_context(open_spans(settings.tracing, SERVICE, instead=spans))
         http = await stack.enter_async_context(
             open_http_endpoint(
                 settings.http_address,
@@ -61,6 +70,7 @@ async def open_ingester(settings: IngesterSettings, *, clock: Clock | None = Non
                 max_body_bytes=MAX_BODY_BYTES,
                 shutdown_grace=settings.shutdown_grace,
                 clock=clock,
+                spans=tracing,
             )
         )
         database = await stack.enter_async_context(open_database_when_ready(settings.database, SCHEMA, clock=clock))
@@ -70,7 +80,7 @@ async def open_ingester(settings: IngesterSettings, *, clock: Clock | None = Non
         tokens = NotificationTokens.configured(settings.notification_keys, settings.auth.secret)
         intake = NotificationIntake(tokens, dispatcher, clock)
         interceptor = CallInterceptor(
-            administrators=administrators_of(settings.auth), clock=clock, metrics=CallMetrics(registry)
+            administrators=administrators_of(settings.auth), clock=clock, metrics=CallMetrics(registry), spans=tracing
         )
         grpc = await stack.enter_async_context(
             open_grpc_server(
@@ -101,5 +111,5 @@ async def _drain(readiness: Readiness, http: HttpEndpoint, grpc: GrpcServer, set
 
 def main() -> None:
     settings = settings_or_exit(load_ingester_settings, os.environ, sys.argv[1:])
-    configure_logging(settings.log_level, "ostinato-ingester")
+    configure_logging(settings.log_level, SERVICE)
     run_service(lambda: open_ingester(settings))

@@ -9,7 +9,7 @@ from functools import cache
 from ostinato.config import InvalidSettings, load_api_settings, load_engine_settings, load_ingester_settings
 from tests.architecture.source_tree import own_sources, string_constants
 
-NAME = re.compile(r"\bOSTINATO_[A-Z][A-Z_]*[A-Z]\b|\bDATABASE_URL\b")
+NAME = re.compile(r"\b(?:OSTINATO|OTEL)_[A-Z][A-Z_]*[A-Z]\b|\bDATABASE_URL\b")
 
 
 class _Watched(Mapping[str, str]):

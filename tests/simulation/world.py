@@ -15,6 +15,7 @@ from ostinato.config import EngineSettings
 from ostinato.config.authentication import AuthMode, AuthSettings
 from ostinato.config.database import DatabaseSettings
 from ostinato.config.services import LogLevel
+from ostinato.config.tracing import TracingSettings
 from ostinato.jobflow.engine_tasks import ENGINE_TASK_CLASSES
 from ostinato.pb.internal.v1.stored_pb2 import TriggerList
 from ostinato.scheduling.invocation import InvocationStatus
@@ -122,6 +123,7 @@ class World:
             http_address="",
             shutdown_grace=timedelta(seconds=20),
             log_level=LogLevel.INFO,
+            tracing=TracingSettings(),
             maintenance_url=self.simulation.url,
             notify_url="http://127.0.0.1:7082/notify",
             notification_keys=(),

@@ -15,6 +15,7 @@ from ostinato.config.services import (
     load_engine_settings,
     load_ingester_settings,
 )
+from ostinato.config.tracing import TracingSettings
 
 __all__ = [
     "ApiSettings",
@@ -25,6 +26,7 @@ __all__ = [
     "IngesterSettings",
     "InvalidSettings",
     "LogLevel",
+    "TracingSettings",
     "load_api_settings",
     "load_engine_settings",
     "load_ingester_settings",

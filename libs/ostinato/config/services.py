@@ -19,6 +19,7 @@ from ostinato.config.authentication import (
 )
 from ostinato.config.database import DatabaseSettings, read_database, read_maintenance_url
 from ostinato.config.environment import EnvironmentReader
+from ostinato.config.tracing import TracingSettings, read_tracing
 
 DEFAULT_GRACE = timedelta(seconds=20)
 
@@ -46,6 +47,7 @@ class ProcessSettings:
     http_address: str
     shutdown_grace: timedelta
     log_level: LogLevel
+    tracing: TracingSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def read_log_level(reader: EnvironmentReader) -> LogLevel:
 
 def _process(
     reader: EnvironmentReader, service: str, *, ports: tuple[int, int], secret_required: bool
-) -> tuple[DatabaseSettings, AuthSettings, str, str, timedelta, LogLevel]:
+) -> tuple[DatabaseSettings, AuthSettings, str, str, timedelta, LogLevel, TracingSettings]:
     """The fields of ProcessSettings, in order."""
     prefix = _prefix(service)
     auth = read_auth(reader, secret_required=secret_required)
@@ -120,6 +122,7 @@ def _process(
         reader.address(f"{prefix}HTTP_ADDRESS", f"127.0.0.1:{ports[1]}"),
         reader.seconds(f"{prefix}SHUTDOWN_GRACE", DEFAULT_GRACE, high=3600),
         read_log_level(reader),
+        read_tracing(reader),
     )
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import grpc
 import structlog
+from opentelemetry.trace import INVALID_SPAN, Span
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from ostinato.clock import Clock
 from ostinato.rpc.error_mapping import status_code, status_reason
+from ostinato.telemetry.spans import Spans, mark_failed
 
 _log = structlog.get_logger(__name__)
 _MAX_ERROR_TEXT = 2000
@@ -39,10 +43,20 @@ class CallRecord:
     clock: Clock
     caller: str = ""
     request_bytes: int = 0
+    responses: int = 0  # of a stream
     began: float = field(init=False)
+    span: Span = INVALID_SPAN
 
     def __post_init__(self) -> None:
         self.began = self.clock.monotonic()
+
+    @contextmanager
+    def in_trace(self, spans: Spans, traceparent: str | None) -> Iterator[None]:
+        """The call's span, in the trace of its caller or the first of a new one; call `finish` inside."""
+        _, service, method = self.method.split("/")
+        attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+        with spans.serve(self.method.removeprefix("/"), traceparent, attributes) as self.span:
+            yield
 
     def finish(self, metrics: CallMetrics, error: BaseException | None) -> None:
         """`error`: None if the call was answered."""
@@ -57,9 +71,18 @@ class CallRecord:
             "peer": self.peer,
             "request_bytes": self.request_bytes,
         }
+        if self.responses:
+            fields["responses"] = self.responses
         if error is not None:
             fields |= {"reason": status_reason(error), "error": str(error)[:_MAX_ERROR_TEXT]}
+        self._end_span(code, error)
         _write(code, fields, error)
+
+    def _end_span(self, code: str, error: BaseException | None) -> None:
+        if self.span.is_recording():
+            self.span.set_attribute("rpc.grpc.status_code", grpc.StatusCode[code].value[0])
+            if error is not None:
+                mark_failed(self.span, code)
 
 
 def _code_name(error: BaseException | None) -> str:

@@ -25,7 +25,7 @@ from ostinato.clock import Clock, SystemClock
 from ostinato.config import split_address
 from ostinato.errors import OstinatoError
 from ostinato.rpc.http_error import error_json, error_response
-from ostinato.telemetry.tracing import use_traceparent
+from ostinato.telemetry.spans import OFF, Spans, mark_failed
 
 ReadyCheck = Callable[[], Awaitable[None]]
 
@@ -79,13 +79,14 @@ async def open_http_endpoint(
     ready_timeout: timedelta = READY_TIMEOUT,
     shutdown_grace: timedelta = timedelta(seconds=5),
     clock: Clock | None = None,
+    spans: Spans = OFF,
 ) -> AsyncIterator[HttpEndpoint]:
     """Serves on `address` (HOST:PORT) during the block; at its end running requests get `shutdown_grace`.
 
     Raises OSError when the address can't be bound.
     """
     app = web.Application(
-        client_max_size=max_body_bytes, middlewares=[_answering(request_timeout, clock or SystemClock())]
+        client_max_size=max_body_bytes, middlewares=[_answering(request_timeout, clock or SystemClock(), spans)]
     )
     app.add_routes([*_own_routes(ready, ready_timeout, registry), *routes])
     runner = web.AppRunner(
@@ -153,19 +154,30 @@ async def _why_not_ready(ready: ReadyCheck, limit: timedelta) -> str:
     return ""
 
 
-def _answering(request_timeout: timedelta, clock: Clock) -> Middleware:
+def _answering(request_timeout: timedelta, clock: Clock, spans: Spans) -> Middleware:
     """Bounds a request in time, turns whatever it raises into an answer, and writes one log line."""
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path in _OWN_PATHS:
+            return await _answer(request, handler, request_timeout)
         began = clock.monotonic()
-        with use_traceparent(request.headers.get("traceparent")):
+        attributes = {"http.request.method": request.method, "url.path": request.path}
+        with spans.serve(f"{request.method} {_route(request)}", request.headers.get("traceparent"), attributes) as span:
             response = await _answer(request, handler, request_timeout)
-            if request.path not in _OWN_PATHS:
-                _log_request(request, response.status, clock.monotonic() - began)
+            span.set_attribute("http.response.status_code", response.status)
+            if response.status >= 500:
+                mark_failed(span, str(response.status))
+            _log_request(request, response.status, clock.monotonic() - began)
         return response
 
     return answer
+
+
+def _route(request: web.Request) -> str:
+    """The path as it was declared; strangers' paths would make endless names."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "(no such path)"
 
 
 async def _answer(request: web.Request, handler: Handler, request_timeout: timedelta) -> web.StreamResponse:

@@ -18,6 +18,7 @@ from ostinato.auth.notification_token import NotificationTokens
 from ostinato.clock import Clock
 from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.scheduling.targets import HttpSpec
+from ostinato.telemetry.spans import OFF, Spans, mark_failed
 from ostinato.telemetry.tracing import current_traceparent
 from ostinato_engine.targets.address_rules import AddressRefused, AddressRules
 from ostinato_engine.targets.http_log import MAX_BODY_LOGGED, body_text, header_lines, request_line
@@ -51,12 +52,23 @@ class _Refused(Exception):  # noqa: N818 - control flow inside this module
 class HttpLauncher:
     """Build it with `open_http_launcher`."""
 
-    def __init__(self, session: aiohttp.ClientSession, notify_url: str, issue_token: IssueToken) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, notify_url: str, issue_token: IssueToken, spans: Spans = OFF
+    ) -> None:
         self._session = session
         self._notify_url = notify_url
         self._issue_token = issue_token
+        self._spans = spans
 
     async def launch(self, run: Run, spec: HttpSpec, log: Log) -> LaunchResult:
+        attributes = {"http.request.method": spec.method, "ostinato.invocation": run.name}
+        with self._spans.call(spec.method, attributes) as span:
+            result = await self._launch(run, spec, log)
+            if result.error is not None:
+                mark_failed(span, result.error.reason)
+        return result
+
+    async def _launch(self, run: Run, spec: HttpSpec, log: Log) -> LaunchResult:
         try:
             async with asyncio.timeout(spec.timeout.total_seconds()) as limit:
                 status = await self._call(self._first_request(run, spec), log)
@@ -183,7 +195,7 @@ def token_issuer(tokens: NotificationTokens, clock: Clock) -> IssueToken:
 
 @asynccontextmanager
 async def open_http_launcher(
-    *, rules: AddressRules, notify_url: str, issue_token: IssueToken
+    *, rules: AddressRules, notify_url: str, issue_token: IssueToken, spans: Spans = OFF
 ) -> AsyncIterator[HttpLauncher]:
     """Holds the connections to targets during the block."""
     # Launches are bounded by the task queue, so the pool needs no bound of its own.
@@ -196,4 +208,4 @@ async def open_http_launcher(
         trust_env=False,
         requote_redirect_url=False,
     ) as session:
-        yield HttpLauncher(session, notify_url, issue_token)
+        yield HttpLauncher(session, notify_url, issue_token, spans)

@@ -19,6 +19,7 @@ from ostinato.config import EngineSettings
 from ostinato.config.authentication import AuthMode, AuthSettings
 from ostinato.config.database import DatabaseSettings
 from ostinato.config.services import LogLevel
+from ostinato.config.tracing import TracingSettings
 from ostinato.jobflow.engine_tasks import HANDLE_NOTIFICATION
 from ostinato.pb.engine.v1.engine_pb2 import DrainRequest, GetStatusRequest
 from ostinato.pb.engine.v1.engine_pb2_grpc import EngineServiceStub
@@ -42,6 +43,7 @@ def settings(url: str) -> EngineSettings:
         http_address="127.0.0.1:0",
         shutdown_grace=timedelta(seconds=5),
         log_level=LogLevel.INFO,
+        tracing=TracingSettings(),
         maintenance_url=url,
         notify_url="http://127.0.0.1:7082/notify",
         notification_keys=(),

@@ -15,9 +15,11 @@ from contextlib import suppress
 
 from ostinato.clock import Clock
 from ostinato.errors import InternalError, OstinatoError
+from ostinato.taskqueue.embedded.task_spans import begin_spans
 from ostinato.taskqueue.handler import HandleMany, HandleOne, Handler
 from ostinato.taskqueue.outcome import Outcome, Verdict
 from ostinato.taskqueue.task_context import TaskContext
+from ostinato.telemetry.spans import OFF, Spans
 from ostinato.telemetry.tracing import use_traceparent
 
 _log = logging.getLogger(__name__)
@@ -30,8 +32,11 @@ Settle = Callable[[TaskContext, Outcome], None]
 class Executor(ABC):
     """Buffers and runs the tasks of one class."""
 
-    def __init__(self, handler: Handler, clock: Clock, settle: Settle, may_start: Callable[[], bool]) -> None:
+    def __init__(
+        self, handler: Handler, clock: Clock, settle: Settle, may_start: Callable[[], bool], *, spans: Spans = OFF
+    ) -> None:
         self.handler = handler
+        self._spans = spans
         self._clock = clock
         self._settle = settle
         self._may_start = may_start
@@ -142,6 +147,8 @@ class Executor(ABC):
         started_at = self._clock.monotonic()
         for task in tasks:
             task.started_at = started_at
+        if self._spans.on:
+            begin_spans(self._spans, tasks)
         self._running[runner] = tasks
         try:
             await self._execute(tasks)
@@ -172,9 +179,16 @@ class SingleExecutor(Executor):
     """One task per handler call, up to `max_running` at once."""
 
     def __init__(
-        self, handler: Handler, handle: HandleOne, clock: Clock, settle: Settle, may_start: Callable[[], bool]
+        self,
+        handler: Handler,
+        handle: HandleOne,
+        clock: Clock,
+        settle: Settle,
+        may_start: Callable[[], bool],
+        *,
+        spans: Spans = OFF,
     ) -> None:
-        super().__init__(handler, clock, settle, may_start)
+        super().__init__(handler, clock, settle, may_start, spans=spans)
         self._handle = handle
 
     @property
@@ -205,9 +219,16 @@ class BatchExecutor(Executor):
     """Many tasks per handler call. A batch that raises is run again one by one: a bad task harms itself only."""
 
     def __init__(
-        self, handler: Handler, handle_many: HandleMany, clock: Clock, settle: Settle, may_start: Callable[[], bool]
+        self,
+        handler: Handler,
+        handle_many: HandleMany,
+        clock: Clock,
+        settle: Settle,
+        may_start: Callable[[], bool],
+        *,
+        spans: Spans = OFF,
     ) -> None:
-        super().__init__(handler, clock, settle, may_start)
+        super().__init__(handler, clock, settle, may_start, spans=spans)
         self._handle_many = handle_many
 
     @property
@@ -256,8 +277,10 @@ def _one_each(outcomes: Sequence[Outcome | None], tasks: Sequence[TaskContext]) 
     return outcomes
 
 
-def make_executor(handler: Handler, clock: Clock, settle: Settle, may_start: Callable[[], bool]) -> Executor:
+def make_executor(
+    handler: Handler, clock: Clock, settle: Settle, may_start: Callable[[], bool], *, spans: Spans = OFF
+) -> Executor:
     if handler.many is not None:
-        return BatchExecutor(handler, handler.many, clock, settle, may_start)
+        return BatchExecutor(handler, handler.many, clock, settle, may_start, spans=spans)
     assert handler.one is not None
-    return SingleExecutor(handler, handler.one, clock, settle, may_start)
+    return SingleExecutor(handler, handler.one, clock, settle, may_start, spans=spans)
