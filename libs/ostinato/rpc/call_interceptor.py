@@ -1,13 +1,14 @@
 """What every call goes through, in this order: deadline, identity, permission, parsing, the method; then one log line.
 
 Anything raised on the way becomes a rich status. A method without an entry in the table of permissions is
-refused, and so is an answer for which no permission was checked (deny by default).
+refused, and so is an answer for which no permission was checked (deny by default). The same holds for methods that
+answer with a stream; their log line comes when the stream ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, NoReturn, TypeAlias
 
@@ -23,7 +24,8 @@ from ostinato.errors import InternalError, InvalidArgument, PermissionDenied
 from ostinato.rpc.call_deadline import call_deadline
 from ostinato.rpc.call_log import CallMetrics, CallRecord
 from ostinato.rpc.error_mapping import to_rpc_status
-from ostinato.telemetry.tracing import use_traceparent
+from ostinato.rpc.running_streams import RunningStreams
+from ostinato.telemetry.spans import OFF, Spans
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -44,7 +46,7 @@ def authenticate_dev(metadata: Metadata) -> Identity:
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Give it to `open_grpc_server`. `administrators` may everything."""
+    """Give it to `open_grpc_server`. `administrators` may everything. `streams` are those under way: drain them."""
 
     def __init__(
         self,
@@ -54,12 +56,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metrics: CallMetrics,
         authenticate: Authenticate = authenticate_dev,
         permissions: Mapping[str, Permission] = METHOD_PERMISSIONS,
+        spans: Spans = OFF,
     ) -> None:
         self._administrators = frozenset(administrators)
         self._clock = clock
         self._metrics = metrics
         self._authenticate = authenticate
         self._permissions = permissions
+        self.streams = RunningStreams()
+        self._spans = spans
 
     async def intercept_service(
         self,
@@ -70,16 +75,51 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler is None or method.split("/")[1] in OPEN_SERVICES:
             return handler
-        if handler.unary_unary is None:
-            raise InternalError(f"{method} is a stream, which this interceptor does not check")
-        return self._checked(method, handler)
+        # Bytes come in undecoded, so that malformed ones are answered like all other bad input.
+        if handler.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(
+                self._answering(method, handler),
+                request_deserializer=None,
+                response_serializer=handler.response_serializer,
+            )
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(
+                self._streaming(method, handler),
+                request_deserializer=None,
+                response_serializer=handler.response_serializer,
+            )
+        raise InternalError(f"{method} takes a stream, which this interceptor does not check")
 
-    def _checked(self, method: str, handler: Handler) -> Handler:
+    def _answering(self, method: str, handler: Handler) -> Callable[[bytes, Context], Awaitable[Message]]:
         async def serve(raw: bytes, context: Context) -> Message:
             record = CallRecord(method, context.peer(), self._clock, request_bytes=len(raw))
+            async with self._recorded(record, context) as metadata, call_deadline(context.time_remaining()):
+                return await self._answer(handler, record, metadata, raw, context)
+
+        return serve
+
+    def _streaming(self, method: str, handler: Handler) -> Callable[[bytes, Context], Awaitable[None]]:
+        # No generator: everything happens on the call's own task, so that its end ends everything.
+        async def serve(raw: bytes, context: Context) -> None:
+            record = CallRecord(method, context.peer(), self._clock, request_bytes=len(raw))
+            async with (
+                self._recorded(record, context) as metadata,
+                aclosing(self._stream(handler, record, metadata, raw, context)) as messages,
+            ):
+                with self.streams.one(context.time_remaining()) as stream:
+                    while (message := await stream.next_of(messages)) is not None:
+                        await context.write(message)  # returns when the transport has taken it
+                        record.responses += 1
+
+        return serve
+
+    @asynccontextmanager
+    async def _recorded(self, record: CallRecord, context: Context) -> AsyncIterator[Metadata]:
+        """The trace and the one log line of a call; an error becomes its status. Yields the call's metadata."""
+        metadata = _read_metadata(context)
+        with record.in_trace(self._spans, _traceparent(metadata)):
             try:
-                async with call_deadline(context.time_remaining()):
-                    answer = await self._serve(handler, record, raw, context)
+                yield metadata
             except Exception as error:  # noqa: BLE001 - the outermost catch of a call: everything becomes a status
                 record.finish(self._metrics, error)
                 await _abort(context, error)
@@ -87,26 +127,31 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 record.finish(self._metrics, error)
                 raise
             record.finish(self._metrics, None)
-            return answer
 
-        # Bytes come in undecoded, so that malformed ones are answered like all other bad input.
-        return grpc.unary_unary_rpc_method_handler(
-            serve,
-            request_deserializer=None,
-            response_serializer=handler.response_serializer,
-        )
-
-    async def _serve(self, handler: Handler, record: CallRecord, raw: bytes, context: Context) -> Message:
-        metadata = _read_metadata(context)
+    async def _answer(
+        self, handler: Handler, record: CallRecord, metadata: Metadata, raw: bytes, context: Context
+    ) -> Message:
         access = self._open_access(record, metadata)
         request = _parse(handler, raw)
-        with use_traceparent(_traceparent(metadata)), _current(access):
+        with _current(access):
             # The stubs of grpc know the synchronous server's methods only.
             method: Callable[[Message, Context], Awaitable[Message]] = handler.unary_unary  # type: ignore[assignment]
             answer = await method(request, context)
-        if access is not None and not access.asked:
-            raise InternalError(f"{record.method} answered without checking {access.permission}")
+        _require_checked(record, access)
         return answer
+
+    async def _stream(
+        self, handler: Handler, record: CallRecord, metadata: Metadata, raw: bytes, context: Context
+    ) -> AsyncGenerator[Message, None]:
+        access = self._open_access(record, metadata)
+        request = _parse(handler, raw)
+        with _current(access):
+            method: Callable[..., AsyncGenerator[Message, None]] = handler.unary_stream  # type: ignore[assignment]
+            async with aclosing(method(request, context)) as messages:
+                async for message in messages:
+                    _require_checked(record, access)
+                    yield message
+        _require_checked(record, access)
 
     def _open_access(self, record: CallRecord, metadata: Metadata) -> CallAccess | None:
         """None for methods whose requests prove themselves."""
@@ -121,6 +166,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if permission is Permission.ADMIN:
             access.require_admin()
         return access
+
+
+def _require_checked(record: CallRecord, access: CallAccess | None) -> None:
+    if access is not None and not access.asked:
+        raise InternalError(f"{record.method} answered without checking {access.permission}")
 
 
 def _current(access: CallAccess | None) -> AbstractContextManager[None]:

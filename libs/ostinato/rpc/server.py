@@ -12,6 +12,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
+from ostinato.rpc.call_interceptor import CallInterceptor
+from ostinato.rpc.running_streams import RunningStreams
+
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 MAX_CONCURRENT_CALLS = 1000
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -43,18 +46,23 @@ class GrpcService:
 class GrpcServer:
     """A serving server. `address` has the real port, also when port 0 was asked for."""
 
-    def __init__(self, server: grpc.aio.Server, health: HealthServicer, address: str) -> None:
+    def __init__(
+        self, server: grpc.aio.Server, health: HealthServicer, address: str, streams: Sequence[RunningStreams] = ()
+    ) -> None:
         self.address = address
         self._server = server
         self._health = health
+        self._streams = streams
 
     async def drain(self) -> None:
         """Health says NOT_SERVING from now on; calls are still answered."""
         await self._health.enter_graceful_shutdown()
 
     async def stop(self, grace: timedelta) -> None:
-        """Takes no new calls; the running ones get `grace`, then they are cancelled."""
+        """Takes no new calls; the running ones get `grace`, then they are cancelled. Streams end at once."""
         await self.drain()
+        for streams in self._streams:
+            streams.drain()
         await self._server.stop(grace.total_seconds())
 
 
@@ -78,7 +86,8 @@ async def open_grpc_server(
     reflection.enable_server_reflection(
         [service.name for service in services] + ["grpc.health.v1.Health", reflection.SERVICE_NAME], server
     )
-    opened = GrpcServer(server, health, _bind(server, address))
+    streams = [interceptor.streams for interceptor in interceptors if isinstance(interceptor, CallInterceptor)]
+    opened = GrpcServer(server, health, _bind(server, address), streams)
     await server.start()
     try:
         for service in services:
