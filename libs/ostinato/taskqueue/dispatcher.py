@@ -7,10 +7,12 @@ add impossible is refused in `add`, before anything is buffered.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, overload
+from uuid import UUID
 
 from google.protobuf.message import Message
 
@@ -18,17 +20,26 @@ from ostinato.clock import Clock, SystemClock
 from ostinato.errors import InvalidArgument, Unavailable, Violation
 from ostinato.storage.database import Database, transaction_on
 from ostinato.storage.transaction import Connection, Tx
+from ostinato.taskqueue.add_rules import (
+    dedup_key_violations,
+    due_time_violations,
+    kind_violations,
+    payload_violations,
+)
+from ostinato.taskqueue.embedded.name_store import delete_names, insert_named
 from ostinato.taskqueue.embedded.queue_store import ensure_classes, ensure_queues
-from ostinato.taskqueue.embedded.ready_store import Executor, NewTasks, draw_id_blocks, insert_tasks
+from ostinato.taskqueue.embedded.ready_store import NewTasks, insert_tasks
 from ostinato.taskqueue.embedded.strand import strand_of
 from ostinato.taskqueue.grouped_calls import GroupedCalls
-from ostinato.taskqueue.task_class import P, TaskClass, TaskKind
+from ostinato.taskqueue.task_class import P, TaskClass, check_classes
 from ostinato.taskqueue.task_header import TaskHeader
+from ostinato.taskqueue.task_ids import TaskIds
+from ostinato.taskqueue.task_name import name_of
 from ostinato.taskqueue.wake_up import WakeUps
 from ostinato.telemetry.tracing import current_traceparent
 
-MAX_PAYLOAD_BYTES = 1 << 20
-_ID_BLOCK = 1000
+_NAMESPACE = re.compile(r"|[A-Za-z_][A-Za-z0-9_]{0,49}")
+_MOST_NAMES = 1000  # deleted by one statement
 _MOST_GROUPED_BYTES = 16 << 10  # payloads above go alone, so that a group is no statement of gigabytes
 
 
@@ -42,16 +53,19 @@ class Dispatcher:
         queue_ids: Mapping[str, int],
         class_ids: Mapping[str, int],
         wake_ups: WakeUps,
+        *,
+        namespace: str = "",
     ) -> None:
         self.db = db
         self.wake_ups = wake_ups
         self.queue_ids = dict(queue_ids)
         self.class_ids = dict(class_ids)
         self._classes = {task_class.name: task_class for task_class in classes}
-        self._free_ids: list[int] = []
-        self._drawing = asyncio.Lock()
+        self._namespace = namespace
+        self._ids = TaskIds(db)
         self._add_grouped = GroupedCalls(self._insert_group, parallel=2)
 
+    @overload
     async def add(
         self,
         task_class: TaskClass[P],
@@ -61,15 +75,46 @@ class Dispatcher:
         delay: timedelta | None = None,
         eta: datetime | None = None,
         fair_key: int = 0,
-    ) -> int:
+    ) -> int: ...
+
+    @overload
+    async def add(
+        self,
+        task_class: TaskClass[P],
+        payload: P,
+        *,
+        dedup_key: str,
+        tx: Tx | None = None,
+        delay: timedelta | None = None,
+        eta: datetime | None = None,
+        fair_key: int = 0,
+    ) -> int | None: ...
+
+    async def add(
+        self,
+        task_class: TaskClass[P],
+        payload: P,
+        *,
+        dedup_key: str | None = None,
+        tx: Tx | None = None,
+        delay: timedelta | None = None,
+        eta: datetime | None = None,
+        fair_key: int = 0,
+    ) -> int | None:
         """Adds one task and returns its id. With `tx` it exists if and only if the transaction commits.
 
-        `delay` counts from the insert, by the database's clock; `eta` is absolute. Raises InvalidArgument.
+        `delay` counts from the insert, by the database's clock; `eta` is absolute. With `dedup_key`, only outside a
+        transaction, None means that the class has a task of this key which has not ended, or ended less than the
+        queue's window (1 h) ago; then nothing was added. Raises InvalidArgument.
         """
-        tasks = await self._new_tasks(task_class, [payload], [fair_key], tx=tx, delay=delay, eta=eta)
+        keys = [dedup_key] if dedup_key is not None else None
+        tasks = await self._new_tasks(task_class, [payload], [fair_key], dedup_keys=keys, tx=tx, delay=delay, eta=eta)
+        if keys is not None:
+            return (await self._submit_named(task_class, tasks, keys))[0]
         await self._submit(tasks, tx)
         return tasks.ids[0]
 
+    @overload
     async def add_many(
         self,
         task_class: TaskClass[P],
@@ -79,14 +124,54 @@ class Dispatcher:
         delay: timedelta | None = None,
         eta: datetime | None = None,
         fair_keys: Sequence[int] | None = None,
-    ) -> list[int]:
-        """Adds tasks of one class by one statement; ids in the order of `payloads`."""
+    ) -> list[int]: ...
+
+    @overload
+    async def add_many(
+        self,
+        task_class: TaskClass[P],
+        payloads: Sequence[P],
+        *,
+        dedup_keys: Sequence[str],
+        tx: Tx | None = None,
+        delay: timedelta | None = None,
+        eta: datetime | None = None,
+        fair_keys: Sequence[int] | None = None,
+    ) -> list[int | None]: ...
+
+    async def add_many(
+        self,
+        task_class: TaskClass[P],
+        payloads: Sequence[P],
+        *,
+        dedup_keys: Sequence[str] | None = None,
+        tx: Tx | None = None,
+        delay: timedelta | None = None,
+        eta: datetime | None = None,
+        fair_keys: Sequence[int] | None = None,
+    ) -> Sequence[int | None]:
+        """Adds tasks of one class by one statement; ids in the order of `payloads`, `dedup_keys` as in `add`."""
         if not payloads:
             return []
-        keys = [0] * len(payloads) if fair_keys is None else list(fair_keys)
-        tasks = await self._new_tasks(task_class, payloads, keys, tx=tx, delay=delay, eta=eta)
+        fair = [0] * len(payloads) if fair_keys is None else list(fair_keys)
+        tasks = await self._new_tasks(task_class, payloads, fair, dedup_keys=dedup_keys, tx=tx, delay=delay, eta=eta)
+        if dedup_keys is not None:
+            return await self._submit_named(task_class, tasks, dedup_keys)
         await self._submit(tasks, tx)
         return list(tasks.ids)
+
+    async def delete(self, task_class: TaskClass[Any], dedup_keys: Sequence[str]) -> int:
+        """Deletes tasks by the keys they were added with, and returns how many. The keys stay taken for a window.
+
+        What runs already is not stopped. Keys that are unknown, or whose tasks have ended, are passed over.
+        """
+        if violations := [*self._class_violations(task_class), *dedup_key_violations(dedup_keys, in_transaction=False)]:
+            raise InvalidArgument(violations)
+        queue_id, names = self.queue_ids[task_class.queue], self._names(task_class, dedup_keys)
+        deleted = 0
+        for first in range(0, len(names), _MOST_NAMES):
+            deleted += await delete_names(self.db, queue_id, names[first : first + _MOST_NAMES])
+        return deleted
 
     @asynccontextmanager
     async def transaction(self, connection: Connection) -> AsyncIterator[Tx]:
@@ -100,6 +185,7 @@ class Dispatcher:
         payloads: Sequence[Message],
         fair_keys: list[int],
         *,
+        dedup_keys: Sequence[str] | None,
         tx: Tx | None,
         delay: timedelta | None,
         eta: datetime | None,
@@ -107,15 +193,19 @@ class Dispatcher:
         """Raises InvalidArgument for whatever could not be delivered."""
         if len(fair_keys) != len(payloads):
             raise InvalidArgument.of("fair_keys", "must be as many as payloads")
+        if dedup_keys is not None and len(dedup_keys) != len(payloads):
+            raise InvalidArgument.of("dedup_keys", "must be as many as payloads")
         encoded = [payload.SerializeToString() for payload in payloads]
         if violations := [
-            *self._class_violations(task_class, tx),
-            *(_due_time_violations(delay, eta) if delay is not None or eta is not None else ()),
-            *_payload_violations(task_class, payloads, encoded),
+            *self._class_violations(task_class),
+            *kind_violations(task_class, in_transaction=tx is not None),
+            *(due_time_violations(delay, eta) if delay is not None or eta is not None else ()),
+            *payload_violations(task_class, payloads, encoded),
+            *(dedup_key_violations(dedup_keys, in_transaction=tx is not None) if dedup_keys is not None else ()),
         ]:
             raise InvalidArgument(violations)
         return NewTasks(
-            ids=await self._take_ids(len(payloads), tx),
+            ids=await self._ids.take(len(payloads), tx),
             fair_keys=fair_keys,
             payloads=encoded,
             strand=strand_of(self.queue_ids[task_class.queue]),
@@ -125,14 +215,24 @@ class Dispatcher:
             eta=eta,
         )
 
-    def _class_violations(self, task_class: TaskClass[Any], tx: Tx | None) -> Sequence[Violation]:
+    def _class_violations(self, task_class: TaskClass[Any]) -> Sequence[Violation]:
         if self._classes.get(task_class.name) is not task_class:
             return [Violation("task_class", f"`{task_class.name}` was not given to this dispatcher")]
-        if tx is None and task_class.kind is TaskKind.TRANSACTIONAL:
-            return [Violation("tx", f"`{task_class.name}` must be added in a transaction")]
-        if tx is not None and task_class.kind is TaskKind.NON_TRANSACTIONAL:
-            return [Violation("tx", f"`{task_class.name}` must not be added in a transaction")]
         return ()
+
+    def _names(self, task_class: TaskClass[Any], dedup_keys: Sequence[str]) -> list[UUID]:
+        return [name_of(self._namespace, task_class.name, key) for key in dedup_keys]
+
+    async def _submit_named(
+        self, task_class: TaskClass[Any], tasks: NewTasks, dedup_keys: Sequence[str]
+    ) -> list[int | None]:
+        first = {key: n for n, key in reversed([*enumerate(dedup_keys)])}  # a key given twice adds once
+        chosen = sorted(first.values())
+        names = self._names(task_class, [dedup_keys[n] for n in chosen])
+        added = await insert_named(self.db, self.queue_ids[task_class.queue], names, tasks.only(chosen))
+        if added:
+            self._announce([tasks])
+        return [task_id if task_id in added else None for task_id in tasks.ids]
 
     async def _submit(self, tasks: NewTasks, tx: Tx | None) -> None:
         if tx is None:
@@ -172,52 +272,10 @@ class Dispatcher:
             if tasks.delay is not None:
                 self.wake_ups.later(tasks.delay)
 
-    async def _take_ids(self, count: int, tx: Tx | None) -> list[int]:
-        """Ids come in blocks from a sequence, so that they are known before the INSERT without a round trip each."""
-        while len(self._free_ids) < count:
-            if tx is None:
-                await self._draw_ids_once(count)
-            else:
-                # On the caller's own connection and without the lock: whoever holds a connection and waits for
-                # another one, or for somebody who does, waits for ever once all connections are held so.
-                await self._draw_ids(tx, count)
-        taken = self._free_ids[-count:]
-        del self._free_ids[-count:]
-        return taken
-
-    async def _draw_ids_once(self, count: int) -> None:
-        async with self._drawing:
-            if len(self._free_ids) < count:
-                await self._draw_ids(self.db, count)
-
-    async def _draw_ids(self, executor: Executor, count: int) -> None:
-        blocks = -(-(count - len(self._free_ids)) // _ID_BLOCK)
-        for first in await draw_id_blocks(executor, blocks):
-            self._free_ids += range(first, first + _ID_BLOCK)
-
 
 def _current_header() -> bytes | None:
     traceparent = current_traceparent()
     return TaskHeader(traceparent=traceparent).encode() if traceparent else None
-
-
-def _due_time_violations(delay: timedelta | None, eta: datetime | None) -> Iterator[Violation]:
-    if delay is not None and eta is not None:
-        yield Violation("delay", "give a delay or an eta, not both")
-    if delay is not None and delay < timedelta(0):
-        yield Violation("delay", "must not be negative")
-    if eta is not None and eta.tzinfo is None:
-        yield Violation("eta", "must be an aware datetime")
-
-
-def _payload_violations(
-    task_class: TaskClass[Any], payloads: Sequence[Message], encoded: Sequence[bytes]
-) -> Sequence[Violation]:
-    if {*map(type, payloads)} != {task_class.payload}:
-        return [Violation("payload", f"`{task_class.name}` takes {task_class.payload.__name__}")]
-    if max(map(len, encoded)) > MAX_PAYLOAD_BYTES:
-        return [Violation("payload", f"must be at most {MAX_PAYLOAD_BYTES} bytes")]
-    return ()
 
 
 @asynccontextmanager
@@ -227,28 +285,23 @@ async def open_dispatcher(
     classes: Sequence[TaskClass[Any]],
     clock: Clock | None = None,
     notify: bool = True,
+    namespace: str = "",
 ) -> AsyncIterator[Dispatcher]:
     """Creates the queues and classes where missing, and sends wake-ups as long as the block lasts.
 
-    Raises InvalidArgument for two classes of one name or one payload type.
+    `namespace` keeps the dedup keys of programs apart that share a database and class names. Raises InvalidArgument,
+    also for two classes of one name or one payload type.
     """
-    _check_classes(classes)
+    check_classes(classes)
+    if not _NAMESPACE.fullmatch(namespace):
+        raise InvalidArgument.of("namespace", "must be empty, or a letter or _ and up to 49 letters, digits or _")
     queue_ids = await ensure_queues(db, [task_class.queue for task_class in classes])
     class_ids = await ensure_classes(db, [task_class.name for task_class in classes])
     wake_ups = WakeUps(db, clock or SystemClock(), notify=notify)
     sender = asyncio.ensure_future(wake_ups.run())
     try:
-        yield Dispatcher(db, classes, queue_ids, class_ids, wake_ups)
+        yield Dispatcher(db, classes, queue_ids, class_ids, wake_ups, namespace=namespace)
     finally:
         sender.cancel()
         with suppress(asyncio.CancelledError):
             await sender
-
-
-def _check_classes(classes: Sequence[TaskClass[Any]]) -> None:
-    for what, values in (
-        ("name", [task_class.name for task_class in classes]),
-        ("payload", [task_class.payload.DESCRIPTOR.full_name for task_class in classes]),
-    ):
-        if twice := sorted({value for value in values if values.count(value) > 1}):
-            raise InvalidArgument.of("classes", f"two task classes have the {what} {', '.join(twice)}")

@@ -6,12 +6,15 @@ owns them; handlers are attached to a Dispatcher or worker in `main`, never by i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
+
+from ostinato.errors import InvalidArgument
 
 P = TypeVar("P", bound=Message)
 
@@ -50,3 +53,13 @@ class TaskClass(Generic[P]):
     batch_size: int = 500
     # A handler that runs longer is cancelled; the attempt counts as failed.
     deadline: timedelta = timedelta(minutes=10)
+
+
+def check_classes(classes: Sequence[TaskClass[Any]]) -> None:
+    """Raises InvalidArgument for two of one name or of one payload type."""
+    for what, values in (
+        ("name", [task_class.name for task_class in classes]),
+        ("payload", [task_class.payload.DESCRIPTOR.full_name for task_class in classes]),
+    ):
+        if twice := sorted({value for value in values if values.count(value) > 1}):
+            raise InvalidArgument.of("classes", f"two task classes have the {what} {', '.join(twice)}")

@@ -7,19 +7,22 @@ from datetime import datetime
 from typing import Any
 
 from google.protobuf.message import Message
+from opentelemetry.trace import Span
 
 from ostinato.errors import StaleLease
 from ostinato.storage.transaction import Row, Tx
 from ostinato.taskqueue.embedded import ready_store
 from ostinato.taskqueue.embedded.ready_store import Fence
+from ostinato.taskqueue.embedded.task_flags import NAMED
 from ostinato.taskqueue.task_class import TaskClass
 from ostinato.taskqueue.task_header import TaskHeader, decode_header
+from ostinato.telemetry.tracing import traceparent_of
 
 
 class TaskContext:
     """One claim of one task. Built by the worker only."""
 
-    __slots__ = ("_payload", "_row", "completed", "overdue", "settled", "started_at", "task_class", "worker_id")
+    __slots__ = ("_payload", "_row", "completed", "overdue", "settled", "span", "started_at", "task_class", "worker_id")
 
     def __init__(self, row: Row, worker_id: int, task_class: TaskClass[Any] | None) -> None:
         self._row = row
@@ -30,6 +33,7 @@ class TaskContext:
         self.overdue = False
         self.settled = False  # its outcome was taken; a second one is a bug of ours or a late cancellation
         self.started_at = 0.0
+        self.span: Span | None = None  # of the run under way, where its trace is recorded
 
     @property
     def id(self) -> int:
@@ -78,6 +82,10 @@ class TaskContext:
         return int(self._row[8])
 
     @property
+    def is_named(self) -> bool:
+        return bool(self._row[9] & NAMED)
+
+    @property
     def header(self) -> TaskHeader:
         return decode_header(self._row[10])
 
@@ -88,7 +96,10 @@ class TaskContext:
 
     @property
     def traceparent(self) -> str | None:
-        return self.header.traceparent or None
+        """The trace that this run, and whatever follows from it, belongs to."""
+        if self.span is not None:
+            return traceparent_of(self.span.get_span_context())
+        return self.header.traceparent or None if self._row[10] is not None else None
 
     @property
     def payload(self) -> Any:
@@ -108,7 +119,12 @@ async def complete_many_in(tx: Tx, tasks: Sequence[TaskContext]) -> None:
     """Completes all of one worker's tasks in `tx`; call it last. Raises StaleLease if any is no longer ours."""
     if not tasks:
         return
-    count = await ready_store.complete(tx, tasks[0].worker_id, [task.fence for task in tasks])
+    worker_id = tasks[0].worker_id
+    count = 0
+    if unnamed := [task.fence for task in tasks if not task.is_named]:
+        count += await ready_store.complete(tx, worker_id, unnamed)
+    if named := [task.fence for task in tasks if task.is_named]:
+        count += await ready_store.complete_named(tx, worker_id, named)
     if count != len(tasks):
         raise StaleLease(f"{len(tasks) - count} of {len(tasks)} tasks are no longer this process's")
     tx.after_commit(lambda: _mark_completed(tasks))

@@ -25,6 +25,10 @@ class EmptyQueues:
         return []
 
 
+async def accept(_: object) -> None:
+    """Nothing is claimed here."""
+
+
 async def test_room_in_a_full_queue_is_used_at_once_although_another_queue_idles() -> None:
     """The loop slept on for up to a second while tasks waited and their runners were free."""
     db, rooms = EmptyQueues(), {FULL: 0, EMPTY: 5}
@@ -36,7 +40,7 @@ async def test_room_in_a_full_queue_is_used_at_once_although_another_queue_idles
         queue_ids=[FULL, EMPTY],
         rooms=lambda: rooms,
         may_start=lambda: True,
-        accept=lambda _: None,
+        accept=accept,
     )
     running = asyncio.ensure_future(ClaimLoop(db, tasks, SystemClock()).run())  # type: ignore[arg-type]
     async with asyncio.timeout(5):

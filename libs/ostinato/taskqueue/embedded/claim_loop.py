@@ -98,7 +98,7 @@ class ClaimLoop:
         try:
             async with self._tasks.claiming:
                 rows = await ready_store.claim(self._db, self._tasks.lease.worker_id, windows, room)
-                self._tasks.accept(rows)
+                await self._tasks.accept(rows)
         except OstinatoError as error:
             # The claim may have happened without our hearing of it: rescue frees rows that we don't know.
             _log.warning("claim failed: %s", error)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from google.protobuf.message import DecodeError
 
 from ostinato.clock import Clock
+from ostinato.errors import OstinatoError
 from ostinato.storage.database import Database
 from ostinato.storage.transaction import Row
+from ostinato.taskqueue.embedded import name_store
 from ostinato.taskqueue.embedded.completion_writer import CompletionWriter
 from ostinato.taskqueue.embedded.executors import Executor, make_executor
 from ostinato.taskqueue.embedded.lease import Lease
@@ -25,10 +27,12 @@ from ostinato.taskqueue.embedded.queue_load import QueueLoad
 from ostinato.taskqueue.embedded.ready_store import DeadRow, Fence, RetryRow
 from ostinato.taskqueue.embedded.refusal import decide_refusal
 from ostinato.taskqueue.embedded.strand import queue_of
+from ostinato.taskqueue.embedded.task_spans import end_span
 from ostinato.taskqueue.embedded.worker_stats import WorkerStats
 from ostinato.taskqueue.handler import Handler
 from ostinato.taskqueue.outcome import Outcome, Verdict, decide_next_step
 from ostinato.taskqueue.task_context import TaskContext
+from ostinato.telemetry.spans import OFF, Spans
 
 _log = logging.getLogger(__name__)
 
@@ -45,11 +49,13 @@ class ClaimedTasks:
         clock: Clock,
         stats: WorkerStats,
         randomness: random.Random,
+        spans: Spans = OFF,
     ) -> None:
         """`handlers`: (class id, queue id, handler)."""
         self.lease = lease
         self.claiming = asyncio.Lock()
         self.draining = False
+        self._db = db
         self.on_room: Callable[[int], None] = _nothing  # a task of this queue ended
         self._clock = clock
         self._stats = stats
@@ -60,7 +66,7 @@ class ClaimedTasks:
         self._executors: dict[int, Executor] = {}
         self._queues: dict[int, QueueLoad] = {}
         for class_id, queue_id, handler in handlers:
-            executor = make_executor(handler, clock, self._settle, self.may_start)
+            executor = make_executor(handler, clock, self._settle, self.may_start, spans=spans)
             self._executors[class_id] = executor
             self._queues.setdefault(queue_id, QueueLoad()).executors.append(executor)
 
@@ -87,8 +93,10 @@ class ClaimedTasks:
     def db_now(self) -> datetime:
         return self.lease.db_now(self._clock.monotonic())
 
-    def accept(self, rows: Sequence[Row]) -> None:
-        by_class: dict[int, list[TaskContext]] = {}
+    async def accept(self, rows: Sequence[Row]) -> None:
+        """Starts them. Returns when it is known which of the named ones were deleted meanwhile."""
+        ready: list[TaskContext] = []
+        named: list[TaskContext] = []
         for row in rows:
             if row[1] in self._known:
                 # It still runs here under an older claim, which is rejected in the end; then this one is freed.
@@ -97,13 +105,45 @@ class ClaimedTasks:
             executor = self._executors.get(row[6])
             task = TaskContext(row, self.lease.worker_id, executor.handler.task_class if executor else None)
             self._known[task.id] = task
-            if self._is_decodable(task):
-                by_class.setdefault(task.class_id, []).append(task)
-            else:
+            if not self._is_decodable(task):
                 self._refuse(task)
+            elif task.is_named:
+                named.append(task)
+            else:
+                ready.append(task)
         self._stats.claimed += len(rows)
-        for class_id, tasks in by_class.items():
-            self._executors[class_id].put(tasks)
+        self._put(ready)
+        if named:
+            await self._put_unless_deleted(named)
+
+    def _put(self, tasks: Sequence[TaskContext]) -> None:
+        by_class: dict[int, list[TaskContext]] = {}
+        for task in tasks:
+            by_class.setdefault(task.class_id, []).append(task)
+        for class_id, alike in by_class.items():
+            self._executors[class_id].put(alike)
+
+    async def _put_unless_deleted(self, tasks: Sequence[TaskContext]) -> None:
+        try:
+            alive = await name_store.alive_tasks(self._db, [task.id for task in tasks])
+        except OstinatoError as error:
+            _log.warning("whether named tasks were deleted is not known, they are released: %s", error)
+            self._release(tasks)
+            return
+        for task in tasks:
+            if task.id not in alive:
+                task.settled = True
+                self._stats.deleted += 1
+                self.writer.done(task.fence)
+        remaining = [task for task in tasks if task.id in alive]
+        if self.draining or self.lease.lost:
+            self._release(remaining)
+        else:
+            self._put(remaining)
+
+    def _release(self, tasks: Iterable[TaskContext]) -> None:
+        for task in tasks:
+            self._settle(task, Outcome(Verdict.RELEASE))
 
     def _is_decodable(self, task: TaskContext) -> bool:
         if task.task_class is None:
@@ -133,6 +173,8 @@ class ClaimedTasks:
         if task.settled:
             return
         task.settled = True
+        if task.span is not None:
+            end_span(task, task.span, outcome)
         queue = queue_of(task.strand)
         self.on_room(queue)
         load = self._queues[queue]
@@ -142,9 +184,15 @@ class ClaimedTasks:
             if task.completed:
                 self._forget(task.id)
             else:
-                self.writer.done(task.fence)
+                self._write_done(task)
             return
         self._settle_undone(task, outcome, load)
+
+    def _write_done(self, task: TaskContext) -> None:
+        if task.is_named:
+            self.writer.done_named(task.fence)
+        else:
+            self.writer.done(task.fence)
 
     def _settle_undone(self, task: TaskContext, outcome: Outcome, load: QueueLoad) -> None:
         assert task.task_class is not None
@@ -152,7 +200,7 @@ class ClaimedTasks:
         match step.verdict:
             case Verdict.IGNORE:
                 self._stats.done += 1
-                self.writer.done(task.fence)
+                self._write_done(task)
             case Verdict.RETRY:
                 delay = load.overload_pause if outcome.verdict is Verdict.OVERLOADED else step.delay
                 self._log_retry(task, outcome, delay)
@@ -200,8 +248,7 @@ class ClaimedTasks:
 
     def release_unstarted(self) -> None:
         for executor in self._executors.values():
-            for task in executor.take_unstarted():
-                self._settle(task, Outcome(Verdict.RELEASE))
+            self._release(executor.take_unstarted())
 
     async def interrupt(self) -> None:
         """Cancels every handler; what it ran is released, or dropped when the lease is lost."""

@@ -41,6 +41,7 @@ class CompletionWriter:
         self._forget = forget
         self.on_retried: Callable[[], None] | None = None  # a retry was written: it may be due soon
         self._done: list[Fence] = []
+        self._done_named: list[Fence] = []
         self._retries: list[RetryRow] = []
         self._dead: list[DeadRow] = []
         self._releases: list[Fence] = []
@@ -50,6 +51,11 @@ class CompletionWriter:
 
     def done(self, fence: Fence) -> None:
         self._done.append(fence)
+        self._wanted.set()
+
+    def done_named(self, fence: Fence) -> None:
+        """The task has a name, which ends with it."""
+        self._done_named.append(fence)
         self._wanted.set()
 
     def retry(self, row: RetryRow) -> None:
@@ -79,8 +85,9 @@ class CompletionWriter:
             await self._clock.sleep(0.001)
 
     async def _write_all(self) -> None:
-        while self._done or self._retries or self._dead or self._releases:
+        while self._done or self._done_named or self._retries or self._dead or self._releases:
             self._done = await self._write(self._done, ready_store.complete, lambda fence: fence[1])
+            self._done_named = await self._write(self._done_named, ready_store.complete_named, lambda fence: fence[1])
             if self._retries:
                 self._retries = await self._write(self._retries, ready_store.retry, lambda row: row.fence[1])
                 if self.on_retried is not None:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from ostinato.storage.transaction import affected
 from ostinato.taskqueue.embedded.ready_store import Executor
+from ostinato.taskqueue.embedded.task_flags import NAMED
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,26 @@ async def list_dead_letters(
     return [DeadLetter(**dict(row)) for row in rows]
 
 
-_REQUEUE = """
+# A task whose name still is its own takes it again; else it goes on without one.
+_REQUEUE = f"""
 with gone as (
     delete from tq_dead where id = any($1::bigint[])
     returning id, strand, fair_key, class_id, flags, payload, header
+), named as materialized (
+    select queue_id, name_hash from tq_name
+     where task_id = any(array(select id from gone where flags & {NAMED} <> 0))
+     order by queue_id, name_hash
+       for no key update
+), taken as (
+    update tq_name n set expires_at = 'infinity'
+      from named d
+     where n.queue_id = d.queue_id and n.name_hash = d.name_hash
+    returning n.task_id
 )
 insert into tq_ready (id, ready_at, strand, fair_key, class_id, flags, payload, header)
-select id, ostinato_now(), strand, fair_key, class_id, flags, payload, null from gone
+select g.id, ostinato_now(), g.strand, g.fair_key, g.class_id,
+       case when t.task_id is null then 0 else {NAMED} end, g.payload, null
+  from gone g left join taken t on t.task_id = g.id
 """
 
 

@@ -21,6 +21,7 @@ from ostinato.storage.transaction import adopt
 from ostinato.taskqueue.embedded import worker_store
 from ostinato.taskqueue.embedded.lease import Lease
 from ostinato.taskqueue.embedded.ready_store import Executor
+from ostinato.taskqueue.embedded.worker_store import Beat
 
 _log = logging.getLogger(__name__)
 _HUNG_AFTER = 60.0
@@ -33,8 +34,8 @@ class MainLoopPulse:
     at: float
 
 
-# Called with the dead workers seen by a beat; an empty tuple tells that the own lease is lost.
-Report = Callable[[tuple[int, ...]], None]
+# Called with a beat that asks for something: the lease is lost, workers are dead, or queues have changed.
+Report = Callable[[Beat], None]
 
 
 async def beat_once(executor: Executor, lease: Lease, clock: Clock, report: Report) -> None:
@@ -43,11 +44,12 @@ async def beat_once(executor: Executor, lease: Lease, clock: Clock, report: Repo
     beat = await worker_store.beat(executor, lease.worker_id, timedelta(seconds=lease.pace.lease))
     if not beat.alive:
         lease.lost = True
-        report(())
+        report(beat)
         return
     lease.renew(sent_at=sent_at, answered_at=clock.monotonic(), db_now=beat.db_now)
-    if beat.dead_workers:
-        report(beat.dead_workers)
+    current = lease.confirm_versions(beat.queue_versions, sent_at=sent_at)
+    if beat.dead_workers or not current:
+        report(beat)
 
 
 async def beat_in_task(db: Database, lease: Lease, clock: Clock, report: Report) -> None:
@@ -115,11 +117,11 @@ class HeartbeatThread:
                 return
             await asyncio.sleep(self._lease.pace.beat_every / 10)
 
-    def _tell_main_loop(self, dead_workers: tuple[int, ...]) -> None:
+    def _tell_main_loop(self, beat: Beat) -> None:
         if not self._main_loop.is_closed():
-            self._main_loop.call_soon_threadsafe(self._deliver, dead_workers)
+            self._main_loop.call_soon_threadsafe(self._deliver, beat)
 
-    def _deliver(self, dead_workers: tuple[int, ...]) -> None:
+    def _deliver(self, beat: Beat) -> None:
         # A beat may be answered after `stop` gave up waiting for it: the next incarnation is not its matter.
         if not self._stopped.is_set():
-            self._report(dead_workers)
+            self._report(beat)

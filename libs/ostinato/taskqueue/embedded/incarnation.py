@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from ostinato.clock import Clock
 from ostinato.errors import OstinatoError, Unavailable
 from ostinato.storage.database import Database
-from ostinato.taskqueue.embedded import worker_store
+from ostinato.taskqueue.embedded import name_store, worker_store
 from ostinato.taskqueue.embedded.claim_loop import ClaimLoop
 from ostinato.taskqueue.embedded.claimed_tasks import ClaimedTasks
 from ostinato.taskqueue.embedded.later_loop import LaterLoop
 from ostinato.taskqueue.embedded.worker_stats import WorkerStats
 
 _log = logging.getLogger(__name__)
+_MOST_NAMES = 1000  # forgotten by one statement
 _LONGEST_PAUSE = 120.0  # seconds between two rescues
 
 
@@ -57,6 +58,8 @@ class Incarnation:
                 freed = await worker_store.free_orphans(self._db)
                 async with self.tasks.claiming:
                     freed += await worker_store.free_unknown(self._db, self.lease.worker_id, self.tasks.known_ids)
+                while await name_store.forget_expired_names(self._db, _MOST_NAMES) == _MOST_NAMES:
+                    continue
             except OstinatoError as error:
                 _log.warning("rescue failed, it is tried again: %s", error)
                 continue

@@ -87,7 +87,7 @@ class LaterLoop:
                 room=room if self._tasks.may_start() else 0,
                 most=_MOST_PER_MOVE,
             )
-            self._tasks.accept([row for row in rows if row[12] == self._tasks.lease.worker_id])
+            await self._tasks.accept([row for row in rows if row[12] == self._tasks.lease.worker_id])
         if any(row[12] == 0 for row in rows):
             self._claims.wake()
         return len(rows)

@@ -22,10 +22,24 @@ class Lease:
     lost: bool = False
     # The database's clock minus the monotonic one; measured at the middle of a heartbeat.
     db_time_at_zero: datetime = field(default=datetime(1970, 1, 1, tzinfo=UTC))
+    # The sum of versions that the states of queues in use come from, and when it was last seen to be current.
+    versions: int = -1
+    versions_seen_at: float = float("-inf")
 
     def renew(self, *, sent_at: float, answered_at: float, db_now: datetime) -> None:
         self.valid_until = sent_at + self.pace.lease
         self.db_time_at_zero = db_now - timedelta(seconds=(sent_at + answered_at) / 2)
+
+    def learn_versions(self, versions: int, *, sent_at: float) -> None:
+        """The states of queues were loaded."""
+        self.versions, self.versions_seen_at = versions, sent_at
+
+    def confirm_versions(self, versions: int, *, sent_at: float) -> bool:
+        """False: some queue has changed since its state was loaded."""
+        if versions != self.versions:
+            return False
+        self.versions_seen_at = sent_at
+        return True
 
     def holds(self, monotonic: float) -> bool:
         return not self.lost and monotonic < self.valid_until

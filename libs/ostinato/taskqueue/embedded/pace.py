@@ -19,5 +19,10 @@ class Pace:
     look_later_every: float = 1.0
     rescue_every: float = 15.0
 
+    @property
+    def pause_within(self) -> float:
+        """Nothing starts this long after its queue was paused: knowledge that is older must be renewed first."""
+        return self.beat_every + 0.5
+
 
 NORMAL = Pace()

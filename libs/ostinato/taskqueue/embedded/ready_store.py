@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from ostinato.storage.transaction import Row, affected
+from ostinato.taskqueue.embedded.task_flags import NAMED
 
 
 class Executor(Protocol):
@@ -37,6 +38,14 @@ class NewTasks(NamedTuple):
     @property
     def is_later(self) -> bool:
         return self.delay is not None or self.eta is not None
+
+    def only(self, chosen: Sequence[int]) -> NewTasks:
+        """Those at the places `chosen`."""
+        return self._replace(
+            ids=[self.ids[n] for n in chosen],
+            fair_keys=[self.fair_keys[n] for n in chosen],
+            payloads=[self.payloads[n] for n in chosen],
+        )
 
 
 # (row version, id) of a claimed task: what a fence needs besides the worker's id.
@@ -148,6 +157,22 @@ async def claim(
     return await executor.fetch(_CLAIM, worker_id, list(strands), list(lows), list(quotas), room)
 
 
+# After `gone (id, flags)`, the tasks that ended: from now on their names are taken for the queue's window only. A
+# name that was deleted before keeps the time of its deletion.
+END_NAMES = f"""
+named as materialized (
+    select queue_id, name_hash from tq_name
+     where task_id = any(array(select id from gone where flags & {NAMED} <> 0)) and expires_at = 'infinity'
+     order by queue_id, name_hash
+       for no key update
+), freed as (
+    update tq_name n
+       set expires_at = ostinato_now() + q.dedup_window
+      from named d join tq_queue q using (queue_id)
+     where n.queue_id = d.queue_id and n.name_hash = d.name_hash
+)
+"""
+
 _COMPLETE = "delete from tq_ready where ctid = any($2::tid[]) and id = any($3::bigint[]) and claimed_by = $1"
 
 
@@ -156,6 +181,22 @@ async def complete(executor: Executor, worker_id: int, fences: Sequence[Fence]) 
     return affected(
         await executor.execute(_COMPLETE, worker_id, [fence[0] for fence in fences], [fence[1] for fence in fences])
     )
+
+
+_COMPLETE_NAMED = f"""
+with gone as (
+    delete from tq_ready where ctid = any($2::tid[]) and id = any($3::bigint[]) and claimed_by = $1 returning id, flags
+), {END_NAMES}
+select count(*) from gone
+"""
+
+
+async def complete_named(executor: Executor, worker_id: int, fences: Sequence[Fence]) -> int:
+    """As `complete`, for tasks that have names: these are free again after their queue's window."""
+    rows = await executor.fetch(
+        _COMPLETE_NAMED, worker_id, [fence[0] for fence in fences], [fence[1] for fence in fences]
+    )
+    return int(rows[0][0])
 
 
 _RETRY = """
@@ -185,11 +226,11 @@ async def retry(executor: Executor, worker_id: int, rows: Sequence[RetryRow]) ->
     )
 
 
-_BURY = """
+_BURY = f"""
 with gone as (
     delete from tq_ready where ctid = any($2::tid[]) and id = any($3::bigint[]) and claimed_by = $1
     returning id, strand, fair_key, class_id, attempt, flags, payload, header
-)
+), {END_NAMES}
 insert into tq_dead (id, died_at, strand, fair_key, class_id, attempt, failures, flags, error, payload, header)
 select g.id, ostinato_now(), g.strand & ~63, g.fair_key, g.class_id, g.attempt, u.failures, g.flags, u.error,
        g.payload, g.header
@@ -214,7 +255,8 @@ async def bury(executor: Executor, worker_id: int, rows: Sequence[DeadRow]) -> i
 
 _RELEASE = """
 update tq_ready
-   set claimed_by = 0, strand = strand | 63, ready_at = ostinato_now(), attempt = greatest(attempt - 1, 0)
+   set claimed_by = 0, strand = strand | 63, eta = coalesce(eta, ready_at), ready_at = ostinato_now(),
+       attempt = greatest(attempt - 1, 0)
  where ctid = any($2::tid[]) and id = any($3::bigint[]) and claimed_by = $1
 """
 

@@ -28,10 +28,16 @@ class Beat:
     alive: bool
     db_now: datetime
     dead_workers: tuple[int, ...]
+    queue_versions: int  # the sum of all queues' versions: another one than before means that a queue changed
 
     @classmethod
     def of_row(cls, row: Row) -> Beat:
-        return cls(alive=row["alive"], db_now=row["db_now"], dead_workers=tuple(row["dead_workers"]))
+        return cls(
+            alive=row["alive"],
+            db_now=row["db_now"],
+            dead_workers=tuple(row["dead_workers"]),
+            queue_versions=row["versions"],
+        )
 
 
 BEAT_SQL = """
@@ -42,7 +48,8 @@ with beat as (
 )
 select exists (select from beat) as alive, ostinato_now() as db_now,
        array(select worker_id from tq_worker where expires_at < (select ostinato_now()) and worker_id <> $1)
-           as dead_workers
+           as dead_workers,
+       (select coalesce(sum(version), 0)::bigint from tq_queue) as versions
 """
 
 
@@ -55,9 +62,11 @@ async def beat(executor: Executor, worker_id: int, lease: timedelta) -> Beat:
 _REAP = """
 with dead as (
     delete from tq_worker where worker_id = any($1::int[]) and expires_at < ostinato_now() returning worker_id
+), room as (
+    delete from tq_queue_running q using dead where q.worker_id = dead.worker_id
 )
 update tq_ready r
-   set claimed_by = 0, strand = r.strand | 63, ready_at = ostinato_now()
+   set claimed_by = 0, strand = r.strand | 63, eta = coalesce(r.eta, r.ready_at), ready_at = ostinato_now()
   from dead
  where r.claimed_by = dead.worker_id
 """
@@ -68,7 +77,10 @@ async def reap(executor: Executor, dead_workers: Sequence[int]) -> int:
     return affected(await executor.execute(_REAP, list(dead_workers)))
 
 
-_DELETE_WORKER = "delete from tq_worker where worker_id = $1"
+_DELETE_WORKER = """
+with gone as (delete from tq_worker where worker_id = $1)
+delete from tq_queue_running where worker_id = $1
+"""
 
 
 async def delete_worker(executor: Executor, worker_id: int) -> None:
@@ -78,13 +90,13 @@ async def delete_worker(executor: Executor, worker_id: int) -> None:
 
 _FREE_ORPHANS = """
 update tq_ready r
-   set claimed_by = 0, strand = r.strand | 63, ready_at = ostinato_now()
+   set claimed_by = 0, strand = r.strand | 63, eta = coalesce(r.eta, r.ready_at), ready_at = ostinato_now()
  where r.claimed_by <> 0
    and not exists (select 1 from tq_worker k where k.worker_id = r.claimed_by)
 """
 _FREE_UNKNOWN = """
 update tq_ready r
-   set claimed_by = 0, strand = r.strand | 63, ready_at = ostinato_now()
+   set claimed_by = 0, strand = r.strand | 63, eta = coalesce(r.eta, r.ready_at), ready_at = ostinato_now()
  where r.claimed_by = $1 and r.id <> all($2::bigint[])
 """
 
