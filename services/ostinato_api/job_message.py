@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from ostinato.jobstore.job_definition_codec import retry_to_proto
 from ostinato.jobstore.job_listing_store import JobView
 from ostinato.pb.scheduler.v1.jobs_pb2 import Job
 from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
+from ostinato.scheduling.job_definition import RetryPolicy
 from ostinato_api.proto_time import set_time
+
+_DEFAULT_RETRY = retry_to_proto(RetryPolicy())
 
 
 def job_message(view: JobView) -> Job:
@@ -63,3 +67,6 @@ def _set_definition(message: Job, config: JobConfig) -> None:
         message.noop.CopyFrom(config.noop)
     message.downstream.extend(config.downstream)
     message.timeout.CopyFrom(config.timeout)
+    if config.HasField("heartbeat_timeout"):
+        message.heartbeat_timeout.CopyFrom(config.heartbeat_timeout)
+    message.retry.CopyFrom(config.retry if config.HasField("retry") else _DEFAULT_RETRY)  # older ones have none

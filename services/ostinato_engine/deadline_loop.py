@@ -1,4 +1,4 @@
-"""Ends the runs whose timeout has passed.
+"""Ends the runs that last too long or are silent too long.
 
 Deadlines are lazy: a stored one says when to look, the decision is made from what is true then. Any number of
 engines run this loop; each due row is locked by one of them. A row whose input can't be read must not stop the
@@ -19,11 +19,17 @@ from ostinato.jobflow.finish_invocations import InvocationChange, RunError, appl
 from ostinato.jobstore.deadline_store import lock_due_deadlines, move_deadlines, next_deadline
 from ostinato.jobstore.invocation_log_store import LogLine
 from ostinato.jobstore.invocation_store import InvocationInput, StoredInvocation, load_invocation_inputs
-from ostinato.jobstore.job_definition_codec import decode_timeout
-from ostinato.scheduling.deadline import LookAgainAt, TimedOut, decide_deadline
+from ostinato.jobstore.job_definition_codec import decode_timeouts
+from ostinato.scheduling.deadline import (
+    HEARTBEAT_TIMEOUT,
+    LookAgainAt,
+    RunTimeouts,
+    RunTimes,
+    TimedOut,
+    decide_deadline,
+)
 from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.scheduling.job_definition import DEFAULT_TIMEOUT
-from ostinato.scheduling.launching import RUN_TIMEOUT
 from ostinato.storage.database import Database
 from ostinato.taskqueue import Dispatcher
 from ostinato_engine.engine_metrics import EngineMetrics
@@ -88,7 +94,11 @@ class DeadlineLoop:
                 return DeadlinePass(0, 0)
             inputs = await load_invocation_inputs(tx, [due.id for due in found])
             decisions = [(due, _decide(due, inputs.get(due.id))) for due in found]
-            changes = [_time_out(due, inputs[due.id]) for due, decision in decisions if isinstance(decision, TimedOut)]
+            changes = [
+                _time_out(due, decision, inputs[due.id])
+                for due, decision in decisions
+                if isinstance(decision, TimedOut)
+            ]
             ended = await apply_changes(tx, self._dispatcher, changes)
             await move_deadlines(
                 tx, {due.id: decision.at for due, decision in decisions if isinstance(decision, LookAgainAt)}
@@ -103,23 +113,30 @@ def _decide(due: StoredInvocation, given: InvocationInput | None) -> TimedOut | 
     if given is None:
         _log.error("invocation %d has lost its input: nobody can end it", due.id)
         return LookAgainAt(due.read_at + _BROKEN_AGAIN)
-    return decide_deadline(due.status, due.started_at, due.created_at, _timeout_of(given), due.read_at)
+    times = RunTimes(due.created_at, due.started_at, due.last_heartbeat_at)
+    return decide_deadline(due.status, times, _timeouts_of(given), due.read_at)
 
 
-def _timeout_of(given: InvocationInput) -> timedelta:
+def _timeouts_of(given: InvocationInput) -> RunTimeouts:
     try:
-        return decode_timeout(given.definition)
+        return decode_timeouts(given.definition)
     except DecodeError as error:
         _log.error("a run of %s gets the default timeout, its definition can't be read: %s", given.job_name, error)
-        return DEFAULT_TIMEOUT
+        return RunTimeouts(DEFAULT_TIMEOUT)
 
 
-def _time_out(due: StoredInvocation, given: InvocationInput) -> InvocationChange:
-    message = f"the run took longer than its timeout of {_timeout_of(given).total_seconds():g} s"
+def _time_out(due: StoredInvocation, why: TimedOut, given: InvocationInput) -> InvocationChange:
+    message = _told(why, _timeouts_of(given))
     return InvocationChange(
         invocation=due,
         to_status=InvocationStatus.TIMED_OUT,
-        error=RunError(RUN_TIMEOUT, message, retryable=True),
+        error=RunError(why.reason, message, retryable=True),
         log_lines=[LogLine(due.read_at, message)],
         input=given,
     )
+
+
+def _told(why: TimedOut, timeouts: RunTimeouts) -> str:
+    if why.reason == HEARTBEAT_TIMEOUT and timeouts.heartbeat is not None:
+        return f"the run gave no sign of life for its heartbeat timeout of {timeouts.heartbeat.total_seconds():g} s"
+    return f"the run took longer than its timeout of {timeouts.run.total_seconds():g} s"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import timedelta
 
 from google.protobuf.message import DecodeError
 
 from ostinato.errors import InvalidArgument
 from ostinato.jobstore.job_definition_codec import decode_definition
 from ostinato.jobstore.triage_store import TriagedJobRow
+from ostinato.scheduling.deadline import RunTimeouts
 from ostinato.scheduling.job_definition import DEFAULT_TIMEOUT, TriggeringPolicy
 
 _log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class JobTerms:
     """`problem` says why the definition can't be read; then nothing starts until it is replaced."""
 
     policy: TriggeringPolicy
-    timeout: timedelta
+    timeouts: RunTimeouts
     problem: str = ""
 
 
@@ -51,5 +51,5 @@ def read_terms(job: TriagedJobRow) -> JobTerms:
     except (DecodeError, InvalidArgument, ValueError, OverflowError) as error:
         problem = f"the stored definition can't be read: {error}"
         _log.error("job projects/%s/jobs/%s starts nothing: %s", job.project, job.name, problem)
-        return JobTerms(_START_NOTHING, DEFAULT_TIMEOUT, problem)
-    return JobTerms(definition.policy, definition.timeout)
+        return JobTerms(_START_NOTHING, RunTimeouts(DEFAULT_TIMEOUT), problem)
+    return JobTerms(definition.policy, RunTimeouts(definition.timeout, definition.heartbeat_timeout))

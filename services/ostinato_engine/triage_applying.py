@@ -151,7 +151,7 @@ async def _start(tx: Tx, dispatcher: Dispatcher, random: Random, starts: Sequenc
             job_id=start.decided.job.row.job_id,
             project_id=start.decided.job.row.project_id,
             launch_task_id=task_id,
-            deadline_at=now + start.decided.job.terms.timeout,
+            deadline_at=now + start.decided.job.terms.timeouts.shortest,
             scheduled_for=start.request.scheduled_for,
             triggered_by=start.request.triggered_by,
             revision=start.decided.job.row.revision,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from ostinato.cli.formatting import format_duration, short_name, time_of
 from ostinato.cli.tables import Column, note, print_record, print_table
-from ostinato.pb.scheduler.v1.jobs_pb2 import Downstream, HttpTarget, Job, NoopTarget, TriggeringPolicy
+from ostinato.pb.scheduler.v1.jobs_pb2 import Downstream, HttpTarget, Job, NoopTarget, RetryPolicy, TriggeringPolicy
 
 _COLUMNS = (
     Column("JOB"),
@@ -46,7 +47,9 @@ def print_job(job: Job) -> None:
             ("schedule", job.schedule),
             ("next run", time_of(job, "next_run_time")),
             ("target", _target(job)),
-            ("timeout", format_duration(job.timeout.ToTimedelta()) if job.HasField("timeout") else ""),
+            ("timeout", _duration(job, "timeout")),
+            ("heartbeat timeout", _duration(job, "heartbeat_timeout")),
+            ("retries", _retries(job.retry)),
             ("triggering", _policy(job.triggering_policy)),
             ("triggers", ", ".join(map(_downstream, job.downstream))),
             ("active runs", str(job.active_invocations)),
@@ -64,6 +67,10 @@ def print_job(job: Job) -> None:
             ("updated", time_of(job, "update_time")),
         ]
     )
+
+
+def _duration(job: Job, field: Literal["timeout", "heartbeat_timeout"]) -> str:
+    return format_duration(getattr(job, field).ToTimedelta()) if job.HasField(field) else ""
 
 
 def _pause(job: Job) -> str:
@@ -100,6 +107,13 @@ def _noop(target: NoopTarget) -> str:
 def _policy(policy: TriggeringPolicy) -> str:
     kind = TriggeringPolicy.Kind.Name(policy.kind)
     return f"{kind}, {policy.max_concurrent_invocations} at once, up to {policy.max_batch_size} triggers each"
+
+
+def _retries(retry: RetryPolicy) -> str:
+    if retry.max_attempts <= 1:
+        return ""
+    least, most = format_duration(retry.min_backoff.ToTimedelta()), format_duration(retry.max_backoff.ToTimedelta())
+    return f"up to {retry.max_attempts} attempts, {least} to {most} apart"
 
 
 def _downstream(downstream: Downstream) -> str:

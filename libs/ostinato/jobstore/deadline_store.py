@@ -28,7 +28,7 @@ select ostinato_now() as now,
 
 _LOCK_DUE = """
 select invocation_id, job_id, project_id, version, status, attempt, launch_attempts, created_at, started_at,
-       scheduled_for, ostinato_now() as read_at
+       scheduled_for, last_heartbeat_at, ostinato_now() as read_at
   from invocation
  where deadline_at <= (select ostinato_now()) and finished_at is null
  order by deadline_at

@@ -33,6 +33,7 @@ class StoredInvocation:
     created_at: datetime
     started_at: datetime | None
     scheduled_for: datetime | None
+    last_heartbeat_at: datetime | None
     read_at: datetime  # the database's time when the row was read
 
 
@@ -78,11 +79,12 @@ class ChangedInvocation:
     log_bytes: int
 
 
+_RUNNING = InvocationStatus.RUNNING.value
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 _LOAD = """
 select invocation_id, job_id, project_id, version, status, attempt, launch_attempts, created_at, started_at,
-       scheduled_for, ostinato_now() as read_at
+       scheduled_for, last_heartbeat_at, ostinato_now() as read_at
   from invocation
  where invocation_id = any($1::bigint[])
 """
@@ -94,7 +96,7 @@ select invocation_id, job_name, job_uid, definition, incoming
 """
 
 # Rows are locked in the order of their ids first, so that two sets that overlap can't deadlock.
-_CHANGE = """
+_CHANGE = f"""
 with wanted as (
     select *
       from unnest($1::bigint[], $2::int[], $3::smallint[], $4::boolean[], $5::smallint[], $6::text[], $7::text[],
@@ -120,7 +122,9 @@ update invocation i
        view_url = coalesce(w.view_url, i.view_url),
        result = coalesce(w.result, i.result),
        outgoing = coalesce(w.outgoing, i.outgoing),
-       log_bytes = i.log_bytes + w.log_bytes
+       log_bytes = i.log_bytes + w.log_bytes,
+       last_heartbeat_at = case when w.status = {_RUNNING} and i.status <> {_RUNNING} then ostinato_now()
+                                else i.last_heartbeat_at end
   from wanted w
   join locked l on l.invocation_id = w.invocation_id
  where i.invocation_id = w.invocation_id and i.version = w.version and i.finished_at is null
@@ -222,6 +226,7 @@ def invocation_from_row(row: Row) -> StoredInvocation:
         created_at=row["created_at"],
         started_at=row["started_at"],
         scheduled_for=row["scheduled_for"],
+        last_heartbeat_at=row["last_heartbeat_at"],
         read_at=row["read_at"],
     )
 

@@ -13,6 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from ostinato.errors import InvalidArgument, Violation
 from ostinato.pb.scheduler.v1 import jobs_pb2
 from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
+from ostinato.scheduling.deadline import RunTimeouts
 from ostinato.scheduling.job_definition import (
     DEFAULT_REALM,
     DEFAULT_SCHEDULE,
@@ -20,6 +21,7 @@ from ostinato.scheduling.job_definition import (
     Downstream,
     JobDefinition,
     PolicyKind,
+    RetryPolicy,
     TriggeringPolicy,
     TriggerOn,
 )
@@ -49,6 +51,8 @@ def to_definition(config: JobConfig, path: str = "job") -> JobDefinition:
         target=_target(config),
         downstream=_downstream(config),
         timeout=_timeout(config),
+        heartbeat_timeout=_heartbeat_timeout(config),
+        retry=_retry(config.retry),
     )
 
 
@@ -71,7 +75,10 @@ def from_definition(definition: JobDefinition) -> JobConfig:
             for entry in definition.downstream
         ],
         timeout=_to_proto(definition.timeout),
+        retry=retry_to_proto(definition.retry),
     )
+    if definition.heartbeat_timeout is not None:
+        config.heartbeat_timeout.CopyFrom(_to_proto(definition.heartbeat_timeout))
     match definition.target:
         case NoopSpec() as noop:
             config.noop.CopyFrom(jobs_pb2.NoopTarget(sleep=_to_proto(noop.sleep), triggers_count=noop.triggers_count))
@@ -94,9 +101,15 @@ def decode_downstream(data: bytes) -> tuple[Downstream, ...]:
     return _downstream(JobConfig.FromString(data))
 
 
-def decode_timeout(data: bytes) -> timedelta:
-    """Only the run timeout of a stored definition."""
-    return _timeout(JobConfig.FromString(data))
+def decode_timeouts(data: bytes) -> RunTimeouts:
+    """Only what ends a run by time of a stored definition."""
+    config = JobConfig.FromString(data)
+    return RunTimeouts(_timeout(config), _heartbeat_timeout(config))
+
+
+def decode_retry(data: bytes) -> RetryPolicy:
+    """Only the retry policy of a stored definition."""
+    return _retry(JobConfig.FromString(data).retry)
 
 
 def _inexpressible(config: JobConfig, path: str) -> list[Violation]:
@@ -153,6 +166,27 @@ def _downstream(config: JobConfig) -> tuple[Downstream, ...]:
 
 def _timeout(config: JobConfig) -> timedelta:
     return _duration(config.timeout) if config.HasField("timeout") else DEFAULT_TIMEOUT
+
+
+def _heartbeat_timeout(config: JobConfig) -> timedelta | None:
+    return _duration(config.heartbeat_timeout) if config.HasField("heartbeat_timeout") else None
+
+
+def _retry(retry: jobs_pb2.RetryPolicy) -> RetryPolicy:
+    default = RetryPolicy()
+    return RetryPolicy(
+        max_attempts=retry.max_attempts or default.max_attempts,
+        min_backoff=_duration(retry.min_backoff) if retry.HasField("min_backoff") else default.min_backoff,
+        max_backoff=_duration(retry.max_backoff) if retry.HasField("max_backoff") else default.max_backoff,
+    )
+
+
+def retry_to_proto(retry: RetryPolicy) -> jobs_pb2.RetryPolicy:
+    return jobs_pb2.RetryPolicy(
+        max_attempts=retry.max_attempts,
+        min_backoff=_to_proto(retry.min_backoff),
+        max_backoff=_to_proto(retry.max_backoff),
+    )
 
 
 def _duration(duration: Duration) -> timedelta:

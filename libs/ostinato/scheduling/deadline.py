@@ -1,4 +1,5 @@
-"""The run timeout, applied lazily: a stored deadline says when to look, this says whether it is over.
+"""When a run has lasted too long or been silent too long, looked at lazily: a stored deadline says when to look, this
+says whether it is over.
 
 Every invocation that is not final always has a deadline ahead of it or is ended here, so none runs for ever.
 """
@@ -10,13 +11,39 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from ostinato.scheduling.invocation import InvocationStatus, is_final
+from ostinato.scheduling.launching import RUN_TIMEOUT
+
+HEARTBEAT_TIMEOUT = "HEARTBEAT_TIMEOUT"
+
+
+@dataclass(frozen=True, slots=True)
+class RunTimeouts:
+    """`run`: from the first launch attempt to the end. `heartbeat`: the longest silence of a RUNNING one."""
+
+    run: timedelta
+    heartbeat: timedelta | None = None
+
+    @property
+    def shortest(self) -> timedelta:
+        """No run can be over sooner after any look at it."""
+        return self.run if self.heartbeat is None else min(self.run, self.heartbeat)
+
+
+@dataclass(frozen=True, slots=True)
+class RunTimes:
+    """`last_heartbeat_at`: of its last sign of life; that it became RUNNING is the first."""
+
+    created_at: datetime
+    started_at: datetime | None
+    last_heartbeat_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TimedOut:
-    """End it: `deadline` has passed."""
+    """End it: `deadline` has passed. `reason` is RUN_TIMEOUT or HEARTBEAT_TIMEOUT."""
 
     deadline: datetime
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +55,22 @@ DeadlineDecision: TypeAlias = TimedOut | LookAgainAt
 
 
 def decide_deadline(
-    status: InvocationStatus, started_at: datetime | None, created_at: datetime, timeout: timedelta, now: datetime
+    status: InvocationStatus, times: RunTimes, timeouts: RunTimeouts, now: datetime
 ) -> DeadlineDecision:
-    """The timeout counts from the first launch attempt; waiting in the launch queue does not use it up.
+    """The run timeout counts from the first launch attempt; waiting in the launch queue does not use it up.
 
+    The heartbeat timeout is of RUNNING ones only: until then the work can't be heard, and what fails is on our side.
     An invocation that has not started, or has ended and only waits for its triage, is merely looked at again.
     """
-    if started_at is None or is_final(status):
-        return LookAgainAt(max(created_at, now) + timeout)
-    deadline = started_at + timeout
-    return TimedOut(deadline) if deadline <= now else LookAgainAt(deadline)
+    if times.started_at is None or is_final(status):
+        return LookAgainAt(max(times.created_at, now) + timeouts.shortest)
+    deadlines = [TimedOut(times.started_at + timeouts.run, RUN_TIMEOUT)]
+    if status is InvocationStatus.RUNNING and timeouts.heartbeat is not None:
+        silent_since = max(times.started_at, times.last_heartbeat_at or times.started_at)
+        deadlines.append(TimedOut(silent_since + timeouts.heartbeat, HEARTBEAT_TIMEOUT))
+    first = min(deadlines, key=lambda timed_out: timed_out.deadline)
+    if first.deadline <= now:
+        return first
+    if status is InvocationStatus.RUNNING:
+        return LookAgainAt(first.deadline)
+    return LookAgainAt(min(first.deadline, now + timeouts.shortest))  # it may become RUNNING right after this look

@@ -31,6 +31,15 @@ class TriggeringPolicy:
     max_batch_size: int = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Whether a run that failed is tried again by itself. `max_attempts` counts the first run: 1 is no retry."""
+
+    max_attempts: int = 1
+    min_backoff: timedelta = timedelta(seconds=1)
+    max_backoff: timedelta = timedelta(minutes=10)
+
+
 class TriggerOn(StrEnum):
     """Which ends of a run trigger a downstream job. FAILURE is FAILED or TIMED_OUT, FINISH any final status."""
 
@@ -60,3 +69,5 @@ class JobDefinition:
     target: TargetSpec = DEFAULT_TARGET
     downstream: tuple[Downstream, ...] = ()
     timeout: timedelta = DEFAULT_TIMEOUT
+    heartbeat_timeout: timedelta | None = None  # None: a run may be silent as long as it likes
+    retry: RetryPolicy = RetryPolicy()

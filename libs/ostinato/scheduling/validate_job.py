@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from ostinato.errors import Violation
-from ostinato.scheduling.job_definition import Downstream, JobDefinition, TriggeringPolicy
+from ostinato.scheduling.job_definition import Downstream, JobDefinition, RetryPolicy, TriggeringPolicy
 from ostinato.scheduling.names import JOB_ID_RULE, PROJECT_ID_RULE, is_job_id, is_project_id
 from ostinato.scheduling.schedule import ScheduleError, parse_schedule
 from ostinato.scheduling.targets import validate_target
@@ -25,6 +25,8 @@ MAX_BATCH_SIZE = 1_000
 MAX_DOWNSTREAM = 100
 MIN_TIMEOUT = timedelta(seconds=1)
 MAX_TIMEOUT = timedelta(days=7)
+MAX_ATTEMPTS = 10
+MAX_RETRY_BACKOFF = timedelta(hours=24)
 
 REALM_RULE = "must be 1 to 400 lower-case letters, digits and any of _ . / -, or @root or @legacy"
 _REALM = re.compile(r"[a-z0-9_./-]{1,400}|@root|@legacy")
@@ -52,6 +54,8 @@ def validate_job(
         *validate_target(definition.target, path),
         *_check_downstream(definition.downstream, downstream_paths_of(definition, path, downstream_paths), path),
         *_check_timeout(definition.timeout, f"{path}.timeout"),
+        *_check_heartbeat_timeout(definition.heartbeat_timeout, f"{path}.heartbeat_timeout"),
+        *_check_retry(definition.retry, f"{path}.retry"),
     ]
 
 
@@ -129,6 +133,23 @@ def _check_downstream(entries: Sequence[Downstream], paths: Sequence[str], job_p
 
 def _check_timeout(timeout: timedelta, path: str) -> list[Violation]:
     return [] if MIN_TIMEOUT <= timeout <= MAX_TIMEOUT else [Violation(path, "must be between 1s and 7 days")]
+
+
+def _check_heartbeat_timeout(timeout: timedelta | None, path: str) -> list[Violation]:
+    return [] if timeout is None else _check_timeout(timeout, path)
+
+
+def _check_retry(retry: RetryPolicy, path: str) -> list[Violation]:
+    violations = []
+    if not 1 <= retry.max_attempts <= MAX_ATTEMPTS:
+        violations.append(Violation(f"{path}.max_attempts", f"must be between 1 and {MAX_ATTEMPTS}"))
+    for name, backoff in (("min_backoff", retry.min_backoff), ("max_backoff", retry.max_backoff)):
+        if not timedelta(0) < backoff <= MAX_RETRY_BACKOFF:
+            violations.append(Violation(f"{path}.{name}", "must be more than 0s and at most 24 hours"))
+    if retry.max_backoff < retry.min_backoff:
+        least = f"{retry.min_backoff.total_seconds():g}s"
+        violations.append(Violation(f"{path}.max_backoff", f"must be at least min_backoff, which is {least}"))
+    return violations
 
 
 def _size(text: str) -> int:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ostinato.errors import Violation
+from google.protobuf.message import DecodeError
+
+from ostinato.errors import InvalidArgument, Violation
+from ostinato.jobstore.job_definition_codec import decode_definition
 from ostinato.jobstore.job_store import JobRow, ManagedBy
-from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
 from ostinato_api.project_config.read_project_config import Stanza
 
 
@@ -67,5 +69,7 @@ def conflicts_with_api_jobs(stored: Sequence[JobRow], stanzas: Sequence[Stanza])
 def _differs(job: JobRow, stanza: Stanza) -> bool:
     if job.definition == stanza.encoded:
         return False
-    # Another release may have written the same definition in other bytes.
-    return JobConfig.FromString(job.definition) != JobConfig.FromString(stanza.encoded)
+    try:  # another release may have written the same definition in other bytes, and without defaults it did not know
+        return decode_definition(job.definition) != stanza.definition
+    except (DecodeError, InvalidArgument):
+        return True

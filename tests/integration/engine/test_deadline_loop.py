@@ -10,6 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from ostinato.clock import SystemClock
 from ostinato.jobflow.engine_tasks import TRIAGE_JOB
+from ostinato.jobflow.finish_invocations import InvocationChange, apply_changes
+from ostinato.jobstore.invocation_store import touch_heartbeats
 from ostinato.scheduling.invocation import InvocationStatus as S
 from ostinato.scheduling.job_definition import Downstream, TriggerOn
 from ostinato_engine.deadline_loop import DeadlineLoop, DeadlinePass
@@ -156,3 +158,47 @@ async def test_the_loop_sleeps_until_the_next_deadline_but_not_too_long(stage: S
         run.id,
     )
     assert timedelta(0) < await loop.look_once() < timedelta(milliseconds=501)
+
+
+async def test_a_silent_run_ends_at_its_heartbeat_timeout(stage: Stage, loop: DeadlineLoop) -> None:
+    run = await start_run(stage, heartbeat_timeout=MINUTE)
+    assert run.created_at + MINUTE == (await row_of(stage, run.id))["deadline_at"]
+    await set_status(stage, run.id, S.RUNNING)
+    await age(stage, 2)
+    assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=1)
+    row = await row_of(stage, run.id)
+    assert (row["status"], row["error_reason"], row["error_retryable"]) == (S.TIMED_OUT, "HEARTBEAT_TIMEOUT", True)
+    assert (await log_of(stage, run.id))[0] == "the run gave no sign of life for its heartbeat timeout of 60 s"
+
+
+async def test_a_sign_of_life_moves_the_deadline_on_when_it_is_looked_at(stage: Stage, loop: DeadlineLoop) -> None:
+    run = await set_status(stage, (await start_run(stage, heartbeat_timeout=MINUTE)).id, S.RUNNING)
+    await age(stage, 2)
+    async with stage.db.transaction() as tx:
+        await touch_heartbeats(tx, [run.id])
+    before = await row_of(stage, run.id)
+    assert before["version"] == run.version
+    assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=0)
+    row = await row_of(stage, run.id)
+    assert row["deadline_at"] == row["last_heartbeat_at"] + MINUTE
+    assert before["deadline_at"] < before["last_heartbeat_at"]
+
+
+async def test_what_has_ended_gives_no_sign_of_life_any_more(stage: Stage) -> None:
+    run = await start_run(stage)
+    await stage.finish(run.id)
+    async with stage.db.transaction() as tx:
+        await touch_heartbeats(tx, [run.id])
+    assert (await row_of(stage, run.id))["last_heartbeat_at"] is None
+
+
+async def test_silence_begins_when_the_work_runs_however_long_the_launch_took(stage: Stage, loop: DeadlineLoop) -> None:
+    run = await start_run(stage, heartbeat_timeout=MINUTE)
+    await set_status(stage, run.id, S.RETRYING)
+    await age(stage, 30)
+    retrying = await read(stage, run.id)
+    async with stage.db.transaction() as tx:
+        await apply_changes(tx, stage.dispatcher, [InvocationChange(invocation=retrying, to_status=S.RUNNING)])
+    assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=0)
+    row = await row_of(stage, run.id)
+    assert row["deadline_at"] == row["last_heartbeat_at"] + MINUTE

@@ -11,13 +11,22 @@ from ostinato.errors import InvalidArgument
 from ostinato.jobstore.job_definition_codec import (
     decode_definition,
     decode_downstream,
-    decode_timeout,
+    decode_retry,
+    decode_timeouts,
     encode_definition,
     from_definition,
     to_definition,
 )
 from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
-from ostinato.scheduling.job_definition import Downstream, JobDefinition, PolicyKind, TriggeringPolicy, TriggerOn
+from ostinato.scheduling.deadline import RunTimeouts
+from ostinato.scheduling.job_definition import (
+    Downstream,
+    JobDefinition,
+    PolicyKind,
+    RetryPolicy,
+    TriggeringPolicy,
+    TriggerOn,
+)
 from ostinato.scheduling.targets import HttpSpec, NoopSpec
 
 FULL = JobDefinition(
@@ -39,6 +48,8 @@ FULL = JobDefinition(
     ),
     downstream=(Downstream("next"), Downstream("repair", TriggerOn.FAILURE), Downstream("log", TriggerOn.FINISH)),
     timeout=timedelta(minutes=90),
+    heartbeat_timeout=timedelta(minutes=5),
+    retry=RetryPolicy(3, timedelta(milliseconds=200), timedelta(minutes=1)),
 )
 
 
@@ -54,7 +65,10 @@ def config(**fields: object) -> JobConfig:
 def test_a_definition_survives_storage(definition: JobDefinition) -> None:
     assert decode_definition(encode_definition(definition)) == definition
     assert decode_downstream(encode_definition(definition)) == definition.downstream
-    assert decode_timeout(encode_definition(definition)) == definition.timeout
+    assert decode_retry(encode_definition(definition)) == definition.retry
+    assert decode_timeouts(encode_definition(definition)) == RunTimeouts(
+        definition.timeout, definition.heartbeat_timeout
+    )
 
 
 def test_equal_definitions_have_equal_bytes() -> None:
@@ -67,6 +81,8 @@ def test_defaults_are_filled_in() -> None:
     definition = to_definition(config())
     assert definition.schedule == "triggered"
     assert definition.timeout == timedelta(hours=1)
+    assert definition.heartbeat_timeout is None
+    assert definition.retry == RetryPolicy(1, timedelta(seconds=1), timedelta(minutes=10))
     assert definition.policy == TriggeringPolicy(PolicyKind.GREEDY_BATCHING, 1, 1000)
     http = to_definition(ParseDict({"id": "j", "http": {"url": "http://h/"}}, JobConfig())).target
     assert http == HttpSpec(url="http://h/", method="POST", timeout=timedelta(seconds=60))
@@ -76,6 +92,8 @@ def test_defaults_are_written_out_when_stored() -> None:
     stored = from_definition(to_definition(config()))
     assert stored.schedule == "triggered"
     assert stored.timeout.seconds == 3600
+    assert stored.retry.max_attempts == 1
+    assert not stored.HasField("heartbeat_timeout")
     assert stored.triggering_policy.max_batch_size == 1000
 
 
@@ -87,6 +105,12 @@ def test_the_short_form_of_downstream_is_read_and_not_written() -> None:
 
 def test_an_explicit_zero_timeout_is_not_the_default() -> None:
     assert to_definition(config(timeout="0s")).timeout == timedelta(0)
+
+
+def test_the_rest_of_a_retry_policy_is_filled_in() -> None:
+    assert to_definition(config(retry={"max_attempts": 3})).retry == RetryPolicy(3)
+    assert to_definition(config(retry={})).retry == RetryPolicy(1)
+    assert to_definition(config(retry={"min_backoff": "0s"})).retry.min_backoff == timedelta(0)
 
 
 def test_everything_that_cannot_be_expressed_is_told_at_once_with_its_path() -> None:

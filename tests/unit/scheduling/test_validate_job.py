@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ostinato.scheduling.job_definition import Downstream, JobDefinition, TriggeringPolicy, TriggerOn
+from ostinato.scheduling.job_definition import Downstream, JobDefinition, RetryPolicy, TriggeringPolicy, TriggerOn
 from ostinato.scheduling.targets import HttpSpec, NoopSpec
 from ostinato.scheduling.validate_job import validate_job, validate_project_id
 
@@ -49,6 +49,8 @@ def test_a_definition_that_uses_everything_is_allowed() -> None:
         ),
         downstream=(Downstream("next"), Downstream("next", TriggerOn.FAILURE)),
         timeout=timedelta(days=7),
+        heartbeat_timeout=timedelta(seconds=1),
+        retry=RetryPolicy(10, timedelta(microseconds=1), timedelta(hours=24)),
     )
     assert broken(job) == {}
 
@@ -216,6 +218,45 @@ def test_too_many_headers() -> None:
 def test_a_body_is_measured_in_bytes() -> None:
     assert broken_http(body="x" * 65_536) == {}
     assert set(broken_http(body="ä" * 32_769)) == {"jobs[0].http.body"}
+
+
+@pytest.mark.parametrize("timeout", [timedelta(0), timedelta(milliseconds=999), timedelta(days=7, seconds=1)])
+def test_heartbeat_timeouts_that_are_refused(timeout: timedelta) -> None:
+    assert broken(replace(GOOD, heartbeat_timeout=timeout)) == {
+        "jobs[0].heartbeat_timeout": "must be between 1s and 7 days"
+    }
+
+
+@pytest.mark.parametrize(
+    ("retry", "field", "rule"),
+    [
+        (RetryPolicy(0), "max_attempts", "must be between 1 and 10"),
+        (RetryPolicy(-1), "max_attempts", "must be between 1 and 10"),
+        (RetryPolicy(11), "max_attempts", "must be between 1 and 10"),
+        (RetryPolicy(2, min_backoff=timedelta(0)), "min_backoff", "must be more than 0s and at most 24 hours"),
+        (
+            RetryPolicy(2, max_backoff=timedelta(hours=24, seconds=1)),
+            "max_backoff",
+            "must be more than 0s and at most 24 hours",
+        ),
+        (
+            RetryPolicy(2, timedelta(minutes=2), timedelta(minutes=1)),
+            "max_backoff",
+            "must be at least min_backoff, which is 120s",
+        ),
+    ],
+)
+def test_retry_policies_that_are_refused(retry: RetryPolicy, field: str, rule: str) -> None:
+    assert broken(replace(GOOD, retry=retry)) == {f"jobs[0].retry.{field}": rule}
+
+
+def test_every_mistake_of_a_retry_policy_is_told() -> None:
+    retry = RetryPolicy(99, timedelta(seconds=-1), timedelta(seconds=-2))
+    assert set(broken(replace(GOOD, retry=retry))) == {
+        "jobs[0].retry.max_attempts",
+        "jobs[0].retry.min_backoff",
+        "jobs[0].retry.max_backoff",
+    }
 
 
 def test_project_ids() -> None:
