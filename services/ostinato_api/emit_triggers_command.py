@@ -131,6 +131,7 @@ def _stamped(order: _Order, created_at: datetime, access: CallAccess) -> Trigger
     trigger.create_time.FromDatetime(created_at)
     trigger.order_in_batch = order.position
     trigger.emitted_by = access.caller.identity
+    trigger.traceparent = ""  # becomes that of the call
     return trigger
 
 

@@ -53,7 +53,7 @@ class HandleNotification:
 
     async def _apply(self, tasks: dict[InvocationId, TaskContext]) -> dict[int, Outcome | None]:
         edits = {
-            invocation_id: _Edit(task.payload.notification, task.payload.job_id)
+            invocation_id: _Edit(task.payload.notification, task.payload.job_id, task.traceparent)
             for invocation_id, task in tasks.items()
         }
         async with self._db.transaction() as tx:
@@ -95,6 +95,7 @@ class _Edit:
 
     message: NotifyRequest
     job_id: int
+    traceparent: str | None
     outcome: _Outcome = _Outcome.IGNORED
 
     def decide(self, found: StoredInvocation) -> InvocationChange | None:
@@ -110,7 +111,12 @@ class _Edit:
             lines.append(LogLine(found.read_at, f"The result is left out: {len(result)} bytes, {MAX_RESULT_BYTES} fit"))
             result = None
         return InvocationChange(
-            invocation=found, to_status=status, error=self._error(status), result=result, log_lines=lines
+            invocation=found,
+            to_status=status,
+            error=self._error(status),
+            result=result,
+            log_lines=lines,
+            traceparent=self.traceparent,
         )
 
     def _outcome(self, status: InvocationStatus) -> _Outcome:

@@ -50,8 +50,7 @@ class SaveLaunches:
 
     async def __call__(self, ends: Sequence[LaunchEnd]) -> Sequence[bool]:
         """Whether each result was applied. Raises StaleLease if a task is no longer this process's."""
-        # What a group adds belongs to the trace of no single launch.
-        with use_traceparent(ends[0].task.traceparent if len(ends) == 1 else None):
+        with use_traceparent(None):  # of a group: each end tells its own
             changed = await self._save(ends)
         return [end.attempt.invocation.id in changed for end in ends]
 
@@ -81,6 +80,7 @@ def _edit(end: LaunchEnd, status: InvocationStatus) -> Callable[[StoredInvocatio
             triggers=end.triggers,
             log_lines=end.log_lines,
             input=end.attempt.input,
+            traceparent=end.task.traceparent,
         )
 
     return decide

@@ -36,7 +36,7 @@ from ostinato.scheduling.names import job_name
 from ostinato.scheduling.triage import InvocationRequest, PendingTrigger, TriagePlan
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher
-from ostinato.telemetry.tracing import use_traceparent
+from ostinato.telemetry.tracing import is_same_trace, most_telling, use_traceparent
 from ostinato_engine.job_marks import job_marks
 from ostinato_engine.triage_loading import LoadedJob
 from ostinato_engine.triage_record import triage_record
@@ -48,11 +48,11 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 @dataclass(slots=True)
 class DecidedJob:
-    """A job with its plan; what applying finds out is added. `traceparent`: the trace of what asked for the triage."""
+    """A job with its plan; what applying finds out is added. `traces`: those of what asked for the triage."""
 
     job: LoadedJob
     plan: TriagePlan
-    traceparent: str | None = None
+    traces: Sequence[str] = ()
     invocation_ids: list[InvocationId] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -77,6 +77,7 @@ class _Start:
     decided: DecidedJob
     request: InvocationRequest
     given: NewInput
+    traceparent: str | None
 
 
 async def apply_plans(tx: Tx, dispatcher: Dispatcher, random: Random, decided: Sequence[DecidedJob]) -> bool:
@@ -112,13 +113,27 @@ async def _consume(tx: Tx, decided: Sequence[DecidedJob], now: datetime) -> list
     if not wanted:
         return []
     bodies = await consume_triggers(tx, [stored for _, _, batch in wanted for stored in batch], now=now)
-    return [_Start(entry, request, _input(entry, batch, bodies)) for entry, request, batch in wanted]
+    return [_planned(entry, request, batch, bodies) for entry, request, batch in wanted]
 
 
-def _input(entry: DecidedJob, batch: Sequence[StoredTrigger], bodies: Mapping[TriggerKey, bytes]) -> NewInput:
+def _planned(
+    entry: DecidedJob,
+    request: InvocationRequest,
+    batch: Sequence[StoredTrigger],
+    bodies: Mapping[TriggerKey, bytes],
+) -> _Start:
     row = entry.job.row
     incoming = [_incoming(entry, stored.trigger, bodies[row.job_id, stored.trigger.id]) for stored in batch]
-    return NewInput(entry.name, row.uid, row.definition, TriggerList(triggers=incoming).SerializeToString())
+    given = NewInput(entry.name, row.uid, row.definition, TriggerList(triggers=incoming).SerializeToString())
+    return _Start(entry, request, given, _trace_of(entry, incoming))
+
+
+def _trace_of(entry: DecidedJob, incoming: Sequence[Trigger]) -> str | None:
+    """The trace of the run's triggers, under this triage where the triage is part of it."""
+    from_triggers = most_telling(trigger.traceparent for trigger in incoming)
+    if from_triggers is None:
+        return None  # what asked for the triage may be the end of an unrelated run
+    return next((trace for trace in entry.traces if is_same_trace(trace, from_triggers)), from_triggers)
 
 
 def _incoming(entry: DecidedJob, trigger: PendingTrigger, body: bytes) -> Trigger:
@@ -179,10 +194,10 @@ async def _claim_ids(tx: Tx, random: Random, inputs: Sequence[NewInput], now: da
 async def _add_launches(
     tx: Tx, dispatcher: Dispatcher, starts: Sequence[_Start], ids: Sequence[InvocationId]
 ) -> list[int]:
-    """One task per invocation, in the trace of what asked for the triage. Ids in the order of `starts`."""
+    """One task per invocation, in the trace of its triggers. Ids in the order of `starts`."""
     by_trace: dict[str | None, list[int]] = {}
     for index, start in enumerate(starts):
-        by_trace.setdefault(start.decided.traceparent, []).append(index)
+        by_trace.setdefault(start.traceparent, []).append(index)
     task_ids: dict[int, int] = {}
     for traceparent, indexes in by_trace.items():
         rows = [starts[index].decided.job.row for index in indexes]

@@ -74,8 +74,7 @@ class TriageJobs:
             loading = await load_jobs(tx, [rows[job_id] for job_id in by_job if job_id in rows], self._terms)
             left |= loading.postponed
             decided = [
-                DecidedJob(job, decide_triage(job.snapshot), _traceparent(by_job[job.row.job_id]))
-                for job in loading.jobs
+                DecidedJob(job, decide_triage(job.snapshot), _traces(by_job[job.row.job_id])) for job in loading.jobs
             ]
             if await apply_plans(tx, self._dispatcher, self._random, decided):
                 tx.after_commit(self._rewound)
@@ -103,5 +102,5 @@ async def _locked_elsewhere(tx: Tx, job_ids: Collection[int]) -> set[int]:
     return await load_existing(tx, job_ids) if job_ids else set()
 
 
-def _traceparent(tasks: Sequence[TaskContext]) -> str | None:
-    return next((task.traceparent for task in tasks if task.raw_header), None)
+def _traces(tasks: Sequence[TaskContext]) -> tuple[str, ...]:
+    return tuple(trace for task in tasks if (trace := task.traceparent))

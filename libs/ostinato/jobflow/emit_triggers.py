@@ -6,7 +6,7 @@ id: an id that is pending or remembered is left alone, and its job is not kicked
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,6 +16,7 @@ from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger
 from ostinato.scheduling.trigger import TriggerKind
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher
+from ostinato.telemetry.tracing import current_traceparent
 
 # A trigger without a payload is an event that carries no data.
 _KINDS = {
@@ -49,22 +50,29 @@ class Emitted:
 async def emit_triggers(tx: Tx, dispatcher: Dispatcher, emissions: Sequence[Emission]) -> dict[int, Emitted]:
     """Makes triggers pending and asks for a triage of each job that got any. The answer is by job id.
 
-    A trigger without `create_time` gets the transaction's time.
+    A trigger without `create_time` gets the transaction's time, one without `traceparent` the current trace.
     """
     if not emissions:
         return {}
     inserted = set(await insert_triggers(tx, [await _new_trigger(tx, emission) for emission in emissions]))
     touched = {job_id for job_id, _ in inserted}
     jobs = {emission.job_id: emission for emission in emissions if emission.job_id in touched}
-    await kick_triage(tx, dispatcher, ((job.job_id, job.project_id) for job in jobs.values()))
+    await kick_triage(tx, dispatcher, ((job.job_id, job.project_id) for job in jobs.values()), _traces(jobs.values()))
     return _told_apart(emissions, inserted)
+
+
+def _traces(emissions: Iterable[Emission]) -> dict[int, str]:
+    return {emission.job_id: emission.trigger.traceparent for emission in emissions if emission.trigger.traceparent}
 
 
 async def _new_trigger(tx: Tx, emission: Emission) -> NewTrigger:
     trigger = emission.trigger
-    if not trigger.HasField("create_time"):
+    traceparent = trigger.traceparent or current_traceparent() or ""
+    if traceparent != trigger.traceparent or not trigger.HasField("create_time"):
         trigger = Trigger()
         trigger.CopyFrom(emission.trigger)
+        trigger.traceparent = traceparent
+    if not trigger.HasField("create_time"):
         trigger.create_time.FromDatetime(await tx.now())
     return NewTrigger(
         job_id=emission.job_id,

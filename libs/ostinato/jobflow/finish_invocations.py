@@ -37,6 +37,7 @@ from ostinato.scheduling.names import invocation_name, parse_job_name
 from ostinato.scheduling.trigger import upstream_trigger_id
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher
+from ostinato.telemetry.tracing import current_traceparent
 
 EMITTED_BY = "engine"
 
@@ -65,6 +66,7 @@ class InvocationChange:
     log_lines: Sequence[LogLine] = ()
     triggers: Sequence[Trigger] = ()  # emitted by the target, for the downstream jobs
     input: InvocationInput | None = None  # where the caller has it already
+    traceparent: str | None = None  # the trace of what follows; None: the current one, if any
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,9 @@ async def apply_changes(
     done = [plans[invocation_id] for invocation_id in applied]
     missing = await _emit(tx, dispatcher, done)
     await _write_log(tx, done, applied, missing)
-    await kick_triage(tx, dispatcher, ((row.job_id, row.project_id) for row in applied.values() if plans[row.id].ends))
+    ended = [row for row in applied.values() if plans[row.id].ends]
+    traces = {row.job_id: trace for row in ended if (trace := plans[row.id].change.traceparent)}
+    await kick_triage(tx, dispatcher, ((row.job_id, row.project_id) for row in ended), traces)
     return applied
 
 
@@ -106,7 +110,7 @@ async def _make_plans(tx: Tx, changes: Sequence[InvocationChange]) -> list[_Plan
     if not any(plan.triggers for plan in plans):
         return plans
     now = await tx.now()
-    return [replace(plan, triggers=_stamped(plan.triggers, now)) for plan in plans]
+    return [replace(plan, triggers=_stamped(plan, now)) for plan in plans]
 
 
 async def _load_missing_inputs(tx: Tx, changes: Sequence[InvocationChange]) -> Mapping[InvocationId, InvocationInput]:
@@ -154,14 +158,16 @@ def _upstream_trigger(name: str, status: InvocationStatus) -> Trigger:
     )
 
 
-def _stamped(triggers: Sequence[Trigger], now: datetime) -> list[Trigger]:
+def _stamped(plan: _Plan, now: datetime) -> list[Trigger]:
     stamped = []
-    for order, trigger in enumerate(triggers):
+    traceparent = plan.change.traceparent or current_traceparent() or ""
+    for order, trigger in enumerate(plan.triggers):
         copy = Trigger()
         copy.CopyFrom(trigger)
         copy.create_time.FromDatetime(now)
         copy.order_in_batch = order
         copy.emitted_by = EMITTED_BY
+        copy.traceparent = traceparent
         stamped.append(copy)
     return stamped
 

@@ -6,19 +6,34 @@ merges the tasks of one job.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ostinato.jobflow.engine_tasks import TRIAGE_JOB
 from ostinato.pb.internal.v1.engine_tasks_pb2 import TriageJobTask
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher
+from ostinato.telemetry.tracing import use_traceparent
 
 
-async def kick_triage(tx: Tx, dispatcher: Dispatcher, jobs: Iterable[tuple[int, int]]) -> None:
-    """`jobs` are pairs of job id and project id; the project is the key of fairness between tasks."""
-    kicked = sorted(set(jobs))
-    if not kicked:
-        return
+async def kick_triage(
+    tx: Tx, dispatcher: Dispatcher, jobs: Iterable[tuple[int, int]], traces: Mapping[int, str] | None = None
+) -> None:
+    """`jobs` are pairs of job id and project id; the project is the key of fairness between tasks.
+
+    `traces`: the traceparent of what happened to a job, by its id; the current trace where it has none.
+    """
+    by_trace: dict[str | None, list[tuple[int, int]]] = {}
+    for job in sorted(set(jobs)):
+        by_trace.setdefault(traces.get(job[0]) if traces else None, []).append(job)
+    for traceparent, kicked in by_trace.items():
+        if traceparent is None:
+            await _kick(tx, dispatcher, kicked)
+            continue
+        with use_traceparent(traceparent):
+            await _kick(tx, dispatcher, kicked)
+
+
+async def _kick(tx: Tx, dispatcher: Dispatcher, kicked: list[tuple[int, int]]) -> None:
     await dispatcher.add_many(
         TRIAGE_JOB,
         [TriageJobTask(job_id=job_id) for job_id, _ in kicked],

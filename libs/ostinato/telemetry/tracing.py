@@ -36,13 +36,17 @@ def is_sampled(header: str | None) -> bool:
     return trace.get_current_span(context_of(header)).get_span_context().trace_flags.sampled
 
 
-def most_telling(headers: Iterator[str | None]) -> str | None:
+def is_same_trace(one: str, other: str) -> bool:
+    return one.split("-")[1:2] == other.split("-")[1:2]
+
+
+def most_telling(headers: Iterator[str]) -> str | None:
     """Of several traces that led to one thing, the one it belongs to: the first that is recorded, else the first."""
     first = None
     for header in headers:
         if is_sampled(header):
             return header
-        first = first or header
+        first = first or header or None
     return first
 
 

@@ -33,6 +33,7 @@ class Trigger(_message.Message):
     ORDER_IN_BATCH_FIELD_NUMBER: _builtins.int
     EMITTED_BY_FIELD_NUMBER: _builtins.int
     NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     CRON_FIELD_NUMBER: _builtins.int
     CONSOLE_FIELD_NUMBER: _builtins.int
     NOOP_FIELD_NUMBER: _builtins.int
@@ -48,6 +49,8 @@ class Trigger(_message.Message):
     order_in_batch: _builtins.int
     emitted_by: _builtins.str
     """Identity of the caller; output only."""
+    traceparent: _builtins.str
+    """The trace that it came with (W3C traceparent), which goes on to the target; output only."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -78,6 +81,7 @@ class Trigger(_message.Message):
         order_in_batch: _builtins.int = ...,
         emitted_by: _builtins.str = ...,
         not_before: _timestamp_pb2.Timestamp | None = ...,
+        traceparent: _builtins.str = ...,
         cron: Global___CronPayload | None = ...,
         console: Global___ConsolePayload | None = ...,
         noop: Global___NoopPayload | None = ...,
@@ -87,7 +91,7 @@ class Trigger(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["console", b"console", "create_time", b"create_time", "cron", b"cron", "event", b"event", "noop", b"noop", "not_before", b"not_before", "payload", b"payload", "retry", b"retry", "upstream", b"upstream"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["console", b"console", "create_time", b"create_time", "cron", b"cron", "emitted_by", b"emitted_by", "event", b"event", "id", b"id", "noop", b"noop", "not_before", b"not_before", "order_in_batch", b"order_in_batch", "payload", b"payload", "retry", b"retry", "title", b"title", "upstream", b"upstream", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["console", b"console", "create_time", b"create_time", "cron", b"cron", "emitted_by", b"emitted_by", "event", b"event", "id", b"id", "noop", b"noop", "not_before", b"not_before", "order_in_batch", b"order_in_batch", "payload", b"payload", "retry", b"retry", "title", b"title", "traceparent", b"traceparent", "upstream", b"upstream", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["cron", "console", "noop", "event", "upstream", "retry"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
