@@ -2,6 +2,9 @@
 
 One server per test session: the one `OSTINATO_TEST_DATABASE_URL` names, else one of our own without fsync.
 One migrated template per session and pytest-xdist worker, one clone of it per test.
+
+At its end every such database must hold nothing that `ostinato.testing.invariants` knows to be wrong. A test that
+damages rows on purpose says so: `@pytest.mark.leaves_damage("what, and why")`.
 """
 
 from __future__ import annotations
@@ -11,9 +14,11 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
 
+import asyncpg
 import pytest
 
 from ostinato.storage.database import Database, DatabaseSettings, open_database
+from ostinato.testing.invariants import find_violations
 from ostinato.testing.postgres import create_template, drop_database, fresh_database
 from ostinato.testing.server import open_test_server
 
@@ -26,6 +31,8 @@ __all__ = [
     "virtual_database_template",
     "virtual_database_url",
 ]
+
+_MOST_SHOWN = 20
 
 
 @pytest.fixture(scope="session")
@@ -49,17 +56,23 @@ def virtual_database_template(postgres_server_url: str) -> Iterator[str]:
 
 
 @pytest.fixture
-async def database_url(postgres_server_url: str, database_template: str) -> AsyncIterator[str]:
+async def database_url(
+    postgres_server_url: str, database_template: str, request: pytest.FixtureRequest
+) -> AsyncIterator[str]:
     """A migrated database of this test's own."""
     async with fresh_database(postgres_server_url, database_template) as url:
         yield url
+        await _check(url, request)
 
 
 @pytest.fixture
-async def virtual_database_url(postgres_server_url: str, virtual_database_template: str) -> AsyncIterator[str]:
+async def virtual_database_url(
+    postgres_server_url: str, virtual_database_template: str, request: pytest.FixtureRequest
+) -> AsyncIterator[str]:
     """Like `database_url`, with `ostinato_now()` read from the row of `testing_clock` where there is one."""
     async with fresh_database(postgres_server_url, virtual_database_template) as url:
         yield url
+        await _check(url, request)
 
 
 @pytest.fixture
@@ -74,6 +87,21 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     """An open pool on `database_url`."""
     async with open_database(DatabaseSettings(database_url, application_name="test")) as opened:
         yield opened
+
+
+async def _check(url: str, request: pytest.FixtureRequest) -> None:
+    marker = request.node.get_closest_marker("leaves_damage")
+    if marker is not None:
+        assert len(marker.args) == 1, "leaves_damage needs a reason"
+        return
+    connection = await asyncpg.connect(url)
+    try:
+        violations = await find_violations(connection)
+    finally:
+        await connection.close()
+    if violations:
+        shown = "\n  ".join(violations[:_MOST_SHOWN])
+        pytest.fail(f"the test leaves {len(violations)} violations:\n  {shown}", pytrace=False)
 
 
 def _template(server_url: str, name: str, *, virtual_clock: bool) -> Iterator[str]:

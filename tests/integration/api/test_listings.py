@@ -162,6 +162,7 @@ async def test_batch_get_leaves_out_what_is_missing_or_invisible(api: Client) ->
     assert names_of((await api.send("BatchGetJobs", jobs_pb2.BatchGetJobsRequest())).jobs) == []
 
 
+@pytest.mark.leaves_damage("statuses are written by hand")
 @pytest.mark.parametrize("active", [0, 1, 3, 7])
 async def test_runs_come_newest_first_wherever_they_are_kept(api: Client, stage: Stage, active: int) -> None:
     await make_shop(api)
@@ -174,6 +175,7 @@ async def test_runs_come_newest_first_wherever_they_are_kept(api: Client, stage:
     assert sum(not run.final for page in found for run in page) == active
 
 
+@pytest.mark.leaves_damage("statuses are written by hand")
 async def test_a_page_of_large_runs_ends_early(api: Client, stage: Stage) -> None:
     await make_shop(api)
     trigger = triggers_pb2.Trigger(id="t", title="x" * 1000)

@@ -49,6 +49,7 @@ async def test_a_finish_is_stored_with_its_log_and_asks_for_a_triage_of_its_job(
     assert [task.payload.job_id for task in await stage.claim(TRIAGE_JOB)] == [run.job_id]
 
 
+@pytest.mark.leaves_damage("a run that no launch began")
 async def test_a_change_that_does_not_end_the_run_asks_for_no_triage(stage: Stage) -> None:
     run = await start_run(stage)
     await apply(stage, change(run, S.RUNNING))

@@ -125,6 +125,7 @@ async def test_expired_partitions_are_dropped_and_younger_ones_stay(stage: Stage
         assert await stage.db.fetchval("select to_regclass($1)::text", name_of(table.name, expired)) is None
 
 
+@pytest.mark.leaves_damage("an invocation out of nothing")
 async def test_a_partition_that_an_active_run_needs_stays(stage: Stage, loop: MaintenanceLoop) -> None:
     expired = await now_of(stage) - HISTORY_KEPT - WEEK
     await make_old_partitions(stage, expired)

@@ -113,6 +113,7 @@ async def test_a_launch_that_waits_for_its_retry_is_on_its_way(database: Databas
     assert await loop_of(stage).reconcile() == Reconciled()
 
 
+@pytest.mark.leaves_damage("statuses are written by hand")
 @pytest.mark.parametrize("status", [3, 4])
 async def test_what_runs_or_has_ended_is_not_launched_again(database: Database, stage: Stage, status: int) -> None:
     run = await started(stage, await stage.add_job("j"))
@@ -123,6 +124,7 @@ async def test_what_runs_or_has_ended_is_not_launched_again(database: Database, 
     assert await database.fetchval("select launch_task_id from invocation") == run["launch_task_id"]
 
 
+@pytest.mark.leaves_damage("statuses are written by hand")
 async def test_a_launch_that_ends_while_it_is_looked_for_is_left_alone(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +190,7 @@ async def test_a_job_with_pending_triggers_and_nothing_left_to_wait_for_is_triag
     assert (await loop_of(stage).reconcile()).unseen_triggers == 1
 
 
+@pytest.mark.leaves_damage("the tasks of the young ones are lost")
 async def test_only_jobs_whose_triggers_are_old_enough_are_found_among_many(stage: Stage) -> None:
     jobs = [await stage.add_job(f"j{number}") for number in range(10)]
     for job_id in jobs:
@@ -201,6 +204,7 @@ async def test_only_jobs_whose_triggers_are_old_enough_are_found_among_many(stag
     assert sorted(task.payload.job_id for task in await stage.claim()) == jobs[3:6]
 
 
+@pytest.mark.leaves_damage("tasks are lost")
 async def test_young_things_are_left_to_those_who_are_at_it(stage: Stage) -> None:
     job_id = await stage.add_job("j")
     run = await started(stage, job_id)

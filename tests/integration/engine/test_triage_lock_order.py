@@ -53,6 +53,7 @@ async def test_triggers_are_emitted_while_the_job_is_triaged(database: Database,
     assert await stage.pending(job_id) == ["t"]
 
 
+@pytest.mark.leaves_damage("jobs are paused by hand, their cron rows stay")
 async def test_everything_at_once_never_deadlocks(
     database_url: str, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,9 @@ select n, n % 5000, 1, 3, n, $1::timestamptz, $1 from generate_series(1, 20000) 
 """
 
 
+pytestmark = pytest.mark.leaves_damage("thousands of rows out of nothing")
+
+
 @pytest.fixture
 async def filled(database: Database) -> Database:
     for table in ("trigger", "job_cron", "invocation"):

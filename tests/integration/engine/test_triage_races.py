@@ -117,6 +117,7 @@ async def test_two_engines_on_one_job_never_run_more_than_it_allows(
     assert sorted(seen) == names
 
 
+@pytest.mark.leaves_damage("a claim of a worker that never was")
 async def test_a_process_that_lost_its_task_changes_nothing(database: Database, stage: Stage) -> None:
     job_id = await stage.add_job("j")
     await stage.emit_ids(job_id, "t")

@@ -1,0 +1,241 @@
+"""Work that nothing will carry on, found in one snapshot of the database. The rules that need more than SQL.
+
+What carries a job on is a triage task (a *kick*), the end of an active invocation, which adds a kick, or a due time.
+What carries an invocation on is its launch task, or its deadline; its end is carried on by a kick of its job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+import asyncpg
+from google.protobuf.message import DecodeError
+
+from ostinato.errors import InvalidArgument
+from ostinato.jobflow.engine_tasks import LAUNCH_INVOCATION, TRIAGE_JOB
+from ostinato.jobflow.poke_cron import TRIGGERED
+from ostinato.jobstore.job_definition_codec import decode_definition
+from ostinato.pb.internal.v1.engine_tasks_pb2 import TriageJobTask
+from ostinato.scheduling.cron_machine import CronState
+from ostinato.scheduling.invocation import InvocationStatus, is_final, is_initial
+from ostinato.scheduling.job_definition import DEFAULT_TIMEOUT, JobDefinition
+from ostinato.scheduling.schedule import ScheduleError, parse_schedule
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+_TASKS = """
+select t.id, c.name, t.payload
+  from (select id, class_id, payload from tq_ready union all select id, class_id, payload from tq_later) t
+  join tq_class c using (class_id)
+ where c.name = any($1::text[])
+"""
+_JOBS = """
+select j.job_id, j.name, j.enabled, j.paused, j.definition, c.enabled as cron_enabled, c.schedule, c.generation,
+       c.last_rewind_at, c.slot, c.due_at
+  from job j left join job_cron c using (job_id)
+"""
+_ACTIVE = """
+select i.invocation_id, i.job_id, i.status, i.launch_task_id, i.created_at, i.started_at, i.deadline_at, n.definition
+  from invocation i left join invocation_input n using (invocation_id)
+ order by i.created_at desc, i.invocation_id
+"""
+_PENDING = "select job_id, min(trigger_id) from trigger where consumed_at is null group by job_id"
+
+
+@dataclass(frozen=True, slots=True)
+class _Active:
+    id: int
+    status: InvocationStatus
+    launch_task_id: int
+    created_at: datetime
+    started_at: datetime | None
+    deadline_at: datetime
+    definition: JobDefinition | None  # None: it can't be read
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """`kicked`: a triage task of it is in the queue, due, delayed or claimed. Newest invocations first."""
+
+    id: int
+    name: str
+    enabled: bool
+    paused: bool
+    definition: JobDefinition | None
+    cron: CronState | None
+    schedule: str | None  # of the cron row
+    pending: str | None  # one of the triggers that wait
+    kicked: bool
+    active: Sequence[_Active] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"job {self.id} ({self.name})"
+
+    @property
+    def running(self) -> list[_Active]:
+        return [invocation for invocation in self.active if not is_final(invocation.status)]
+
+    @property
+    def wanted_schedule(self) -> str | None:
+        if self.definition is None:
+            return None
+        return TRIGGERED if self.paused else self.definition.schedule
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    now: datetime
+    task_ids: frozenset[int]  # of launches
+    jobs: Sequence[_Job]
+
+
+async def find_standstill(connection: Connection) -> list[str]:
+    """A sentence for each; `connection` is in a transaction that reads one snapshot."""
+    picture = await _load(connection)
+    return [
+        sentence
+        for job in picture.jobs
+        for sentence in (
+            *_of_invocations(job, picture),
+            *_of_pending(job),
+            *_of_limit(job),
+            *_of_schedule(job, picture.now),
+        )
+    ]
+
+
+def _of_invocations(job: _Job, picture: _Picture) -> Iterator[str]:
+    for invocation in job.active:
+        name = f"invocation {invocation.id} of {job}"
+        if is_final(invocation.status):
+            if not job.kicked:
+                yield f"{name} has ended and no triage will acknowledge it"
+            continue
+        if is_initial(invocation.status) and invocation.launch_task_id not in picture.task_ids:
+            yield f"{name} is {invocation.status.name} and its launch task {invocation.launch_task_id} is gone"
+        latest = _latest_deadline(invocation, picture.now)
+        if invocation.deadline_at > latest:
+            yield f"{name} has its deadline at {invocation.deadline_at}, no later than {latest} was expected"
+
+
+def _latest_deadline(invocation: _Active, now: datetime) -> datetime:
+    """A deadline is set at the creation and moved when it is looked at; a timeout later at most, each time."""
+    timeout = DEFAULT_TIMEOUT if invocation.definition is None else invocation.definition.timeout
+    return max(now, invocation.created_at, invocation.started_at or now) + max(timeout, timedelta(minutes=1))
+
+
+def _of_pending(job: _Job) -> Iterator[str]:
+    if job.pending is None or job.kicked:
+        return
+    if job.enabled and not job.paused and len(job.running) >= _limit(job.definition):
+        return  # the end of any of them brings a triage
+    yield f"trigger {job.pending} of {job} is pending and no triage will look at it"
+
+
+def _of_limit(job: _Job) -> Iterator[str]:
+    """When the newest one was created, all that run today ran already: its definition allowed that many."""
+    running = job.running
+    limit = _limit(running[0].definition) if running and running[0].definition else len(running)
+    if len(running) > limit:
+        yield f"{len(running)} invocations of {job} run, {limit} may: {[invocation.id for invocation in running]}"
+
+
+def _limit(definition: JobDefinition | None) -> int:
+    return 0 if definition is None else definition.policy.max_concurrent_invocations
+
+
+def _of_schedule(job: _Job, now: datetime) -> Iterator[str]:
+    wanted = job.wanted_schedule
+    if wanted is None:
+        return
+    if job.cron is None or job.schedule is None:
+        if job.enabled and wanted != TRIGGERED:
+            yield f"{job} has no cron row, its schedule is {wanted!r}"
+        return
+    if job.enabled != job.cron.enabled:
+        yield f"{job} is {'enabled' if job.enabled else 'disabled'}, its cron row is not"
+    elif job.enabled and job.schedule != wanted:
+        yield f"the cron row of {job} follows {job.schedule!r} instead of {wanted!r}"
+    elif job.enabled and job.cron.slot is None and _plans_nothing(job, job.cron, job.schedule, now):
+        yield f"the schedule {job.schedule!r} of {job} goes on, but nothing is planned"
+
+
+def _plans_nothing(job: _Job, cron: CronState, text: str, now: datetime) -> bool:
+    try:
+        schedule = parse_schedule(text)
+    except ScheduleError:
+        return False  # another release's
+    if cron.waits_for_rewind and not schedule.is_absolute:
+        return not job.kicked and not job.running  # the triage after the last end plans the next slot
+    return schedule.next_after(now, last_rewind_at=cron.last_rewind_at) is not None
+
+
+async def _load(connection: Connection) -> _Picture:
+    tasks = await connection.fetch(_TASKS, [TRIAGE_JOB.name, LAUNCH_INVOCATION.name])
+    kicked = {_job_of(task["payload"]) for task in tasks if task["name"] == TRIAGE_JOB.name}
+    pending = {row[0]: row[1] for row in await connection.fetch(_PENDING)}
+    active: dict[int, list[_Active]] = {}
+    for row in await connection.fetch(_ACTIVE):
+        active.setdefault(row["job_id"], []).append(_active_from_row(row))
+    rows = await connection.fetch(_JOBS)
+    return _Picture(
+        now=await connection.fetchval("select ostinato_now()"),
+        task_ids=frozenset(task["id"] for task in tasks if task["name"] == LAUNCH_INVOCATION.name),
+        jobs=[_job_from_row(row, pending, kicked, active) for row in rows],
+    )
+
+
+def _job_of(payload: bytes) -> int | None:
+    try:
+        return TriageJobTask.FromString(payload).job_id
+    except DecodeError:
+        return None  # it carries nothing on
+
+
+def _active_from_row(row: asyncpg.Record) -> _Active:
+    return _Active(
+        id=row["invocation_id"],
+        status=InvocationStatus(row["status"]),
+        launch_task_id=row["launch_task_id"],
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        deadline_at=row["deadline_at"],
+        definition=_definition_of(row["definition"]),
+    )
+
+
+def _job_from_row(
+    row: asyncpg.Record,
+    pending: Mapping[int, str],
+    kicked: set[int | None],
+    active: Mapping[int, Sequence[_Active]],
+) -> _Job:
+    job_id = row["job_id"]
+    return _Job(
+        id=job_id,
+        name=row["name"],
+        enabled=row["enabled"],
+        paused=row["paused"],
+        definition=_definition_of(row["definition"]),
+        cron=_cron_state(row),
+        schedule=row["schedule"],
+        pending=pending.get(job_id),
+        kicked=job_id in kicked,
+        active=active.get(job_id, ()),
+    )
+
+
+def _cron_state(row: asyncpg.Record) -> CronState | None:
+    if row["schedule"] is None:
+        return None
+    return CronState(row["cron_enabled"], row["generation"], row["last_rewind_at"], row["slot"])
+
+
+def _definition_of(data: bytes | None) -> JobDefinition | None:
+    try:
+        return None if data is None else decode_definition(data)
+    except (DecodeError, InvalidArgument, ValueError, OverflowError):
+        return None
