@@ -54,7 +54,7 @@ async def test_a_scheduler_at_work_has_no_violations(scene: Stage, database_url:
     [
         ("delete from tq_ready where id in (select launch_task_id from invocation)", "launch task"),
         ("delete from tq_ready", "no triage will acknowledge it"),
-        (f"update invocation set deadline_at = deadline_at + interval '1 d' where invocation_id = {RUN}", "has its deadline at"),
+        (f"update invocation set deadline_at = deadline_at + interval '1 d' where invocation_id = {RUN}", "its deadline at"),
         (f"update invocation set status = 3 where invocation_id = {RUN}", "is running but never started"),
         (f"update invocation set status = 4 where invocation_id = {RUN}", "has status 4 and no end"),
         (f"delete from invocation_input where invocation_id = {RUN}", "has no input"),
