@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ostinato.auth.page_token import PageTokens
 from ostinato.storage.database import Database
 from ostinato.taskqueue import Dispatcher
+from ostinato_api.watch_loop import WatchLoop
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,3 +15,4 @@ class ApiResources:
     db: Database
     dispatcher: Dispatcher
     page_tokens: PageTokens
+    watches: WatchLoop

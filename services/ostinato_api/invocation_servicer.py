@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
 import grpc
 
 from ostinato.pb.scheduler.v1 import invocations_pb2, invocations_pb2_grpc
@@ -12,6 +15,7 @@ from ostinato_api.api_resources import ApiResources
 from ostinato_api.get_invocation import get_invocation
 from ostinato_api.list_invocations import list_invocations
 from ostinato_api.list_logs import list_logs
+from ostinato_api.watch_invocation import watch_invocation
 
 
 class InvocationServicer(invocations_pb2_grpc.InvocationServiceServicer):
@@ -37,3 +41,10 @@ class InvocationServicer(invocations_pb2_grpc.InvocationServiceServicer):
         self, request: invocations_pb2.ListLogsRequest, context: grpc.ServicerContext
     ) -> invocations_pb2.ListLogsResponse:
         return await list_logs(self._api, current_access(), request)
+
+    async def WatchInvocation(
+        self, request: invocations_pb2.WatchInvocationRequest, context: grpc.ServicerContext
+    ) -> AsyncGenerator[invocations_pb2.WatchInvocationResponse, None]:
+        async with aclosing(watch_invocation(self._api, current_access(), request)) as responses:
+            async for response in responses:
+                yield response

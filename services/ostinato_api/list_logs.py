@@ -20,11 +20,11 @@ async def list_logs(api: ApiResources, access: CallAccess, request: ListLogsRequ
     await get_invocation_scope(api.db, access, key)
     after = BEFORE_ALL if page.cursor is None else (int(page.cursor[0]), int(page.cursor[1]))
     found = await list_log_lines(api.db, key.id, after=after, limit=page.limit + 1)
-    lines, next_token = cut_page(page, api.page_tokens, found, _line_message, _cursor)
+    lines, next_token = cut_page(page, api.page_tokens, found, line_message, _cursor)
     return ListLogsResponse(lines=lines, next_page_token=next_token)
 
 
-def _line_message(line: ListedLine) -> LogLine:
+def line_message(line: ListedLine) -> LogLine:
     message = LogLine(text=line.line)
     set_time(message.time, line.at)
     return message

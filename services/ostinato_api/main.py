@@ -43,6 +43,7 @@ from ostinato_api.invocation_servicer import InvocationServicer
 from ostinato_api.job_servicer import JobServicer
 from ostinato_api.project_servicer import ProjectServicer
 from ostinato_api.trigger_servicer import TriggerServicer
+from ostinato_api.watch_loop import WatchLoop, WatchMetrics
 
 SERVICE = "ostinato-api"
 SCHEMA = (STORAGE_LINE, TASKQUEUE_LINE, SCHEDULER_LINE)
@@ -62,7 +63,7 @@ async def open_api(
 ) -> AsyncIterator[Api]:
     """Serves during the block and drains at its end. Waits for the database; `/readyz` tells why meanwhile.
 
-    `spans`: instead of those that the settings ask for.
+    A loop that dies takes the block down with it. `spans`: instead of those that the settings ask for.
     """
     clock = clock or SystemClock()
     registry = open_registry()
@@ -83,13 +84,16 @@ async def open_api(
         dispatcher = await stack.enter_async_context(
             open_dispatcher(database, classes=ENGINE_TASK_CLASSES, clock=clock)
         )
+        watches = WatchLoop(database, clock=clock, metrics=WatchMetrics(registry))
         interceptor = CallInterceptor(
             administrators=administrators_of(settings.auth), clock=clock, metrics=CallMetrics(registry), spans=tracing
         )
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        stack.callback(group.create_task(watches.run()).cancel)
         grpc = await stack.enter_async_context(
             open_grpc_server(
                 settings.grpc_address,
-                grpc_services(ApiResources(database, dispatcher, PageTokens(settings.auth.secret))),
+                grpc_services(ApiResources(database, dispatcher, PageTokens(settings.auth.secret), watches)),
                 interceptors=[interceptor],
                 grace=settings.shutdown_grace,
             )

@@ -114,6 +114,18 @@ class RequestChecks:
                 self._violations += error.violations
         return Page(tuple(listing), limit, cursor)
 
+    def resumed(
+        self, tokens: PageTokens, token: str, stream: Sequence[str], shape: Sequence[type[int | str]]
+    ) -> Cursor | None:
+        """Where a stream goes on; None: from its beginning. `stream`: the method and what else must be the same."""
+        if not token:
+            return None
+        try:
+            return tokens.read(stream, token, shape)
+        except InvalidArgument:
+            self.refuse("resume_token", "must be the resume_token of the same stream, unaltered")
+            return None
+
     def _name(self, parse: Callable[[str], T], name: str, path: str, instead: T) -> T:
         try:
             return parse(name)

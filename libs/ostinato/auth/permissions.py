@@ -67,6 +67,7 @@ METHOD_PERMISSIONS: Mapping[str, Permission] = MappingProxyType(
             ListInvocations=Permission.JOBS_GET,
             AbortInvocation=Permission.JOBS_ABORT,
             ListLogs=Permission.JOBS_GET,
+            WatchInvocation=Permission.JOBS_GET,
         ),
         **_methods(
             "scheduler.v1.TriggerService",

@@ -48,17 +48,17 @@ class InvocationPage:
     more: bool
 
 
-_STATE = (
+STATE_COLUMNS = (
     "invocation_id, job_id, status, attempt, launch_attempts, created_at, started_at, finished_at, scheduled_for, "
     "triggered_by, revision, view_url, error_reason, error_message, error_retryable, result, outgoing"
 )
-_INPUT = "n.job_name, n.job_uid, n.definition, n.incoming"
+INPUT_COLUMNS = "n.job_name, n.job_uid, n.definition, n.incoming"
 
 _FIND = f"""
-select s.*, {_INPUT}
-  from (select {_STATE} from invocation where invocation_id = $1
+select s.*, {INPUT_COLUMNS}
+  from (select {STATE_COLUMNS} from invocation where invocation_id = $1
         union all
-        select {_STATE} from invocation_history where invocation_id = $1) s
+        select {STATE_COLUMNS} from invocation_history where invocation_id = $1) s
   join invocation_input n on n.invocation_id = $1
 """
 
@@ -66,15 +66,15 @@ select s.*, {_INPUT}
 _PAGE = f"""
 with page as materialized (
     select s.*
-      from ((select {_STATE} from invocation
+      from ((select {STATE_COLUMNS} from invocation
               where job_id = $1 and invocation_id > $2 order by invocation_id limit $3)
             union all
-            (select {_STATE} from invocation_history
+            (select {STATE_COLUMNS} from invocation_history
               where job_id = $1 and invocation_id > $2 order by invocation_id limit $3)) s
      order by s.invocation_id
      limit $3
 ), weighed as (
-    select p.*, {_INPUT}, count(*) over () as found, row_number() over w as place,
+    select p.*, {INPUT_COLUMNS}, count(*) over () as found, row_number() over w as place,
            sum(coalesce(octet_length(p.result), 0) + coalesce(octet_length(p.outgoing), 0) + octet_length(n.incoming))
                over (w rows between unbounded preceding and 1 preceding) as bytes_before
       from page p
@@ -85,8 +85,8 @@ select * from weighed where place < $3 and coalesce(bytes_before, 0) <= $4 order
 """
 
 _ACTIVE = f"""
-select s.*, {_INPUT}
-  from (select {_STATE} from invocation where job_id = $1 order by invocation_id limit $2) s
+select s.*, {INPUT_COLUMNS}
+  from (select {STATE_COLUMNS} from invocation where job_id = $1 order by invocation_id limit $2) s
  cross join lateral (select * from invocation_input i where i.invocation_id = s.invocation_id offset 0) n
  order by s.invocation_id
 """
@@ -94,7 +94,7 @@ select s.*, {_INPUT}
 
 async def find_listed_invocation(reader: Reader, invocation_id: InvocationId) -> ListedInvocation | None:
     row = await reader.fetchrow(_FIND, invocation_id)
-    return None if row is None else _listed_from_row(row)
+    return None if row is None else listed_from_row(row)
 
 
 async def list_invocations(
@@ -103,12 +103,12 @@ async def list_invocations(
     """Those of a job behind the id `after` (0: from the newest). A page of more than `max_bytes` ends early."""
     rows = await reader.fetch(_PAGE, job_id, after, limit + 1, max_bytes)
     more = bool(rows) and len(rows) < rows[0]["found"]
-    return InvocationPage([_listed_from_row(row) for row in rows], more)
+    return InvocationPage([listed_from_row(row) for row in rows], more)
 
 
 async def list_active_invocations(reader: Reader, job_id: int, *, limit: int) -> list[ListedInvocation]:
     """Those that triage still counts, newest first: running, or ended and not acknowledged yet."""
-    return [_listed_from_row(row) for row in await reader.fetch(_ACTIVE, job_id, limit)]
+    return [listed_from_row(row) for row in await reader.fetch(_ACTIVE, job_id, limit)]
 
 
 async def find_job_of_invocation(reader: Reader, invocation_id: InvocationId) -> int | None:
@@ -129,7 +129,7 @@ async def find_running_invocations(reader: Reader, job_id: int) -> list[Invocati
     return [InvocationId(row["invocation_id"]) for row in rows]
 
 
-def _listed_from_row(row: Row) -> ListedInvocation:
+def listed_from_row(row: Row) -> ListedInvocation:
     return ListedInvocation(
         id=InvocationId(row["invocation_id"]),
         job_id=row["job_id"],

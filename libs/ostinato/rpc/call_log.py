@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from ostinato.clock import Clock
 from ostinato.rpc.error_mapping import status_code, status_reason
+from ostinato.rpc.running_streams import StreamInterrupted
 from ostinato.telemetry.spans import Spans, mark_failed
 
 _log = structlog.get_logger(__name__)
@@ -97,7 +98,7 @@ def _write(code: str, fields: dict[str, object], error: BaseException | None) ->
     match code:
         case "INTERNAL":
             _log.error("rpc", **fields, exc_info=error)
-        case "UNAVAILABLE":
+        case "UNAVAILABLE" if not isinstance(error, StreamInterrupted):  # a drain is no trouble
             _log.warning("rpc", **fields)
         case _:
             _log.info("rpc", **fields)

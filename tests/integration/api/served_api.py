@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from ostinato.auth.page_token import PageTokens
 from ostinato.clock import SystemClock
 from ostinato.pb.scheduler.v1 import (
     admin_pb2_grpc,
+    invocations_pb2,
     invocations_pb2_grpc,
     jobs_pb2_grpc,
     projects_pb2,
@@ -33,6 +35,7 @@ from ostinato.storage.database import Database
 from ostinato.taskqueue import Dispatcher
 from ostinato_api.api_resources import ApiResources
 from ostinato_api.main import grpc_services
+from ostinato_api.watch_loop import WatchLoop, WatchMetrics
 
 ADMIN = "user:dev@localhost"
 ANA = "user:ana@shop.example"
@@ -82,6 +85,11 @@ class Client:
         stub = next(stub for stub in self.stubs if hasattr(stub, method))
         return getattr(stub, method)(request, metadata=self._metadata, timeout=30)
 
+    def watch(self, name: str, resume_token: str = "", **options: Any) -> Any:
+        stub = invocations_pb2_grpc.InvocationServiceStub(self._channel)
+        request = invocations_pb2.WatchInvocationRequest(name=name, resume_token=resume_token)
+        return stub.WatchInvocation(request, metadata=self._metadata, **({"timeout": 30} | options))
+
     async def apply(self, config: str, **fields: Any) -> projects_pb2.ApplyProjectConfigResponse:
         return await self.send("ApplyProjectConfig", projects_pb2.ApplyProjectConfigRequest(config=config, **fields))
 
@@ -108,7 +116,8 @@ async def refused(call: Awaitable[object]) -> Refusal:
 
 @asynccontextmanager
 async def open_served_api(database: Database, dispatcher: Dispatcher) -> AsyncIterator[Client]:
-    resources = ApiResources(database, dispatcher, PageTokens(b"s" * 32))
+    watches = WatchLoop(database, clock=SystemClock(), metrics=WatchMetrics(CollectorRegistry()))
+    resources = ApiResources(database, dispatcher, PageTokens(b"s" * 32), watches)
     interceptor = CallInterceptor(administrators=[ADMIN], clock=SystemClock(), metrics=CallMetrics(CollectorRegistry()))
     async with (
         open_grpc_server(
@@ -116,7 +125,11 @@ async def open_served_api(database: Database, dispatcher: Dispatcher) -> AsyncIt
         ) as server,
         grpc.aio.insecure_channel(server.address) as channel,
     ):
-        yield Client(channel)
+        watching = asyncio.ensure_future(watches.run())
+        try:
+            yield Client(channel)
+        finally:
+            watching.cancel()
 
 
 def names_of(jobs: Sequence[Any]) -> list[str]:
