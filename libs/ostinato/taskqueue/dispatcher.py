@@ -64,6 +64,12 @@ class Dispatcher:
         self._namespace = namespace
         self._ids = TaskIds(db)
         self._add_grouped = GroupedCalls(self._insert_group, parallel=2)
+        self._added = dict.fromkeys(self.class_ids.values(), 0)
+
+    @property
+    def added(self) -> Mapping[TaskClass[Any], int]:
+        """How many tasks of each class were added and committed; on a caller's own transaction: inserted."""
+        return {task_class: self._added[self.class_ids[name]] for name, task_class in self._classes.items()}
 
     @overload
     async def add(
@@ -231,7 +237,7 @@ class Dispatcher:
         names = self._names(task_class, [dedup_keys[n] for n in chosen])
         added = await insert_named(self.db, self.queue_ids[task_class.queue], names, tasks.only(chosen))
         if added:
-            self._announce([tasks])
+            self._announce([tasks.only([n for n, task_id in enumerate(tasks.ids) if task_id in added])])
         return [task_id if task_id in added else None for task_id in tasks.ids]
 
     async def _submit(self, tasks: NewTasks, tx: Tx | None) -> None:
@@ -239,6 +245,7 @@ class Dispatcher:
             await self._submit_at_once(tasks)
         elif tx.foreign:
             await insert_tasks(tx, [tasks])  # found by polling: nobody tells us of the commit
+            self._added[tasks.class_id] += len(tasks.ids)
         else:
             tx.before_commit(self, self._flush)
             tx.buffers.setdefault(self, []).append(tasks)
@@ -269,6 +276,7 @@ class Dispatcher:
         if strands := {tasks.strand for tasks in adds if not tasks.is_later}:
             self.wake_ups.ready(strands)
         for tasks in adds:
+            self._added[tasks.class_id] += len(tasks.ids)
             if tasks.delay is not None:
                 self.wake_ups.later(tasks.delay)
 

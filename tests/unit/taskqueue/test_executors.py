@@ -15,6 +15,9 @@ from google.protobuf.wrappers_pb2 import Int64Value
 from ostinato.clock import SystemClock
 from ostinato.errors import InternalError, Transient
 from ostinato.taskqueue.embedded.executors import Executor, make_executor
+from ostinato.taskqueue.embedded.lease import Lease
+from ostinato.taskqueue.embedded.task_observer import TaskObserver
+from ostinato.taskqueue.embedded.worker_stats import ClassStats
 from ostinato.taskqueue.handler import HandleMany, Handler
 from ostinato.taskqueue.outcome import Outcome, Verdict
 from ostinato.taskqueue.task_class import TaskClass, TaskKind
@@ -37,9 +40,14 @@ class Desk:
     ) -> None:
         self.settled: list[tuple[int, Verdict]] = []
         self.may_start = True
+        self.stats = ClassStats()
         task_class = replace(NUMBERED, max_running=max_running, deadline=deadline)
         self.executor: Executor = make_executor(
-            Handler(task_class, one=handle, many=many), SystemClock(), self._settle, lambda: self.may_start
+            Handler(task_class, one=handle, many=many),
+            SystemClock(),
+            self._settle,
+            lambda: self.may_start,
+            observer=TaskObserver(self.stats, Lease(1, float("inf"), db_time_at_zero=NOW)),
         )
         self._task_class = task_class
 

@@ -10,16 +10,16 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from ostinato.clock import Clock
 from ostinato.errors import InternalError, OstinatoError
-from ostinato.taskqueue.embedded.task_spans import begin_spans
+from ostinato.taskqueue.embedded.task_observer import TaskObserver
 from ostinato.taskqueue.handler import HandleMany, HandleOne, Handler
 from ostinato.taskqueue.outcome import Outcome, Verdict
 from ostinato.taskqueue.task_context import TaskContext
-from ostinato.telemetry.spans import OFF, Spans
 from ostinato.telemetry.tracing import use_traceparent
 
 _log = logging.getLogger(__name__)
@@ -33,10 +33,10 @@ class Executor(ABC):
     """Buffers and runs the tasks of one class."""
 
     def __init__(
-        self, handler: Handler, clock: Clock, settle: Settle, may_start: Callable[[], bool], *, spans: Spans = OFF
+        self, handler: Handler, clock: Clock, settle: Settle, may_start: Callable[[], bool], *, observer: TaskObserver
     ) -> None:
         self.handler = handler
-        self._spans = spans
+        self._observer = observer
         self._clock = clock
         self._settle = settle
         self._may_start = may_start
@@ -62,6 +62,10 @@ class Executor(ABC):
     def put(self, tasks: Iterable[TaskContext]) -> None:
         self._waiting.extend(tasks)
         self._wake(self._wanted_runners())
+
+    def run_alone(self, task: TaskContext) -> None:
+        """Starts it at once, in no batch with others and whatever else runs."""
+        self._add_runner(self._run_alone(task))
 
     def take_unstarted(self) -> list[TaskContext]:
         """Empties the buffer, for a release or after a lost lease."""
@@ -104,9 +108,12 @@ class Executor(ABC):
                 wanted -= 1
         room = self.handler.task_class.max_running - len(self._runners)
         for _ in range(min(wanted, room)):
-            runner = asyncio.ensure_future(self._run())
-            self._runners.add(runner)
-            runner.add_done_callback(self._ended)
+            self._add_runner(self._run())
+
+    def _add_runner(self, run: Coroutine[Any, Any, None]) -> None:
+        runner = asyncio.ensure_future(run)
+        self._runners.add(runner)
+        runner.add_done_callback(self._ended)
 
     def _ended(self, runner: asyncio.Task[None]) -> None:
         self._runners.discard(runner)
@@ -123,12 +130,16 @@ class Executor(ABC):
             self._wake(self._wanted_runners() - 1)
             await self._run_waiting(runner)
 
+    async def _run_alone(self, task: TaskContext) -> None:
+        runner = asyncio.current_task()
+        assert runner is not None
+        await self._run_tasks(runner, [task])
+
     async def _run_waiting(self, runner: asyncio.Task[None]) -> None:
         """Returns when nothing is left to start."""
         turn_began = self._clock.monotonic()
         while self._waiting and self._may_start() and not self._stopping:
-            await self._run_next(runner)
-            if self._clock.monotonic() - turn_began > _YIELD_EVERY:
+            if await self._run_tasks(runner, self._take()) - turn_began > _YIELD_EVERY:
                 await asyncio.sleep(0)
                 turn_began = self._clock.monotonic()
 
@@ -142,13 +153,10 @@ class Executor(ABC):
                 self._idle.remove(idle)
             raise
 
-    async def _run_next(self, runner: asyncio.Task[None]) -> None:
-        tasks = self._take()
+    async def _run_tasks(self, runner: asyncio.Task[None], tasks: Sequence[TaskContext]) -> float:
+        """Returns when they ended, on the monotonic clock."""
         started_at = self._clock.monotonic()
-        for task in tasks:
-            task.started_at = started_at
-        if self._spans.on:
-            begin_spans(self._spans, tasks)
+        self._observer.started(tasks, started_at)
         self._running[runner] = tasks
         try:
             await self._execute(tasks)
@@ -160,6 +168,9 @@ class Executor(ABC):
             self._settle_open(tasks, Outcome(Verdict.RETRY, error="ran longer than its deadline"))
         finally:
             del self._running[runner]
+            ended_at = self._clock.monotonic()
+            self._observer.ended(tasks, ended_at - started_at)
+        return ended_at
 
     def _settle_open(self, tasks: Sequence[TaskContext], outcome: Outcome) -> None:
         for task in tasks:
@@ -186,9 +197,9 @@ class SingleExecutor(Executor):
         settle: Settle,
         may_start: Callable[[], bool],
         *,
-        spans: Spans = OFF,
+        observer: TaskObserver,
     ) -> None:
-        super().__init__(handler, clock, settle, may_start, spans=spans)
+        super().__init__(handler, clock, settle, may_start, observer=observer)
         self._handle = handle
 
     @property
@@ -226,9 +237,9 @@ class BatchExecutor(Executor):
         settle: Settle,
         may_start: Callable[[], bool],
         *,
-        spans: Spans = OFF,
+        observer: TaskObserver,
     ) -> None:
-        super().__init__(handler, clock, settle, may_start, spans=spans)
+        super().__init__(handler, clock, settle, may_start, observer=observer)
         self._handle_many = handle_many
 
     @property
@@ -278,9 +289,9 @@ def _one_each(outcomes: Sequence[Outcome | None], tasks: Sequence[TaskContext]) 
 
 
 def make_executor(
-    handler: Handler, clock: Clock, settle: Settle, may_start: Callable[[], bool], *, spans: Spans = OFF
+    handler: Handler, clock: Clock, settle: Settle, may_start: Callable[[], bool], *, observer: TaskObserver
 ) -> Executor:
     if handler.many is not None:
-        return BatchExecutor(handler, handler.many, clock, settle, may_start, spans=spans)
+        return BatchExecutor(handler, handler.many, clock, settle, may_start, observer=observer)
     assert handler.one is not None
-    return SingleExecutor(handler, handler.one, clock, settle, may_start, spans=spans)
+    return SingleExecutor(handler, handler.one, clock, settle, may_start, observer=observer)
