@@ -3,6 +3,7 @@
 A library of its own: it knows nothing of jobs, and needs no other process than the one that uses it.
 """
 
+from ostinato.taskqueue.administration import pause_queue, purge_queue, resume_queue
 from ostinato.taskqueue.dispatcher import Dispatcher, open_dispatcher
 from ostinato.taskqueue.embedded.dead_letter_store import DeadLetter, list_dead_letters, requeue_dead_letters
 from ostinato.taskqueue.embedded.queue_store import QueueStats, queue_stats
@@ -31,6 +32,9 @@ __all__ = [
     "list_dead_letters",
     "missing_tasks",
     "open_dispatcher",
+    "pause_queue",
+    "purge_queue",
     "queue_stats",
     "requeue_dead_letters",
+    "resume_queue",
 ]

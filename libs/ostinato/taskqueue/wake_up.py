@@ -16,6 +16,7 @@ from ostinato.storage.database import Database
 from ostinato.taskqueue.embedded.queue_store import notify
 
 CHANNEL = "ostinato_tq"
+QUEUES_CHANGED = "queues"  # instead of strands: load the states of queues anew
 
 _log = logging.getLogger(__name__)
 _SPACING = 0.002  # at least this long between two notifications; what comes meanwhile is merged

@@ -25,9 +25,11 @@ from ostinato.taskqueue.embedded.heartbeat import HeartbeatThread, MainLoopPulse
 from ostinato.taskqueue.embedded.incarnation import Incarnation
 from ostinato.taskqueue.embedded.lease import Lease
 from ostinato.taskqueue.embedded.pace import NORMAL, Pace
-from ostinato.taskqueue.embedded.worker_stats import WorkerStats
+from ostinato.taskqueue.embedded.worker_stats import ClassStats, WorkerStats
+from ostinato.taskqueue.embedded.worker_store import Beat
 from ostinato.taskqueue.handler import Handler
-from ostinato.taskqueue.wake_up import CHANNEL, parse_hint
+from ostinato.taskqueue.wake_up import CHANNEL, QUEUES_CHANGED, parse_hint
+from ostinato.telemetry.spans import OFF, Spans
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +56,7 @@ class Worker:
         settings: WorkerSettings | None = None,
         clock: Clock | None = None,
         randomness: random.Random | None = None,
+        spans: Spans = OFF,
     ) -> None:
         names = [handler.task_class.name for handler in handlers]
         if len(names) != len(set(names)):
@@ -65,9 +68,13 @@ class Worker:
             (dispatcher.class_ids[handler.task_class.name], dispatcher.queue_ids[handler.task_class.queue], handler)
             for handler in handlers
         ]
+        for class_id, _, handler in self._handlers:
+            task_class = handler.task_class
+            self.stats.classes[class_id] = ClassStats(task_class.name, task_class.queue)
         self._settings = settings or WorkerSettings()
         self._clock = clock or SystemClock()
         self._random = randomness or random.Random()
+        self._spans = spans
         self._incarnation: Incarnation | None = None
         self._listening = False
         self._draining = asyncio.Event()
@@ -141,7 +148,13 @@ class Worker:
     async def _live(self, lease: Lease) -> None:
         self._lost.clear()
         tasks = ClaimedTasks(
-            self._db, lease, self._handlers, clock=self._clock, stats=self.stats, randomness=self._random
+            self._db,
+            lease,
+            self._handlers,
+            clock=self._clock,
+            stats=self.stats,
+            randomness=self._random,
+            spans=self._spans,
         )
         incarnation = Incarnation(self._db, tasks, clock=self._clock, stats=self.stats)
         incarnation.claims.listening = self._listening
@@ -153,7 +166,11 @@ class Worker:
                 group.create_task(incarnation.claims.run()),
                 group.create_task(incarnation.later.run()),
             ]
-            background = [writer, group.create_task(incarnation.rescue_loop())]
+            background = [
+                writer,
+                group.create_task(incarnation.watch.run()),
+                group.create_task(incarnation.rescue_loop()),
+            ]
             await self._until_drained_or_lost()
             if self._lost.is_set():
                 _log.error("worker %d lost its lease: what it runs is abandoned", lease.worker_id)
@@ -202,11 +219,17 @@ class Worker:
         finally:
             await thread.stop()
 
-    def _report(self, dead_workers: tuple[int, ...]) -> None:
-        if not dead_workers:
+    def _report(self, beat: Beat) -> None:
+        if not beat.alive:
             self._lost.set()
-        elif self._incarnation is not None and not self._reaping:  # the next heartbeat tells again
-            task = asyncio.ensure_future(self._incarnation.reap(dead_workers))
+        elif self._incarnation is not None:
+            self._act_on(beat, self._incarnation)
+
+    def _act_on(self, beat: Beat, incarnation: Incarnation) -> None:
+        if beat.queue_versions != incarnation.lease.versions:
+            incarnation.watch.changed()
+        if beat.dead_workers and not self._reaping:  # the next heartbeat tells again
+            task = asyncio.ensure_future(incarnation.reap(beat.dead_workers))
             self._reaping.add(task)
             task.add_done_callback(self._reaping.discard)
 
@@ -235,7 +258,10 @@ class Worker:
             await self._clock.sleep(0.5)
 
     def _heard(self, payload: str) -> None:
-        self._hint_ready(parse_hint(payload))
+        if payload != QUEUES_CHANGED:
+            self._hint_ready(parse_hint(payload))
+        elif self._incarnation is not None:
+            self._incarnation.watch.changed()
 
     def _set_listening(self, *, value: bool) -> None:
         self._listening = value

@@ -25,7 +25,7 @@ class EmptyQueues:
         return []
 
 
-async def accept(_: object) -> None:
+async def accept(_: object, *, sent_at: float) -> None:
     """Nothing is claimed here."""
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from ostinato.taskqueue.embedded.poll_interval import next_interval
 from ostinato.taskqueue.embedded.queue_load import QueueLoad
+from ostinato.taskqueue.embedded.queue_state import QueueState
 from ostinato.taskqueue.embedded.refusal import decide_refusal
 from ostinato.taskqueue.embedded.strand import queue_of, strand_of
 from ostinato.taskqueue.outcome import Verdict
@@ -66,11 +67,11 @@ class FakeExecutor:
 
 
 def test_an_idle_queue_claims_for_its_free_runners_only() -> None:
-    assert QueueLoad([FakeExecutor(free=10, buffered=4)]).room(100.0) == 6
+    assert QueueLoad([FakeExecutor(free=10, buffered=4)], QueueState(1)).room(100.0) == 6
 
 
 def test_a_quick_queue_prefetches_what_it_ends_in_50_ms() -> None:
-    load = QueueLoad([FakeExecutor(free=0, buffered=0)])
+    load = QueueLoad([FakeExecutor(free=0, buffered=0)], QueueState(1))
     load.room(0.5)
     for _ in range(1000):
         load.ended(0.55, Verdict.DONE)
@@ -78,14 +79,14 @@ def test_a_quick_queue_prefetches_what_it_ends_in_50_ms() -> None:
 
 
 def test_a_full_queue_with_slow_tasks_claims_nothing() -> None:
-    load = QueueLoad([FakeExecutor(free=0, buffered=0)])
+    load = QueueLoad([FakeExecutor(free=0, buffered=0)], QueueState(1))
     load.room(0.0)
     load.ended(5.0, Verdict.DONE)
     assert load.room(10.0) == 0
 
 
 def test_overloaded_pauses_the_queue_doubling_until_a_success() -> None:
-    load = QueueLoad([FakeExecutor(free=10, buffered=0)])
+    load = QueueLoad([FakeExecutor(free=10, buffered=0)], QueueState(1))
     load.ended(10.0, Verdict.OVERLOADED)
     assert (load.room(10.9), load.room(11.0)) == (0, 10)
     load.ended(12.0, Verdict.OVERLOADED)

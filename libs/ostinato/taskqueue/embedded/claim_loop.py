@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from ostinato.clock import Clock
@@ -54,6 +54,11 @@ class ClaimLoop:
         self._cursors.rewind()
         self._wake.set()
 
+    def look_again(self, queues: Collection[int]) -> None:
+        """These queues changed: what waits there may lie behind the cursors."""
+        self._cursors.rewind()
+        self._wake.set()
+
     def wake(self) -> None:
         self._wake.set()
 
@@ -98,7 +103,7 @@ class ClaimLoop:
         try:
             async with self._tasks.claiming:
                 rows = await ready_store.claim(self._db, self._tasks.lease.worker_id, windows, room)
-                await self._tasks.accept(rows)
+                await self._tasks.accept(rows, sent_at=monotonic)
         except OstinatoError as error:
             # The claim may have happened without our hearing of it: rescue frees rows that we don't know.
             _log.warning("claim failed: %s", error)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from google.protobuf.message import DecodeError
 
@@ -24,9 +25,13 @@ from ostinato.taskqueue.embedded.completion_writer import CompletionWriter
 from ostinato.taskqueue.embedded.executors import Executor, make_executor
 from ostinato.taskqueue.embedded.lease import Lease
 from ostinato.taskqueue.embedded.queue_load import QueueLoad
+from ostinato.taskqueue.embedded.queue_state import QueueState
 from ostinato.taskqueue.embedded.ready_store import DeadRow, Fence, RetryRow
 from ostinato.taskqueue.embedded.refusal import decide_refusal
 from ostinato.taskqueue.embedded.strand import queue_of
+from ostinato.taskqueue.embedded.suspect_lane import SuspectLane
+from ostinato.taskqueue.embedded.task_flags import SUSPECT_FROM
+from ostinato.taskqueue.embedded.task_observer import TaskObserver
 from ostinato.taskqueue.embedded.task_spans import end_span
 from ostinato.taskqueue.embedded.worker_stats import WorkerStats
 from ostinato.taskqueue.handler import Handler
@@ -63,12 +68,22 @@ class ClaimedTasks:
         self._known: dict[int, TaskContext] = {}
         self._claimed_again: dict[int, Fence] = {}
         self.writer = CompletionWriter(db, lease.worker_id, clock, stats, self._forget)
+        self._suspects = SuspectLane(db, self, clock)
         self._executors: dict[int, Executor] = {}
         self._queues: dict[int, QueueLoad] = {}
+        self._loads: dict[int, QueueLoad] = {}  # by class
         for class_id, queue_id, handler in handlers:
-            executor = make_executor(handler, clock, self._settle, self.may_start, spans=spans)
+            load = self._queues.setdefault(queue_id, QueueLoad())
+            executor = make_executor(
+                handler,
+                clock,
+                self.settle,
+                partial(self._may_start_of, load),
+                observer=TaskObserver(stats.classes[class_id], lease, spans),
+            )
             self._executors[class_id] = executor
-            self._queues.setdefault(queue_id, QueueLoad()).executors.append(executor)
+            self._loads[class_id] = load
+            load.executors.append(executor)
 
     @property
     def queue_ids(self) -> list[int]:
@@ -85,6 +100,22 @@ class ClaimedTasks:
     def may_start(self) -> bool:
         return self.lease.holds(self._clock.monotonic())
 
+    def _may_start_of(self, load: QueueLoad) -> bool:
+        return self._may_start_alone(load) and not self._suspects.exclusive
+
+    def _may_start_alone(self, load: QueueLoad) -> bool:
+        monotonic = self._clock.monotonic()
+        return self.lease.holds(monotonic) and load.may_start(monotonic, self.lease)
+
+    def learn(self, states: Mapping[int, QueueState]) -> set[int]:
+        """Takes over states of queues, returns the changed ones. What may no longer start is put back or dropped."""
+        changed = {queue for queue, state in states.items() if self._queues[queue].state != state}
+        for queue in changed:
+            self._queues[queue].state = states[queue]
+        for class_id, executor in self._executors.items():
+            executor.put(self._admit(self._loads[class_id], executor.take_unstarted()))
+        return changed
+
     def rooms(self) -> dict[int, int]:
         """How many more tasks of each queue id to claim now."""
         monotonic = self._clock.monotonic()
@@ -93,25 +124,32 @@ class ClaimedTasks:
     def db_now(self) -> datetime:
         return self.lease.db_now(self._clock.monotonic())
 
-    async def accept(self, rows: Sequence[Row]) -> None:
-        """Starts them. Returns when it is known which of the named ones were deleted meanwhile."""
+    async def accept(self, rows: Sequence[Row], *, sent_at: float) -> None:
+        """Starts what a claim brought that was sent at `sent_at`.
+
+        Returns when it is known which of the named ones were deleted meanwhile.
+        """
         ready: list[TaskContext] = []
         named: list[TaskContext] = []
         for row in rows:
+            self._stats.of(row[6]).claimed += 1
             if row[1] in self._known:
                 # It still runs here under an older claim, which is rejected in the end; then this one is freed.
                 self._claimed_again[row[1]] = (row[0], row[1])
                 continue
             executor = self._executors.get(row[6])
+            if executor is not None:
+                self._loads[row[6]].seen_open_at = sent_at
             task = TaskContext(row, self.lease.worker_id, executor.handler.task_class if executor else None)
             self._known[task.id] = task
             if not self._is_decodable(task):
                 self._refuse(task)
+            elif self._is_deadly(task):
+                self._bury(task, task.failures, f"its worker died {task.crashes} times in a row")
             elif task.is_named:
                 named.append(task)
             else:
                 ready.append(task)
-        self._stats.claimed += len(rows)
         self._put(ready)
         if named:
             await self._put_unless_deleted(named)
@@ -121,7 +159,26 @@ class ClaimedTasks:
         for task in tasks:
             by_class.setdefault(task.class_id, []).append(task)
         for class_id, alike in by_class.items():
-            self._executors[class_id].put(alike)
+            admitted = self._admit(self._loads[class_id], alike)
+            for task in admitted:
+                if task.crashes >= SUSPECT_FROM:
+                    self._suspects.put(task)
+            self._executors[class_id].put([task for task in admitted if task.crashes < SUSPECT_FROM])
+
+    def _admit(self, load: QueueLoad, tasks: Sequence[TaskContext]) -> Sequence[TaskContext]:
+        """Those that may start. A paused queue's are released; what was added before a purge is dropped."""
+        state = load.state
+        if state is None or state.paused:
+            self._release(tasks)
+            return ()
+        if state.purge_before is None:
+            return tasks
+        for task in tasks:
+            if state.is_purged(task.eta):
+                task.settled = True
+                self._stats.of(task.class_id).purged += 1
+                self._write_done(task)
+        return [task for task in tasks if not task.settled]
 
     async def _put_unless_deleted(self, tasks: Sequence[TaskContext]) -> None:
         try:
@@ -133,7 +190,7 @@ class ClaimedTasks:
         for task in tasks:
             if task.id not in alive:
                 task.settled = True
-                self._stats.deleted += 1
+                self._stats.of(task.class_id).deleted += 1
                 self.writer.done(task.fence)
         remaining = [task for task in tasks if task.id in alive]
         if self.draining or self.lease.lost:
@@ -143,7 +200,7 @@ class ClaimedTasks:
 
     def _release(self, tasks: Iterable[TaskContext]) -> None:
         for task in tasks:
-            self._settle(task, Outcome(Verdict.RELEASE))
+            self.settle(task, Outcome(Verdict.RELEASE))
 
     def _is_decodable(self, task: TaskContext) -> bool:
         if task.task_class is None:
@@ -160,16 +217,40 @@ class ClaimedTasks:
         why = "no handler for this class" if task.task_class is None else "the payload can't be decoded"
         task.settled = True
         if refusal.give_up:
-            _log.error("task %d (%s) goes to the dead letters: %s", task.id, task.class_name, why)
-            self._stats.dead += 1
-            self.writer.bury(DeadRow(task.fence, task.failures, why))
+            self._bury(task, task.failures, why)
             return
         _log.warning("task %d (%s) refused, again in %s: %s", task.id, task.class_name, refusal.delay, why)
         header = replace(task.header, refused_since=refusal.refused_since)
-        self._stats.retried += 1
+        self._stats.of(task.class_id).retried += 1
         self.writer.retry(RetryRow(task.fence, refusal.delay, task.failures, header.encode()))
 
-    def _settle(self, task: TaskContext, outcome: Outcome) -> None:
+    def _is_deadly(self, task: TaskContext) -> bool:
+        limit = task.task_class.max_crashes if task.task_class else 0
+        return 0 < limit <= task.crashes
+
+    def _bury(self, task: TaskContext, failures: int, why: str) -> None:
+        _log.error("task %d (%s) goes to the dead letters: %s", task.id, task.class_name, why)
+        task.settled = True
+        self._stats.of(task.class_id).dead += 1
+        self.writer.bury(DeadRow(task.fence, failures, why))
+
+    def admits(self, task: TaskContext) -> bool:
+        """Whether a suspect may start now; if not, it is free for others or dropped."""
+        load = self._loads[task.class_id]
+        if not self._admit(load, [task]):
+            return False
+        if not self._may_start_alone(load):
+            self._release([task])
+            return False
+        return True
+
+    def run_alone(self, task: TaskContext) -> None:
+        """Starts a suspect, whose row was written anew, in no batch with others."""
+        self._known[task.id] = task
+        self._executors[task.class_id].run_alone(task)
+
+    def settle(self, task: TaskContext, outcome: Outcome) -> None:
+        """How a task ended. Only the first end counts."""
         if task.settled:
             return
         task.settled = True
@@ -180,7 +261,7 @@ class ClaimedTasks:
         load = self._queues[queue]
         load.ended(self._clock.monotonic(), outcome.verdict)
         if outcome.verdict is Verdict.DONE:
-            self._stats.done += 1
+            self._stats.of(task.class_id).done += 1
             if task.completed:
                 self._forget(task.id)
             else:
@@ -199,19 +280,17 @@ class ClaimedTasks:
         step = decide_next_step(outcome, task.task_class.retry, failures=task.failures, jitter=self._random.random())
         match step.verdict:
             case Verdict.IGNORE:
-                self._stats.done += 1
+                self._stats.of(task.class_id).done += 1
                 self._write_done(task)
             case Verdict.RETRY:
                 delay = load.overload_pause if outcome.verdict is Verdict.OVERLOADED else step.delay
                 self._log_retry(task, outcome, delay)
-                self._stats.retried += 1
+                self._stats.of(task.class_id).retried += 1
                 self.writer.retry(RetryRow(task.fence, delay, step.failures, task.raw_header))
             case Verdict.DEAD:
-                _log.error("task %d (%s) goes to the dead letters: %s", task.id, task.class_name, step.error)
-                self._stats.dead += 1
-                self.writer.bury(DeadRow(task.fence, step.failures, step.error))
+                self._bury(task, step.failures, step.error)
             case Verdict.RELEASE:
-                self._stats.released += 1
+                self._stats.of(task.class_id).released += 1
                 self.writer.release(task.fence)
             case Verdict.AGAIN:
                 asyncio.get_running_loop().call_later(step.delay.total_seconds(), self._put_back, task)
@@ -236,27 +315,35 @@ class ClaimedTasks:
             return
         task.settled = False
         if self.draining:
-            self._settle(task, Outcome(Verdict.RELEASE))
+            self.settle(task, Outcome(Verdict.RELEASE))
         else:
-            self._executors[task.class_id].put([task])
+            self._put([task])
 
     def tend(self) -> None:
         """To be called many times a second: ends what runs too long, goes on with what a stalled heartbeat held up."""
         for executor in self._executors.values():
             executor.cancel_overdue()
+        self.resume()
+
+    def resume(self) -> None:
+        """Starts what had to wait, if it may start now."""
+        for executor in self._executors.values():
             executor.resume()
 
     def release_unstarted(self) -> None:
+        self._release(self._suspects.take_unstarted())
         for executor in self._executors.values():
             self._release(executor.take_unstarted())
 
     async def interrupt(self) -> None:
         """Cancels every handler; what it ran is released, or dropped when the lease is lost."""
+        await self._suspects.stop()
         for executor in self._executors.values():
             await executor.stop()
 
     async def abandon(self) -> None:
         """Nothing is ours any more: forgets everything, interrupts what runs. The fence rejects what still ends."""
+        self._suspects.take_unstarted()
         for executor in self._executors.values():
             executor.take_unstarted()
         await self.interrupt()

@@ -17,6 +17,7 @@ from ostinato.taskqueue.embedded import name_store, worker_store
 from ostinato.taskqueue.embedded.claim_loop import ClaimLoop
 from ostinato.taskqueue.embedded.claimed_tasks import ClaimedTasks
 from ostinato.taskqueue.embedded.later_loop import LaterLoop
+from ostinato.taskqueue.embedded.queue_watch import QueueWatch
 from ostinato.taskqueue.embedded.worker_stats import WorkerStats
 
 _log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class Incarnation:
         self.tasks = tasks
         self.claims = ClaimLoop(db, tasks, clock)
         self.later = LaterLoop(db, tasks, self.claims, clock)
+        self.watch = QueueWatch(db, tasks, self.claims, clock)
         self._db = db
         self._clock = clock
         self._stats = stats

@@ -78,6 +78,7 @@ class LaterLoop:
         rooms = self._tasks.rooms()
         strands = [strand for strand in self._claims.strands if rooms[queue_of(strand)] > 0]
         room = min((rooms[queue_of(strand)] for strand in strands), default=0)
+        sent_at = self._clock.monotonic()
         async with self._tasks.claiming:
             rows = await ready_store.move_in(
                 self._db,
@@ -87,7 +88,7 @@ class LaterLoop:
                 room=room if self._tasks.may_start() else 0,
                 most=_MOST_PER_MOVE,
             )
-            await self._tasks.accept([row for row in rows if row[12] == self._tasks.lease.worker_id])
+            await self._tasks.accept([row for row in rows if row[12] == self._tasks.lease.worker_id], sent_at=sent_at)
         if any(row[12] == 0 for row in rows):
             self._claims.wake()
         return len(rows)

@@ -1,4 +1,4 @@
-"""How much of one queue this process should hold: its free runners, plus what it ends in 50 ms."""
+"""How much of one queue this process should hold, free runners plus what it ends in 50 ms; whether it may start it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
+from ostinato.taskqueue.embedded.lease import Lease
+from ostinato.taskqueue.embedded.queue_state import QueueState
 from ostinato.taskqueue.outcome import Verdict
 
 _PREFETCH_SECONDS = 0.05
@@ -28,6 +30,8 @@ class QueueLoad:
     """The service rate is measured over spans of at least 10 ms, so that a burst of quick tasks fills the buffer."""
 
     executors: list[Load] = field(default_factory=list)
+    state: QueueState | None = None  # not loaded yet: nothing is claimed or started
+    seen_open_at: float = float("-inf")  # monotonic: a claim sent then found that the queue was not paused
     overload_pause: timedelta = _FIRST_PAUSE
     _ended: int = 0
     _span_from: float = 0.0
@@ -36,14 +40,22 @@ class QueueLoad:
 
     def room(self, monotonic: float) -> int:
         """How many more tasks to claim now."""
-        if monotonic < self._paused_until:
+        if self.state is None or self.state.paused or monotonic < self._paused_until:
             return 0
         self._measure(monotonic)
         prefetch = min(_MOST_PREFETCH, max(_LEAST_PREFETCH, int(self._rate * _PREFETCH_SECONDS)))
         free = sum(executor.free for executor in self.executors)
         buffered = sum(executor.buffered for executor in self.executors)
-        # Without a free runner prefetching only hides tasks from other processes, unless they end quickly.
-        return max(0, free + (prefetch if self._rate * _PREFETCH_SECONDS >= 1 else 0) - buffered)
+        # Without a free runner prefetching only hides tasks from other processes, unless they end quickly. What a
+        # limit granted is to start now, not later together with the next grant.
+        prefetches = self._rate * _PREFETCH_SECONDS >= 1 and not self.state.is_limited
+        return max(0, free + (prefetch if prefetches else 0) - buffered)
+
+    def may_start(self, monotonic: float, lease: Lease) -> bool:
+        """Nothing of a paused queue, and nothing on old knowledge: a process that stood still looks first."""
+        if self.state is None or self.state.paused:
+            return False
+        return monotonic < max(self.seen_open_at, lease.versions_seen_at) + lease.pace.pause_within
 
     def ended(self, monotonic: float, verdict: Verdict) -> None:
         self._ended += 1

@@ -69,12 +69,17 @@ class QueueStats:
     later: int  # due in the future: delayed tasks and retries
     dead: int
     oldest_ready_at: datetime | None
+    paused_at: datetime | None
+    max_rate: float | None  # starts per second
+    burst: int
+    max_concurrent: int | None
 
 
 _STATS = """
 select q.name,
        coalesce(r.ready, 0) as ready, coalesce(r.claimed, 0) as claimed,
-       coalesce(l.later, 0) as later, coalesce(d.dead, 0) as dead, r.oldest_ready_at
+       coalesce(l.later, 0) as later, coalesce(d.dead, 0) as dead, r.oldest_ready_at,
+       q.paused_at, q.max_rate, q.burst, q.max_concurrent
   from tq_queue q
   left join (select strand >> 9 as queue_id, count(*) filter (where claimed_by = 0) as ready,
                     count(*) filter (where claimed_by <> 0) as claimed,

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from ostinato.storage.transaction import Row, affected
-from ostinato.taskqueue.embedded.task_flags import NAMED
+from ostinato.taskqueue.embedded.task_flags import ALONE, NAMED
 
 
 class Executor(Protocol):
@@ -157,6 +157,15 @@ async def claim(
     return await executor.fetch(_CLAIM, worker_id, list(strands), list(lows), list(quotas), room)
 
 
+_FIND_STRANDS = "select tq_find_strands_v1($1::int[], $2::int[])"
+
+
+async def find_strands(executor: Executor, ranges: Sequence[tuple[int, int]]) -> list[int]:
+    """The strands with tasks, claimed or not, in these ranges (both ends included)."""
+    lows, highs = zip(*ranges, strict=True)
+    return [row[0] for row in await executor.fetch(_FIND_STRANDS, list(lows), list(highs))]
+
+
 # After `gone (id, flags)`, the tasks that ended: from now on their names are taken for the queue's window only. A
 # name that was deleted before keeps the time of its deletion.
 END_NAMES = f"""
@@ -199,14 +208,15 @@ async def complete_named(executor: Executor, worker_id: int, fences: Sequence[Fe
     return int(rows[0][0])
 
 
-_RETRY = """
+# Whatever its handler answered, it did not kill its process: what was charged to it is forgotten.
+_RETRY = f"""
 with gone as (
     delete from tq_ready where ctid = any($2::tid[]) and id = any($3::bigint[]) and claimed_by = $1
     returning id, strand, fair_key, class_id, attempt, flags, payload
 )
 insert into tq_later (id, due_at, strand, fair_key, class_id, attempt, failures, flags, payload, header)
-select g.id, ostinato_now() + u.delay, g.strand & ~63, g.fair_key, g.class_id, g.attempt, u.failures, g.flags,
-       g.payload, u.header
+select g.id, ostinato_now() + u.delay, g.strand & ~63, g.fair_key, g.class_id, g.attempt, u.failures,
+       g.flags & {NAMED}, g.payload, u.header
   from gone g
   join unnest($3::bigint[], $4::interval[], $5::smallint[], $6::bytea[]) u(id, delay, failures, header) using (id)
 """
@@ -253,10 +263,10 @@ async def bury(executor: Executor, worker_id: int, rows: Sequence[DeadRow]) -> i
     )
 
 
-_RELEASE = """
+_RELEASE = f"""
 update tq_ready
    set claimed_by = 0, strand = strand | 63, eta = coalesce(eta, ready_at), ready_at = ostinato_now(),
-       attempt = greatest(attempt - 1, 0)
+       attempt = greatest(attempt - 1, 0), flags = flags & ~{ALONE}
  where ctid = any($2::tid[]) and id = any($3::bigint[]) and claimed_by = $1
 """
 

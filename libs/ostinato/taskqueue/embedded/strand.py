@@ -16,3 +16,8 @@ def strand_of(queue_id: int, *, priority: int = DEFAULT_PRIORITY, subqueue: int 
 
 def queue_of(strand: int) -> int:
     return strand >> 9
+
+
+def strands_of(queue_id: int) -> tuple[int, int]:
+    """The first and the last strand of a queue."""
+    return strand_of(queue_id, priority=0), strand_of(queue_id, priority=3, subqueue=REDELIVERY)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ostinato.storage.transaction import Row, affected
-from ostinato.taskqueue.embedded.ready_store import Executor
+from ostinato.taskqueue.embedded.ready_store import Executor, Fence
+from ostinato.taskqueue.embedded.task_flags import ALONE, CRASH, CRASH_SHIFT, MOST_CRASHES, SUSPECT_FROM
 
 _REGISTER = """
 insert into tq_worker (worker_id, expires_at, host, started_at)
@@ -59,22 +60,62 @@ async def beat(executor: Executor, worker_id: int, lease: timedelta) -> Beat:
     return Beat.of_row(rows[0])
 
 
-_REAP = """
+# One more death is charged to what was not told apart yet, and to what ran alone.
+_CHARGED = f"""
+(r.flags & ~{ALONE}) + case
+    when r.flags >> {CRASH_SHIFT} >= {MOST_CRASHES} then 0
+    when r.flags >> {CRASH_SHIFT} < {SUSPECT_FROM} or r.flags & {ALONE} <> 0 then {CRASH}
+    else 0
+end
+"""
+# A task that was alone when its worker died comes again after 5 s, then 10, 20, up to five minutes.
+_REAP = f"""
 with dead as (
     delete from tq_worker where worker_id = any($1::int[]) and expires_at < ostinato_now() returning worker_id
 ), room as (
     delete from tq_queue_running q using dead where q.worker_id = dead.worker_id
+), freed as (
+    update tq_ready r
+       set claimed_by = 0, strand = r.strand | 63, eta = coalesce(r.eta, r.ready_at), ready_at = ostinato_now(),
+           flags = {_CHARGED}
+      from dead
+     where r.claimed_by = dead.worker_id and r.flags & {ALONE} = 0
+    returning 1
+), culprits as (
+    delete from tq_ready r using dead
+     where r.claimed_by = dead.worker_id and r.flags & {ALONE} <> 0
+    returning r.*, {_CHARGED} as charged
+), postponed as (
+    insert into tq_later (id, due_at, strand, fair_key, class_id, attempt, failures, flags, payload, header, added_at)
+    select id,
+           ostinato_now() + least(300, 5 * 2 ^ least((flags >> {CRASH_SHIFT}) - {SUSPECT_FROM}, 6)) * interval '1 s',
+           strand & ~63, fair_key, class_id, attempt, failures, charged, payload, header, coalesce(eta, ready_at)
+      from culprits
+    returning 1
 )
-update tq_ready r
-   set claimed_by = 0, strand = r.strand | 63, eta = coalesce(r.eta, r.ready_at), ready_at = ostinato_now()
-  from dead
- where r.claimed_by = dead.worker_id
+select (select count(*) from freed) + (select count(*) from postponed)
 """
 
 
 async def reap(executor: Executor, dead_workers: Sequence[int]) -> int:
-    """Frees the tasks of processes whose lease ended; returns how many."""
-    return affected(await executor.execute(_REAP, list(dead_workers)))
+    """Frees the tasks of processes whose lease ended, and charges the death to them; returns how many."""
+    rows = await executor.fetch(_REAP, list(dead_workers))
+    return int(rows[0][0])
+
+
+_MARK_ALONE = f"""
+update tq_ready r
+   set flags = r.flags | {ALONE}
+ where r.ctid = ($2::tid[])[1] and r.id = $3 and r.claimed_by = $1
+returning r.ctid, r.id, r.strand, r.ready_at, r.eta, r.fair_key, r.class_id, r.attempt, r.failures, r.flags,
+          r.header, r.payload
+"""
+
+
+async def mark_alone(executor: Executor, worker_id: int, fence: Fence) -> Row | None:
+    """Writes that a suspect is about to run: the row as claims bring it, or None when it is no longer ours."""
+    rows = await executor.fetch(_MARK_ALONE, worker_id, [fence[0]], fence[1])
+    return rows[0] if rows else None
 
 
 _DELETE_WORKER = """
@@ -88,15 +129,17 @@ async def delete_worker(executor: Executor, worker_id: int) -> None:
     await executor.execute(_DELETE_WORKER, worker_id)
 
 
-_FREE_ORPHANS = """
+_FREE_ORPHANS = f"""
 update tq_ready r
-   set claimed_by = 0, strand = r.strand | 63, eta = coalesce(r.eta, r.ready_at), ready_at = ostinato_now()
+   set claimed_by = 0, strand = r.strand | 63, eta = coalesce(r.eta, r.ready_at), ready_at = ostinato_now(),
+       flags = r.flags & ~{ALONE}
  where r.claimed_by <> 0
    and not exists (select 1 from tq_worker k where k.worker_id = r.claimed_by)
 """
-_FREE_UNKNOWN = """
+_FREE_UNKNOWN = f"""
 update tq_ready r
-   set claimed_by = 0, strand = r.strand | 63, eta = coalesce(r.eta, r.ready_at), ready_at = ostinato_now()
+   set claimed_by = 0, strand = r.strand | 63, eta = coalesce(r.eta, r.ready_at), ready_at = ostinato_now(),
+       flags = r.flags & ~{ALONE}
  where r.claimed_by = $1 and r.id <> all($2::bigint[])
 """
 
