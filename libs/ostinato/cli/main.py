@@ -1,6 +1,6 @@
 """The `ostinato` command: a client of the api, and what starts and migrates an installation.
 
-Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
+Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage; 130 following was interrupted.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # gRPC takes longer to import than most commands to run
     from ostinato.client import OstinatoClient
 
 DEFAULT_ADDRESS = "127.0.0.1:7070"
+INTERRUPTED = 130  # as shells count it: 128 and the number of SIGINT
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
@@ -63,6 +65,15 @@ class Session:
 
         async with open_client(self.address, user=self.user) as client:
             return await work(client)
+
+
+@contextmanager
+def quiet_on_interrupt() -> Iterator[None]:
+    """For commands that go on until one has seen enough: Ctrl-C is no failure to complain of."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 def session_options(command: F) -> F:

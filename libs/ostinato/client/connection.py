@@ -1,8 +1,8 @@
-"""One call: who calls, how long it may take, and its error; and the walk over the pages of a listing."""
+"""One call: who calls, how long it may take, and its error; the walk over the pages of a listing; and streams."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, TypeVar
@@ -37,12 +37,26 @@ class Connection:
         self, method: grpc.aio.UnaryUnaryMultiCallable[Q, A], request: Q, *, limit: timedelta | None = None
     ) -> A:
         """Raises ClientError."""
-        metadata = (("x-ostinato-user", self.user),) if self.user else ()
         deadline = limit or self.call_limit
         try:
-            return await method(request, timeout=deadline.total_seconds(), metadata=metadata)
+            return await method(request, timeout=deadline.total_seconds(), metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             raise client_error(error) from error
+
+    async def stream(self, method: grpc.aio.UnaryStreamMultiCallable[Q, A], request: Q) -> AsyncGenerator[A, None]:
+        """Without a deadline. Leaving it, by `aclose`, cancels the call. Raises ClientError."""
+        call = method(request, metadata=self._metadata)
+        try:
+            async for response in call:
+                yield response
+        except grpc.aio.AioRpcError as error:
+            raise client_error(error) from error
+        finally:
+            call.cancel()
+
+    @property
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        return (("x-ostinato-user", self.user),) if self.user else ()
 
     async def pages(self, method: grpc.aio.UnaryUnaryMultiCallable[PQ, PA], request: PQ) -> AsyncIterator[PA]:
         """Changes `request` while it walks."""

@@ -6,7 +6,7 @@ Listings are async iterators that fetch page after page.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -14,6 +14,7 @@ import grpc
 
 from ostinato.client.channel import open_channel
 from ostinato.client.connection import Connection
+from ostinato.client.watching import watch
 from ostinato.pb.scheduler.v1 import admin_pb2, invocations_pb2, jobs_pb2, projects_pb2, triggers_pb2
 from ostinato.pb.scheduler.v1.admin_pb2_grpc import AdminServiceStub
 from ostinato.pb.scheduler.v1.invocations_pb2_grpc import InvocationServiceStub
@@ -25,6 +26,8 @@ CALL_LIMIT = timedelta(seconds=10)
 # A large project config is validated and written as a whole.
 APPLY_LIMIT = timedelta(seconds=60)
 PAGE_SIZE = 100
+LOG_PAGE_SIZE = 500
+WATCH_PATIENCE = timedelta(minutes=1)
 
 
 class OstinatoClient:
@@ -112,9 +115,23 @@ class OstinatoClient:
         request = invocations_pb2.AbortInvocationRequest(name=name, reason=reason)
         return await self._connection.call(self._invocations.AbortInvocation, request)
 
-    async def list_log_page(self, request: invocations_pb2.ListLogsRequest) -> invocations_pb2.ListLogsResponse:
-        """One page, for callers that follow a growing log and keep their place."""
-        return await self._connection.call(self._invocations.ListLogs, request)
+    async def list_logs(self, parent: str, *, page_size: int = LOG_PAGE_SIZE) -> AsyncIterator[invocations_pb2.LogLine]:
+        """Lines of an invocation's log so far, oldest first."""
+        request = invocations_pb2.ListLogsRequest(parent=parent, page_size=page_size)
+        async for page in self._connection.pages(self._invocations.ListLogs, request):
+            for line in page.lines:
+                yield line
+
+    def watch_invocation(
+        self, name: str, *, resume_token: str = "", patience: timedelta = WATCH_PATIENCE
+    ) -> AsyncGenerator[invocations_pb2.WatchInvocationResponse, None]:
+        """The invocation and its log so far, then every change and line as it happens, until it has ended.
+
+        Goes on by itself after interruptions that are shorter than `patience`; then the invocation comes again, no line
+        does.
+        """
+        request = invocations_pb2.WatchInvocationRequest(name=name, resume_token=resume_token)
+        return watch(self._connection, self._invocations.WatchInvocation, request, patience=patience)
 
     # Administration
 

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from signal import SIGINT
+from subprocess import PIPE, Popen
+from threading import Event
 
 import pytest
 
-from ostinato.errors import NotFound
+from ostinato.errors import NotFound, Unavailable
 from ostinato.pb.scheduler.v1.invocations_pb2 import (
     AbortInvocationRequest,
     Invocation,
@@ -14,6 +18,8 @@ from ostinato.pb.scheduler.v1.invocations_pb2 import (
     ListLogsRequest,
     ListLogsResponse,
     LogLine,
+    WatchInvocationRequest,
+    WatchInvocationResponse,
 )
 from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger
 from tests.integration.cli.conftest import Ran
@@ -99,63 +105,69 @@ def test_cancelling_a_run_that_has_ended_says_how_it_ended(ostinato: Ostinato, a
     assert (ran.exit_code, ran.out) == (0, "shop/nightly/7 had ended: SUCCEEDED.\n")
 
 
-class GrowingLog:
-    """Grows by `steps`, one step per look at the run; the run has ended after the last one."""
-
-    def __init__(self, steps: list[list[str]], page_size: int) -> None:
-        self._steps = steps
-        self._page_size = page_size
-        self._lines: list[str] = []
-
-    def look(self, _: object) -> Invocation:
-        self._lines += self._steps.pop(0)
-        return Invocation(name=f"{JOB}/invocations/7", final=not self._steps)
-
-    def page(self, request: ListLogsRequest) -> ListLogsResponse:
-        start = int(request.page_token or 0)
-        end = start + self._page_size
-        lines = [LogLine(text=text) for text in self._lines[start:end]]
-        for line in lines:
-            line.time.FromDatetime(NOON)
-        return ListLogsResponse(lines=lines, next_page_token=str(end) if end < len(self._lines) else "")
+def line(text: str) -> LogLine:
+    made = LogLine(text=text)
+    made.time.FromDatetime(NOON)
+    return made
 
 
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ostinato.cli.log_reading.POLL_INTERVAL", 0.0)
-
-
-def follow(api: FakeApi, steps: list[list[str]], page_size: int = 3) -> None:
-    log = GrowingLog(steps, page_size)
-    api.answers |= {"GetInvocation": log.look, "ListLogs": log.page}
+def told(*texts: str, final: bool = False) -> WatchInvocationResponse:
+    invocation = Invocation(name=f"{JOB}/invocations/7", status=Invocation.FAILED, final=True) if final else None
+    return WatchInvocationResponse(
+        invocation=invocation, lines=map(line, texts), resume_token="after-" + "".join(texts)
+    )
 
 
 def test_a_log_is_printed_with_times_over_all_its_pages(ostinato: Ostinato, api: FakeApi) -> None:
-    log = GrowingLog([[f"line {number}" for number in range(7)]], page_size=3)
-    log.look(None)
-    api.answers["ListLogs"] = log.page
+    def page(request: ListLogsRequest) -> ListLogsResponse:
+        start = int(request.page_token or 0)
+        lines = [line(f"line {number}") for number in range(start, min(start + 3, 7))]
+        return ListLogsResponse(lines=lines, next_page_token=str(start + 3) if start + 3 < 7 else "")
+
+    api.answers["ListLogs"] = page
     assert ostinato("logs", "shop/nightly/7").lines == [f"2026-11-21T12:00:00Z  line {number}" for number in range(7)]
 
 
-@pytest.mark.parametrize(
-    "steps",
-    [
-        pytest.param([["a", "b"], ["c"], ["d", "e", "f", "g"]], id="pages fill up"),
-        pytest.param([["a", "b", "c"], [], ["d"]], id="a page is exactly full"),
-        pytest.param([[], [], ["a"]], id="nothing at first"),
-        pytest.param([["a", "b", "c", "d", "e", "f", "g"]], id="it had ended before"),
-    ],
-)
-def test_following_prints_each_line_once_until_the_run_has_ended(
-    ostinato: Ostinato, api: FakeApi, steps: list[list[str]]
-) -> None:
-    expected = [text for step in steps for text in step]
-    follow(api, steps)
-    assert [line.rpartition("  ")[2] for line in ostinato("logs", "shop/nightly/7", "--follow").lines] == expected
+def test_following_prints_each_line_until_the_run_has_ended(ostinato: Ostinato, api: FakeApi) -> None:
+    api.answers["WatchInvocation"] = [told(), told("a", "b"), told("c", final=True)]
+    ran = ostinato("logs", "shop/nightly/7", "--follow")
+    assert [text.rpartition("  ")[2] for text in ran.lines] == ["a", "b", "c"]
+    assert (ran.exit_code, ran.err) == (0, "")  # the run failed, the command did not
+
+
+def test_following_goes_on_where_a_restart_of_the_api_interrupted_it(ostinato: Ostinato, api: FakeApi) -> None:
+    def watch(request: WatchInvocationRequest) -> list[WatchInvocationResponse | Unavailable]:
+        if request.resume_token == "":
+            return [told("a"), told("b"), Unavailable("draining")]
+        return [told("c", final=True)]
+
+    api.answers["WatchInvocation"] = watch
+    ran = ostinato("logs", "shop/nightly/7", "--follow")
+    assert [text.rpartition("  ")[2] for text in ran.lines] == ["a", "b", "c"]
+    assert [request.resume_token for request in api.requests] == ["", "after-b"]
+
+
+def test_following_is_left_quietly_with_ctrl_c(api: FakeApi) -> None:
+    over = Event()
+
+    def watch(_: WatchInvocationRequest) -> Iterator[WatchInvocationResponse]:
+        yield told("a")
+        over.wait(20)
+
+    api.answers["WatchInvocation"] = watch
+    command = [sys.executable, "-c", "from ostinato.cli.main import main; main()"]
+    follow = [*command, "--address", api.address, "logs", "--follow", "shop/nightly/7"]
+    with Popen(follow, stdout=PIPE, stderr=PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline().endswith("  a\n")
+        process.send_signal(SIGINT)
+        out, err = process.communicate(timeout=20)
+    over.set()
+    assert (process.returncode, out, err) == (130, "", "")
 
 
 def test_following_as_json_is_one_object_per_line(ostinato: Ostinato, api: FakeApi) -> None:
-    follow(api, [["a"], ["é"]])
+    api.answers["WatchInvocation"] = [told("a"), told("é", final=True)]
     ran = ostinato("--output", "json", "logs", "-f", "shop/nightly/7")
     assert ran.lines == [f'{{"time": "2026-11-21T12:00:00Z", "text": "{text}"}}' for text in ("a", "é")]
 
@@ -174,5 +186,6 @@ def test_a_log_can_not_steer_the_terminal(ostinato: Ostinato, api: FakeApi) -> N
 def test_a_run_that_is_not_there_is_told_and_exits_with_1(
     ostinato: Ostinato, api: FakeApi, arguments: tuple[str, ...]
 ) -> None:
-    api.answers = dict.fromkeys(["GetInvocation", "AbortInvocation", "ListLogs"], NotFound("no such invocation"))
+    methods = ["GetInvocation", "AbortInvocation", "ListLogs", "WatchInvocation"]
+    api.answers = dict.fromkeys(methods, NotFound("no such invocation"))
     assert ostinato(*arguments, "shop/nightly/7") == Ran(1, "", "Error: no such invocation (NOT_FOUND)\n")

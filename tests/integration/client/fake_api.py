@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,25 +19,34 @@ from ostinato.rpc.error_mapping import to_rpc_status
 
 FILES = (admin_pb2, invocations_pb2, jobs_pb2, projects_pb2, triggers_pb2)
 Answer = Message | OstinatoError
+Stream = Iterable[Answer]
 
 
 @dataclass
 class FakeApi:
-    """`answers` by method name: what to answer, or how to answer a request. `requests` is what came, in order."""
+    """`answers` by method name: what to answer, or how to answer a request. `requests` is what came, in order.
+
+    Of a method that answers with a stream: its messages, perhaps with an error behind them.
+    """
 
     address: str = ""
-    answers: dict[str, Answer | Callable[[Message], Answer]] = field(default_factory=dict)
+    answers: dict[str, Answer | Stream | Callable[[Message], Answer | Stream]] = field(default_factory=dict)
     requests: list[Message] = field(default_factory=list)
     users: list[str] = field(default_factory=list)
 
     def answer(self, method: str, request: Message, context: grpc.ServicerContext) -> Message:
+        (message,) = self.stream(method, request, context)
+        return message
+
+    def stream(self, method: str, request: Message, context: grpc.ServicerContext) -> Iterator[Message]:
         self.requests.append(request)
         self.users.append(str(dict(context.invocation_metadata()).get("x-ostinato-user", "")))
         found = self.answers[method]
-        given = found if isinstance(found, Message | OstinatoError) else found(request)
-        if isinstance(given, OstinatoError):
-            context.abort_with_status(to_status(to_rpc_status(given)))
-        return given
+        given = found(request) if callable(found) else found
+        for each in [given] if isinstance(given, Message | OstinatoError) else given:
+            if isinstance(each, OstinatoError):
+                context.abort_with_status(to_status(to_rpc_status(each)))
+            yield each
 
 
 @contextmanager
@@ -57,8 +66,10 @@ def open_fake_api() -> Iterator[FakeApi]:
 
 
 def _handler(api: FakeApi, method: MethodDescriptor) -> grpc.RpcMethodHandler:
-    return grpc.unary_unary_rpc_method_handler(
-        lambda request, context: api.answer(method.name, request, context),
+    serve = api.stream if method.server_streaming else api.answer
+    kind = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
+    return kind(
+        lambda request, context: serve(method.name, request, context),
         request_deserializer=GetMessageClass(method.input_type).FromString,
         response_serializer=lambda message: message.SerializeToString(),
     )
