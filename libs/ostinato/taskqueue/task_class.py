@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.message import Message
 
 from ostinato.errors import InvalidArgument
+from ostinato.taskqueue.embedded.task_flags import CULPRIT_FROM, MOST_CRASHES
 
 P = TypeVar("P", bound=Message)
 
@@ -53,10 +54,17 @@ class TaskClass(Generic[P]):
     batch_size: int = 500
     # A handler that runs longer is cancelled; the attempt counts as failed.
     deadline: timedelta = timedelta(minutes=10)
+    # A task that killed its process this often in a row is a dead letter. 0: never; it is run alone, and ever later up
+    # to five minutes. At least 3: the first two deaths are charged to all that the process held.
+    max_crashes: int = 0
 
 
 def check_classes(classes: Sequence[TaskClass[Any]]) -> None:
-    """Raises InvalidArgument for two of one name or of one payload type."""
+    """Raises InvalidArgument for two of one name or of one payload type, and for limits that blame the wrong."""
+    for task_class in classes:
+        if task_class.max_crashes and not CULPRIT_FROM <= task_class.max_crashes <= MOST_CRASHES:
+            rule = f"of `{task_class.name}` must be 0, or from {CULPRIT_FROM} to {MOST_CRASHES}"
+            raise InvalidArgument.of("max_crashes", rule)
     for what, values in (
         ("name", [task_class.name for task_class in classes]),
         ("payload", [task_class.payload.DESCRIPTOR.full_name for task_class in classes]),

@@ -13,7 +13,7 @@ from ostinato.errors import StaleLease
 from ostinato.storage.transaction import Row, Tx
 from ostinato.taskqueue.embedded import ready_store
 from ostinato.taskqueue.embedded.ready_store import Fence
-from ostinato.taskqueue.embedded.task_flags import NAMED
+from ostinato.taskqueue.embedded.task_flags import ALONE, NAMED, crashes_of
 from ostinato.taskqueue.task_class import TaskClass
 from ostinato.taskqueue.task_header import TaskHeader, decode_header
 from ostinato.telemetry.tracing import traceparent_of
@@ -84,6 +84,16 @@ class TaskContext:
     @property
     def is_named(self) -> bool:
         return bool(self._row[9] & NAMED)
+
+    @property
+    def is_alone(self) -> bool:
+        """It is marked as one that runs alone."""
+        return bool(self._row[9] & ALONE)
+
+    @property
+    def crashes(self) -> int:
+        """How many deaths of workers are charged to it since it last ran to an end."""
+        return crashes_of(self._row[9])
 
     @property
     def header(self) -> TaskHeader:
