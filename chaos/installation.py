@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
@@ -12,7 +11,7 @@ from pathlib import Path
 from chaos.fault_plan import PlannedFault, ServiceFault, database_faults, service_faults
 from chaos.postgres import Postgres, open_postgres
 from chaos.project import SCHEDULED, config, resource_name
-from chaos.services import Ledger, Service, common_environ
+from chaos.services import Journal, Service, common_environ
 from chaos.target import Target, open_target
 from ostinato.client import open_client
 from ostinato.pb.scheduler.v1.projects_pb2 import ApplyProjectConfigRequest
@@ -31,8 +30,7 @@ class Installation:
     def __init__(self, postgres: Postgres, target: Target, folder: Path) -> None:
         self.postgres = postgres
         self.target = target
-        self.ledger = Ledger()
-        self.faults: Counter[str] = Counter()
+        self.journal = Journal(folder / "chaos.log")
         self.served_again_at: list[float] = []  # on the loop's clock, one per fault of the database
         self._folder = folder
         self._common = common_environ(postgres.url, postgres.owner_url)
@@ -58,9 +56,9 @@ class Installation:
         """Returns when all serve and the jobs are there. Raises NotStartedError if one of them can't start."""
         serving = asyncio.ensure_future(self.until_ready())
         while not serving.done():
-            if self.ledger.complaints:
+            if self.journal.complaints:
                 serving.cancel()
-                raise NotStartedError(self.ledger.complaints[0])
+                raise NotStartedError(self.journal.complaints[0])
             await asyncio.wait([serving], timeout=0.2)
         async with open_client(self.api.grpc_address) as client:
             await client.apply_project_config(ApplyProjectConfigRequest(config=config(self.target.url)))
@@ -105,14 +103,16 @@ class Installation:
             if not await _reached(fault.after, end):
                 return
             if self._carry_out(fault):
-                self.faults[fault.kind] += 1
+                self.journal.faults[fault.kind] += 1
 
     async def _suffer_in_database(self, faults: Iterator[PlannedFault], end: float) -> None:
         for fault in faults:
             if not await _reached(fault.after, end):
                 return
-            self.faults[fault.kind] += 1
+            self.journal.faults[fault.kind] += 1
+            self.journal.note(f"PostgreSQL: {fault.kind}")
             await self.postgres.suffer(fault)
+            self.journal.note("PostgreSQL serves")
             self.served_again_at.append(asyncio.get_running_loop().time())
 
     def _carry_out(self, fault: PlannedFault) -> bool:
@@ -137,6 +137,7 @@ class Installation:
         return [service for service in candidates if not service.frozen]
 
     def _hit(self, victim: Service, fault: PlannedFault) -> None:
+        self.journal.note(f"{victim.name}: {fault.kind}")
         match fault.kind:
             case ServiceFault.KILL:
                 victim.kill(away=fault.lasts)
@@ -153,7 +154,7 @@ class Installation:
         self._start(f"engine-{next(self._engine_numbers)}")
 
     def _start(self, name: str) -> Service:
-        service = Service(name, self._common, self._folder, self.ledger)
+        service = Service(name, self._common, self._folder, self.journal)
         self._running[service] = asyncio.create_task(service.keep_running())
         return service
 

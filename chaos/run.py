@@ -71,7 +71,7 @@ async def run_chaos(plan: Plan, folder: Path) -> Outcome:
     broken = {
         **audit(evidence, Claims(frozenset(emitter.accepted), frozenset(installed.target.ended))),
         "unexpected answers": _told(emitter.unexpected) + _told(installed.target.refused),
-        "misbehaving processes": [*installed.ledger.complaints, *restless],
+        "misbehaving processes": [*installed.journal.complaints, *restless],
         "log lines that tell of a bug": bugs,
         "too little load": [f"{rate:.0f} triggers/s"] if rate < plan.wanted_rate else [],
     }
@@ -107,6 +107,8 @@ async def _all_newer(installed: Installation, before: dict[str, str]) -> bool:
 
 
 async def _nothing_waits(installed: Installation) -> bool:
+    if installed.target.has_more_to_tell:
+        return False
     try:
         return not await what_waits(installed.postgres.owner_url)
     except (OSError, TimeoutError, asyncpg.PostgresError):
@@ -133,9 +135,9 @@ def _facts(installed: Installation, emitter: Emitter, evidence: Evidence) -> dic
     longest_wait = _longest_wait(installed.served_again_at, emitter.accepted_at)
     return {
         "PostgreSQL": str(installed.postgres.major),
-        "faults": str(installed.faults.total()),
-        **{f"  {kind}": str(count) for kind, count in sorted(installed.faults.items())},
-        "processes started": ", ".join(f"{count} {kind}" for kind, count in sorted(installed.ledger.starts.items())),
+        "faults": str(installed.journal.faults.total()),
+        **{f"  {kind}": str(count) for kind, count in sorted(installed.journal.faults.items())},
+        "processes started": ", ".join(f"{count} {kind}" for kind, count in sorted(installed.journal.starts.items())),
         "triggers accepted": str(len(emitter.accepted)),
         "calls of the api repeated": str(emitter.repeated_calls),
         "runs": f"{len(evidence.runs)}: " + ", ".join(f"{count} {name}" for name, count in sorted(statuses.items())),

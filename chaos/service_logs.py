@@ -12,6 +12,7 @@ from pathlib import Path
 _VARIABLE = re.compile(r"\b[0-9a-f]{12,}\b|\d+(\.\d+)?")
 # The reconciler's word for work that had lost its task.
 _NEVER = ("were set going again", "unexpectedly")
+_NOT_OF_SERVICES = ("postgres.log", "chaos.log")
 _LOUD = ("warning", "error", "critical")
 
 
@@ -20,7 +21,7 @@ def read_logs(folder: Path) -> tuple[Counter[str], list[str]]:
     counted: Counter[str] = Counter()
     bugs: list[str] = []
     for path in sorted(folder.glob("*.log")):
-        if path.name == "postgres.log":
+        if path.name in _NOT_OF_SERVICES:
             continue
         for line in _lines(path):
             if line.get("level") in _LOUD:

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ostinato.cli.up.child import told_exit
@@ -21,18 +22,28 @@ _AFTER_GRACE = 10.0
 _SECRET = secrets.token_hex(32)
 
 
-class Ledger:
-    """What was seen of the processes during the run."""
+class Journal:
+    """What was done and seen during the run; line by line in a file of its own, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        self.faults: Counter[str] = Counter()
         self.starts: Counter[str] = Counter()
         self.complaints: list[str] = []
+        self._path = path
+
+    def note(self, text: str) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now(UTC):%H:%M:%S.%f} {text}\n")
+
+    def complain(self, text: str) -> None:
+        self.complaints.append(text)
+        self.note(f"COMPLAINT: {text}")
 
 
 class Service:
     """One process of the installation, and its successors: they keep its addresses and its log."""
 
-    def __init__(self, name: str, common: Mapping[str, str], folder: Path, ledger: Ledger) -> None:
+    def __init__(self, name: str, common: Mapping[str, str], folder: Path, journal: Journal) -> None:
         self.name = name
         self.kind = name.partition("-")[0]
         self.grpc_address, self.http_address = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
@@ -45,7 +56,7 @@ class Service:
             f"{self._prefix}HTTP_ADDRESS": self.http_address,
             f"{self._prefix}SHUTDOWN_GRACE": str(GRACE_SECONDS),
         }
-        self._ledger = ledger
+        self._journal = journal
         self._process: asyncio.subprocess.Process | None = None
         self._away = 0.0
         self._sent: signal.Signals | None = None  # to the process that runs
@@ -108,15 +119,17 @@ class Service:
                 stderr=log,
                 preexec_fn=die_with_parent(signal.SIGKILL),
             )
-        self._ledger.starts[self.kind] += 1
+        self._journal.starts[self.kind] += 1
+        self._journal.note(f"{self.name} started")
         self._judge(await self._process.wait())
 
     def _judge(self, code: int) -> None:
+        self._journal.note(f"{self.name} {told_exit(code)}")
         if self._sent is None:
-            self._ledger.complaints.append(f"{self.name} {told_exit(code)} though nobody had asked for it")
+            self._journal.complain(f"{self.name} {told_exit(code)} though nobody had asked for it")
         # Before it listens for the signal, SIGTERM ends a process the hard way.
         elif self._sent is signal.SIGTERM and code not in (0, -signal.SIGTERM, -signal.SIGKILL):
-            self._ledger.complaints.append(f"{self.name} {told_exit(code)} after SIGTERM")
+            self._journal.complain(f"{self.name} {told_exit(code)} after SIGTERM")
 
     def _end(self, number: signal.Signals, away: float) -> asyncio.subprocess.Process | None:
         if self._process is None or self._process.returncode is not None:
@@ -127,7 +140,7 @@ class Service:
 
     def _check_gone(self, process: asyncio.subprocess.Process) -> None:
         if process.returncode is None and process is self._process:
-            self._ledger.complaints.append(f"{self.name} was still there {_AFTER_GRACE:g} s after its grace")
+            self._journal.complain(f"{self.name} was still there {_AFTER_GRACE:g} s after its grace")
             process.kill()
 
 

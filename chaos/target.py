@@ -33,7 +33,10 @@ class Target:
         self.repeated = 0  # notifications that got no answer and were sent again
         self._random = random
         self._reports: set[asyncio.Task[None]] = set()
-        self._closing = asyncio.Event()
+
+    @property
+    def has_more_to_tell(self) -> bool:
+        return bool(self._reports)
 
     async def work(self, request: web.Request) -> web.Response:
         self._count(request)
@@ -55,7 +58,6 @@ class Target:
         return web.json_response({"accepted": True}, status=202)
 
     async def close(self) -> None:
-        self._closing.set()
         for task in self._reports:
             task.cancel()
         await asyncio.gather(*self._reports, return_exceptions=True)
