@@ -25,6 +25,7 @@ from ostinato.pb.scheduler.v1 import (
 )
 from ostinato.rpc.call_interceptor import CallInterceptor
 from ostinato.rpc.call_log import CallMetrics
+from ostinato.rpc.dispatcher_metrics import DispatcherMetrics
 from ostinato.rpc.http_endpoint import HttpEndpoint, open_http_endpoint
 from ostinato.rpc.readiness import Readiness
 from ostinato.rpc.server import GrpcServer, GrpcService, open_grpc_server
@@ -84,6 +85,7 @@ async def open_api(
         dispatcher = await stack.enter_async_context(
             open_dispatcher(database, classes=ENGINE_TASK_CLASSES, clock=clock)
         )
+        registry.register(DispatcherMetrics(dispatcher))
         watches = WatchLoop(database, clock=clock, metrics=WatchMetrics(registry))
         interceptor = CallInterceptor(
             administrators=administrators_of(settings.auth), clock=clock, metrics=CallMetrics(registry), spans=tracing

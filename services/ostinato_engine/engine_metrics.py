@@ -19,6 +19,18 @@ class EngineMetrics:
             "Ticks put off because their schedule can't be read.",
             registry=registry,
         )
+        self.start_lateness = Histogram(
+            "ostinato_engine_start_lateness_seconds",
+            "From a slot to the first launch attempt of its run.",
+            buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600),
+            registry=registry,
+        )
+        self.triage_jobs = Histogram(
+            "ostinato_engine_triage_jobs",
+            "Jobs looked at by a batch of triages.",
+            buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
+            registry=registry,
+        )
         self.triaged = Counter("ostinato_engine_jobs_triaged", "Jobs looked at by triage.", registry=registry)
         self.started = Counter("ostinato_engine_invocations_started", "Invocations created.", registry=registry)
         self.dropped_triggers = Counter(

@@ -84,11 +84,17 @@ class LaunchInvocation:
         if attempt is None:
             self._metrics.launches.labels("SKIPPED").inc()
             return
+        self._count_lateness(attempt)
         end = await self._call(task, attempt)
         applied = await self._save_surely(end)
         self._metrics.launches.labels(end.status.name if end.status and applied else "DROPPED").inc()
         if end.error is not None and not end.completes_task:
             raise Transient(end.error.message)  # the queue waits 5 to 300 s
+
+    def _count_lateness(self, attempt: LaunchAttempt) -> None:
+        slot, started_at = attempt.invocation.scheduled_for, attempt.invocation.started_at
+        if slot is not None and started_at is not None and attempt.number == 1:
+            self._metrics.start_lateness.observe((started_at - slot).total_seconds())
 
     async def _call(self, task: TaskContext, attempt: LaunchAttempt) -> LaunchEnd:
         log = _RunLog(self._clock)

@@ -23,6 +23,7 @@ from ostinato.jobstore.schema import SCHEDULER_LINE
 from ostinato.pb.engine.v1.engine_pb2_grpc import add_EngineServiceServicer_to_server
 from ostinato.rpc.call_interceptor import CallInterceptor
 from ostinato.rpc.call_log import CallMetrics
+from ostinato.rpc.dispatcher_metrics import DispatcherMetrics
 from ostinato.rpc.http_endpoint import open_http_endpoint
 from ostinato.rpc.readiness import Readiness
 from ostinato.rpc.server import GrpcServer, GrpcService, open_grpc_server
@@ -30,7 +31,7 @@ from ostinato.rpc.service_process import run_service
 from ostinato.storage.database import Database
 from ostinato.storage.migrate import STORAGE_LINE
 from ostinato.storage.startup import check_database, open_database_when_ready
-from ostinato.taskqueue import Dispatcher, Worker, open_dispatcher
+from ostinato.taskqueue import Dispatcher, QueueMeasure, Worker, open_dispatcher
 from ostinato.taskqueue.schema import TASKQUEUE_LINE
 from ostinato.telemetry.exporting import open_spans
 from ostinato.telemetry.logs import configure_logging
@@ -44,6 +45,7 @@ from ostinato_engine.engine_servicer import EngineServicer
 from ostinato_engine.handle_notification import HandleNotification
 from ostinato_engine.launch_invocation import LaunchInvocation
 from ostinato_engine.maintenance_loop import MaintenanceLoop
+from ostinato_engine.queue_metrics import QueueMetrics
 from ostinato_engine.reconcile_loop import ReconcileLoop
 from ostinato_engine.running_launches import RunningLaunches
 from ostinato_engine.stop_calls_loop import StopCallsLoop
@@ -81,7 +83,9 @@ async def open_engine(settings: EngineSettings, host: EngineHost | None = None) 
     running = RunningLaunches()
     async with AsyncExitStack() as stack:
         tracing = await stack.enter_async_context(open_spans(settings.tracing, SERVICE, instead=host.spans))
-        http_address = await _open_http(stack, settings, host, readiness, registry)
+        measure = QueueMeasure(host.clock)
+        registry.register(QueueMetrics(measure))
+        http_address = await _open_http(stack, settings, host, readiness, registry=registry, measure=measure)
         db = await stack.enter_async_context(
             open_database_when_ready(settings.database, SCHEMA, clock=host.clock, gate=host.gate)
         )
@@ -105,6 +109,8 @@ async def open_engine(settings: EngineSettings, host: EngineHost | None = None) 
             spans=tracing,
         )
         registry.register(WorkerMetrics(worker))
+        registry.register(DispatcherMetrics(dispatcher))
+        measure.begin(db)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         loops = [cron.run(), *_other_loops(db, dispatcher, running, settings=settings, host=host, metrics=metrics)]
         tasks = [group.create_task(loop) for loop in loops]
@@ -121,13 +127,17 @@ async def _open_http(
     settings: EngineSettings,
     host: EngineHost,
     readiness: Readiness,
+    *,
     registry: CollectorRegistry,
+    measure: QueueMeasure,
 ) -> str:
     """First of all, so that probes are answered while the database is away."""
     if not host.serves:
         return ""
     endpoint = await stack.enter_async_context(
-        open_http_endpoint(settings.http_address, ready=readiness.check, registry=registry)
+        open_http_endpoint(
+            settings.http_address, ready=readiness.check, registry=registry, before_metrics=measure.refresh
+        )
     )
     return endpoint.address
 

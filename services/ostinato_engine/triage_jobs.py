@@ -16,7 +16,7 @@ from ostinato.jobstore.triage_log_store import TriageLogRow, append_triage_log
 from ostinato.jobstore.triage_store import TriagedJobRow, load_existing, lock_free_jobs, set_job_error
 from ostinato.scheduling.triage import decide_triage
 from ostinato.scheduling.triage_plan import DROPS
-from ostinato.storage.database import Database
+from ostinato.storage.database import FEW_ROWS, Database
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher, Outcome, TaskContext, complete_many_in
 from ostinato_engine.engine_metrics import EngineMetrics
@@ -56,7 +56,9 @@ class TriageJobs:
         for task in tasks:
             by_job.setdefault(task.payload.job_id, []).append(task)
         try:
-            left = await self._db.transact(lambda tx: self._triage(tx, by_job), attempts=_ATTEMPTS)
+            left = await self._db.transact(
+                lambda tx: self._triage(tx, by_job), attempts=_ATTEMPTS, few_rows=len(by_job) <= FEW_ROWS
+            )
         except (Transient, StaleLease):
             raise
         except Exception as error:
@@ -71,7 +73,8 @@ class TriageJobs:
         left = await _locked_elsewhere(tx, [job_id for job_id in by_job if job_id not in rows])
         if rows:
             # In the order of the tasks, so that a job which finds no room is among the first next time.
-            loading = await load_jobs(tx, [rows[job_id] for job_id in by_job if job_id in rows], self._terms)
+            due = {job_id: max(task.eta for task in tasks) for job_id, tasks in by_job.items()}
+            loading = await load_jobs(tx, [rows[job_id] for job_id in by_job if job_id in rows], self._terms, due)
             left |= loading.postponed
             decided = [
                 DecidedJob(job, decide_triage(job.snapshot), _traces(by_job[job.row.job_id])) for job in loading.jobs
@@ -84,6 +87,7 @@ class TriageJobs:
 
     def _count(self, decided: Sequence[DecidedJob]) -> None:
         self._metrics.triaged.inc(len(decided))
+        self._metrics.triage_jobs.observe(len(decided))
         self._metrics.started.inc(sum(len(entry.plan.requests) for entry in decided))
         for decision in (decision for entry in decided for decision in entry.plan.decisions):
             if decision.reason in DROPS:

@@ -18,6 +18,7 @@ from ostinato.jobflow.engine_tasks import HANDLE_NOTIFICATION
 from ostinato.pb.ingest.v1.notifications_pb2_grpc import add_NotificationServiceServicer_to_server
 from ostinato.rpc.call_interceptor import CallInterceptor
 from ostinato.rpc.call_log import CallMetrics
+from ostinato.rpc.dispatcher_metrics import DispatcherMetrics
 from ostinato.rpc.http_endpoint import HttpEndpoint, open_http_endpoint
 from ostinato.rpc.readiness import Readiness
 from ostinato.rpc.server import GrpcServer, GrpcService, open_grpc_server
@@ -77,6 +78,7 @@ async def open_ingester(
         dispatcher = await stack.enter_async_context(
             open_dispatcher(database, classes=[HANDLE_NOTIFICATION], clock=clock)
         )
+        registry.register(DispatcherMetrics(dispatcher))
         tokens = NotificationTokens.configured(settings.notification_keys, settings.auth.secret)
         intake = NotificationIntake(tokens, dispatcher, clock)
         interceptor = CallInterceptor(

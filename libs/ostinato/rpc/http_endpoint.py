@@ -28,10 +28,12 @@ from ostinato.rpc.http_error import error_json, error_response
 from ostinato.telemetry.spans import OFF, Spans, mark_failed
 
 ReadyCheck = Callable[[], Awaitable[None]]
+BeforeMetrics = Callable[[], Awaitable[None]]
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 REQUEST_TIMEOUT = timedelta(seconds=30)
 READY_TIMEOUT = timedelta(seconds=2)
+_METRICS_TIMEOUT = timedelta(seconds=1)
 
 _OWN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 _log = structlog.get_logger(__name__)
@@ -80,15 +82,17 @@ async def open_http_endpoint(
     shutdown_grace: timedelta = timedelta(seconds=5),
     clock: Clock | None = None,
     spans: Spans = OFF,
+    before_metrics: BeforeMetrics | None = None,
 ) -> AsyncIterator[HttpEndpoint]:
     """Serves on `address` (HOST:PORT) during the block; at its end running requests get `shutdown_grace`.
 
-    Raises OSError when the address can't be bound.
+    `before_metrics` looks up what metrics show that is not counted; it gets a second. Raises OSError when the address
+    can't be bound.
     """
     app = web.Application(
         client_max_size=max_body_bytes, middlewares=[_answering(request_timeout, clock or SystemClock(), spans)]
     )
-    app.add_routes([*_own_routes(ready, ready_timeout, registry), *routes])
+    app.add_routes([*_own_routes(ready, ready_timeout, registry, before_metrics), *routes])
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -120,7 +124,12 @@ def _is_our_fault(record: logging.LogRecord) -> bool:
     return False
 
 
-def _own_routes(ready: ReadyCheck, ready_timeout: timedelta, registry: CollectorRegistry | None) -> list[web.RouteDef]:
+def _own_routes(
+    ready: ReadyCheck,
+    ready_timeout: timedelta,
+    registry: CollectorRegistry | None,
+    before_metrics: BeforeMetrics | None,
+) -> list[web.RouteDef]:
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
@@ -131,10 +140,21 @@ def _own_routes(ready: ReadyCheck, ready_timeout: timedelta, registry: Collector
         return web.json_response({"status": "ready"})
 
     async def metrics(_: web.Request) -> web.Response:
+        if before_metrics is not None:
+            await _prepare(before_metrics)
         body = generate_latest(registry) if registry is not None else b""
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+
+
+async def _prepare(before_metrics: BeforeMetrics) -> None:
+    """Metrics are answered in any case: most when the database is away."""
+    try:
+        async with asyncio.timeout(_METRICS_TIMEOUT.total_seconds()):
+            await before_metrics()
+    except (OstinatoError, TimeoutError) as error:
+        _log.info("metrics lack what the database knows", error=str(error))
 
 
 async def _why_not_ready(ready: ReadyCheck, limit: timedelta) -> str:

@@ -1,4 +1,4 @@
-"""What a worker counts, per task class: plain ints and arrays, because a metric object per task would cost more than it.
+"""What a worker counts, per task class: plain ints and arrays, because a metric object per task would cost too much.
 
 A class that has no handler here counts under `unknown`.
 """
