@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 # Seconds that giving a connection back may wait for a server that is perhaps out of reach.
 ANSWER_PATIENCE = 2.0
+# One message, so it costs no round trip. Local settings, so it works behind a pgbouncer.
+_BEGIN_KEEPING_PLANS = "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off"
 
 
 def is_lost(connection: Connection) -> bool:
@@ -33,8 +35,9 @@ def is_lost(connection: Connection) -> bool:
         return True
 
 
-async def begin(connection: Connection, gate: Gate | None) -> None:
-    await _step("BEGIN", connection, gate)
+async def begin(connection: Connection, gate: Gate | None, *, keeps_plans: bool = False) -> None:
+    """With `keeps_plans`, statements are planned once per connection, for index reads alone."""
+    await _step("BEGIN", connection, gate, _BEGIN_KEEPING_PLANS if keeps_plans else "BEGIN")
 
 
 async def commit(connection: Connection, gate: Gate | None) -> None:
@@ -71,12 +74,12 @@ async def roll_back_lent(transaction: asyncpg.transaction.Transaction) -> None:
         _log.debug("the rollback was not confirmed: %s", error)
 
 
-async def _step(step: str, connection: Connection, gate: Gate | None) -> None:
+async def _step(step: str, connection: Connection, gate: Gate | None, sql: str = "") -> None:
     if gate is not None:
-        await gated(gate, step, connection, lambda: connection.execute(step))
+        await gated(gate, step, connection, lambda: connection.execute(sql or step))
         return
     with translated_errors():
-        await connection.execute(step)
+        await connection.execute(sql or step)
 
 
 async def _answered(commit_sent: Coroutine[Any, Any, None]) -> None:
@@ -117,7 +120,10 @@ def _commit_errors() -> Iterator[None]:
             yield
         except Exception as error:
             if connection_lost(error):
-                raise CommitOutcomeUnknown(
-                    f"the commit was not answered: {str(error) or type(error).__name__}"
-                ) from error
+                raise unanswered(error) from error
             raise
+
+
+def unanswered(error: BaseException) -> CommitOutcomeUnknown:
+    """What `error` means for a commit that was sent."""
+    return CommitOutcomeUnknown(f"the commit was not answered: {str(error) or type(error).__name__}")

@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -27,14 +26,16 @@ from ostinato.storage.commit_protocol import (
     is_lost,
     roll_back,
     roll_back_lent,
+    unanswered,
 )
+from ostinato.storage.connecting import connect_options, dial
 from ostinato.storage.transaction import Connection, Gate, Row, Tx, gated
-from ostinato.storage.translate import translated_errors
+from ostinato.storage.translate import connection_lost, translated_errors
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 _NEVER = 1 << 62  # a busy process would reconnect every minute, and whoever comes then would wait for it
-_NETWORK_ALLOWANCE = timedelta(seconds=5)
+FEW_ROWS = 8  # up to here a kept plan costs less than a new one
 PooledConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Row]"
 
 
@@ -48,15 +49,17 @@ class Database:
         self._releasing: set[asyncio.Task[None]] = set()  # keeps them alive
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Tx]:
+    async def transaction(self, *, few_rows: bool = False) -> AsyncIterator[Tx]:
         """Commits at the end of the block; rolls back if the block raises.
 
-        Raises CommitOutcomeUnknown when the commit's answer was lost; hooks for after the commit don't run then.
+        `few_rows`: each statement touches a handful. Planning it anew would cost more than running it, so plans are
+        kept, and they are right for a handful whatever the sizes of the tables. Raises CommitOutcomeUnknown when the
+        commit's answer was lost; hooks for after the commit don't run then.
         """
         connection = await self._acquire()
         try:
             tx = Tx(connection, self._gate)
-            await begin(connection, self._gate)
+            await begin(connection, self._gate, keeps_plans=few_rows)
             try:
                 yield tx
                 await tx.run_before_commit()
@@ -70,11 +73,11 @@ class Database:
         await self._release(connection)
         run_after_commit(tx)
 
-    async def transact(self, work: Callable[[Tx], Awaitable[T]], *, attempts: int = 5) -> T:
+    async def transact(self, work: Callable[[Tx], Awaitable[T]], *, attempts: int = 5, few_rows: bool = False) -> T:
         """Runs `work` in a transaction, again from the start when it lost a race (deadlock, lock timeout)."""
         for attempt in range(1, attempts + 1):
             try:
-                async with self.transaction() as tx:
+                async with self.transaction(few_rows=few_rows) as tx:
                     return await work(tx)
             except Contention:
                 if attempt == attempts:
@@ -83,8 +86,20 @@ class Database:
         raise AssertionError("unreachable")
 
     async def execute(self, sql: str, *arguments: object) -> str:
-        """One statement in a transaction of its own, as the fetches are."""
-        return await self._single(sql, lambda connection: connection.execute(sql, *arguments))
+        """One statement in a transaction of its own, as the fetches are.
+
+        Raises CommitOutcomeUnknown when it was sent and its answer was lost.
+        """
+
+        async def run(connection: Connection) -> str:
+            try:
+                return await connection.execute(sql, *arguments)
+            except Exception as error:
+                if connection_lost(error) and not isinstance(error, asyncpg.QueryCanceledError):
+                    raise unanswered(error) from error
+                raise
+
+        return await self._single(sql, run)
 
     async def fetch(self, sql: str, *arguments: object) -> list[Row]:
         return await self._single(sql, lambda connection: connection.fetch(sql, *arguments))
@@ -143,6 +158,7 @@ Reader = Database | Tx
 async def transaction_on(connection: Connection) -> AsyncIterator[Tx]:
     """A transaction with hooks on a connection that the caller owns. The block's own errors are left as they are."""
     tx = Tx(connection)
+    tx.foreign = True
     transaction = connection.transaction()
     with translated_errors():
         await transaction.start()
@@ -162,13 +178,14 @@ async def open_database(settings: DatabaseSettings, *, gate: Gate | None = None)
     with translated_errors():
         pool = await asyncpg.create_pool(
             settings.url,
-            min_size=0 if gate else 1,
+            min_size=0,  # the driver would look after a minimum by itself, and log a traceback per lost connection
+            init_size=0 if gate else 1,
             max_size=settings.pool_size,
             max_inactive_connection_lifetime=0,
             max_queries=_NEVER,
             reset=_no_reset,
-            connect=partial(_connect_in_turn, gate) if gate else None,
-            **_connect_options(settings),
+            connect=partial(_dial_in_turn, gate) if gate else dial,
+            **connect_options(settings),
         )
     try:
         yield Database(settings, pool, gate)
@@ -182,7 +199,7 @@ async def open_database(settings: DatabaseSettings, *, gate: Gate | None = None)
 async def connect(settings: DatabaseSettings, *, url: str = "") -> asyncpg.Connection[Row]:
     """One connection outside any pool; the caller closes it."""
     with translated_errors():
-        return await asyncpg.connect(url or settings.url, **_connect_options(settings))
+        return await dial(url or settings.url, **connect_options(settings))
 
 
 @asynccontextmanager
@@ -199,23 +216,8 @@ async def lone_connection(settings: DatabaseSettings, *, url: str = "") -> Async
         connection.terminate()
 
 
-def _connect_options(settings: DatabaseSettings) -> dict[str, Any]:
-    options: dict[str, Any] = {"timeout": 10, "server_settings": {"application_name": settings.application_name}}
-    # The server ends a slow statement by itself; this is for one that nobody answers any more.
-    options["command_timeout"] = (settings.statement_timeout + _NETWORK_ALLOWANCE).total_seconds()
-    if settings.prepared_statements:
-        options["server_settings"]["statement_timeout"] = str(int(settings.statement_timeout.total_seconds() * 1000))
-        options["server_settings"]["jit"] = "off"
-        if settings.plans_anew:
-            options["server_settings"]["plan_cache_mode"] = "force_custom_plan"
-    else:
-        options["statement_cache_size"] = 0  # pgbouncer refuses unknown start-up parameters as well
-        options["server_settings"] = {}
-    return options
-
-
-async def _connect_in_turn(gate: Gate, *args: Any, **kwargs: Any) -> asyncpg.Connection[Row]:
-    return await gated(gate, "CONNECT", None, lambda: asyncpg.connect(*args, **kwargs))
+async def _dial_in_turn(gate: Gate, *args: Any, **kwargs: Any) -> asyncpg.Connection[Row]:
+    return await gated(gate, "CONNECT", None, lambda: dial(*args, **kwargs))
 
 
 async def _no_reset(_: asyncpg.Connection[Row]) -> None:
@@ -239,4 +241,13 @@ def run_after_commit(tx: Tx) -> None:
             _log.exception("a hook after the commit failed")
 
 
-__all__ = ["Database", "DatabaseSettings", "Reader", "connect", "lone_connection", "open_database", "transaction_on"]
+__all__ = [
+    "FEW_ROWS",
+    "Database",
+    "DatabaseSettings",
+    "Reader",
+    "connect",
+    "lone_connection",
+    "open_database",
+    "transaction_on",
+]

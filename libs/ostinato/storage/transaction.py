@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -46,8 +47,9 @@ class Tx:
         self._after_commit: list[AfterCommit] = []
         # What libraries collect until the commit, each under a key of its own.
         self.buffers: dict[object, list[Any]] = {}
-        # A transaction of somebody else's: nobody will run our hooks, so nothing may wait for them.
+        # On a connection of somebody else's, whose savepoints pass by unseen: only hints may wait for the commit.
         self.foreign = False
+        self._savepoints = 0
 
     async def execute(self, sql: str, *arguments: object) -> str:
         """The command tag, such as `UPDATE 3`."""
@@ -75,6 +77,24 @@ class Tx:
     def after_commit(self, hook: AfterCommit) -> None:
         """Runs `hook` after a commit that is known to have happened. It must not block and gets no transaction."""
         self._after_commit.append(hook)
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """A part that may fail alone: if the block raises, all that it did, buffered and hooked is undone."""
+        self._savepoints += 1
+        name = f"part_{self._savepoints}"
+        before_commit, after_commit = dict(self._before_commit), len(self._after_commit)
+        buffered = {key: len(entries) for key, entries in self.buffers.items()}
+        await self.execute(f"savepoint {name}")
+        try:
+            yield
+        except BaseException:
+            self._before_commit = before_commit
+            del self._after_commit[after_commit:]
+            self.buffers = {key: self.buffers[key][:length] for key, length in buffered.items()}
+            await self.execute(f"rollback to savepoint {name}")
+            raise
+        await self.execute(f"release savepoint {name}")
 
     async def run_before_commit(self) -> None:
         while self._before_commit:
@@ -115,7 +135,7 @@ async def _answered(statement: Awaitable[T]) -> T:
 
 
 def adopt(connection: asyncpg.Connection[Row]) -> Tx:
-    """Speaks to a transaction that the caller began on a connection of its own. Hooks never run on it."""
+    """Speaks to a transaction that the caller began and will end on a connection of its own: hooks never run."""
     tx = Tx(connection)
     tx.foreign = True
     return tx

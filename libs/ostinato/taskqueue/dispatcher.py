@@ -17,7 +17,7 @@ from uuid import UUID
 from google.protobuf.message import Message
 
 from ostinato.clock import Clock, SystemClock
-from ostinato.errors import InvalidArgument, Unavailable, Violation
+from ostinato.errors import CommitOutcomeUnknown, InvalidArgument, Unavailable, Violation
 from ostinato.storage.database import Database, transaction_on
 from ostinato.storage.transaction import Connection, Tx
 from ostinato.taskqueue.add_rules import (
@@ -111,7 +111,8 @@ class Dispatcher:
 
         `delay` counts from the insert, by the database's clock; `eta` is absolute. With `dedup_key`, only outside a
         transaction, None means that the class has a task of this key which has not ended, or ended less than the
-        queue's window (1 h) ago; then nothing was added. Raises InvalidArgument.
+        queue's window (1 h) ago; then nothing was added. Raises InvalidArgument, and CommitOutcomeUnknown for an
+        add of its own whose answer was lost.
         """
         keys = [dedup_key] if dedup_key is not None else None
         tasks = await self._new_tasks(task_class, [payload], [fair_key], dedup_keys=keys, tx=tx, delay=delay, eta=eta)
@@ -244,7 +245,8 @@ class Dispatcher:
         if tx is None:
             await self._submit_at_once(tasks)
         elif tx.foreign:
-            await insert_tasks(tx, [tasks])  # found by polling: nobody tells us of the commit
+            await insert_tasks(tx, [tasks])
+            tx.after_commit(lambda: self._announce([tasks]))  # where nobody runs hooks it is found by polling
             self._added[tasks.class_id] += len(tasks.ids)
         else:
             tx.before_commit(self, self._flush)
@@ -255,14 +257,14 @@ class Dispatcher:
         if tasks.is_later or len(tasks.ids) > 1 or len(tasks.payloads[0]) > _MOST_GROUPED_BYTES:
             await insert_tasks(self.db, [tasks])
             self._announce([tasks])
-        elif (unanswered := await self._add_grouped(tasks)) is not None:
-            raise Unavailable(str(unanswered)) from unanswered
+        elif (failure := await self._add_grouped(tasks)) is not None:
+            raise type(failure)(str(failure)) from failure
 
-    async def _insert_group(self, adds: Sequence[NewTasks]) -> list[Unavailable | None]:
+    async def _insert_group(self, adds: Sequence[NewTasks]) -> list[Unavailable | CommitOutcomeUnknown | None]:
         """A group without an answer may have been written: it is told to all and not tried again one by one."""
         try:
             await insert_tasks(self.db, adds)
-        except Unavailable as error:
+        except (Unavailable, CommitOutcomeUnknown) as error:
             return [error] * len(adds)
         self._announce(adds)
         return [None] * len(adds)

@@ -167,7 +167,7 @@ async def test_a_commit_whose_answer_is_lost_is_neither_success_nor_failure(note
 async def test_a_server_that_does_not_answer_any_more_is_unavailable_after_a_bounded_time(
     note: Database, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ostinato.storage.database._NETWORK_ALLOWANCE", timedelta(0))
+    monkeypatch.setattr("ostinato.storage.connecting._NETWORK_ALLOWANCE", timedelta(0))
     settings = DatabaseSettings(proxy.url(note.settings.url), statement_timeout=timedelta(milliseconds=500))
     async with open_database(settings) as far:
         with pytest.raises(Unavailable, match="TimeoutError"):
@@ -239,6 +239,62 @@ async def test_a_side_connection_that_is_lost_is_unavailable(note: Database) -> 
         async with note.side_connection() as connection:
             await note.execute("select pg_terminate_backend($1)", connection.get_server_pid())
             await connection.execute("listen something")
+
+
+async def test_a_savepoint_that_is_rolled_back_takes_its_statements_buffers_and_hooks_along(note: Database) -> None:
+    heard: list[str] = []
+
+    async def before(tx: Tx) -> None:
+        heard.append(f"before {tx.buffers}")
+
+    async def never(_: Tx) -> None:
+        raise AssertionError("its savepoint was rolled back")
+
+    async with note.transaction() as tx:
+        await write(tx, 1)
+        tx.before_commit("kept", before)
+        tx.after_commit(lambda: heard.append("after, kept"))
+        tx.buffers["kept"] = [1]
+        with pytest.raises(BoomError):
+            async with tx.savepoint():
+                await write(tx, 2)
+                tx.before_commit("undone", never)
+                tx.after_commit(lambda: heard.append("after, undone"))
+                tx.buffers["kept"].append(2)
+                tx.buffers["undone"] = [3]
+                raise BoomError
+        tx.buffers["kept"].append(4)
+        await write(tx, 5)
+    assert heard == ["before {'kept': [1, 4]}", "after, kept"]
+    assert await notes(note) == [1, 5]
+
+
+async def test_a_savepoint_that_ends_well_keeps_all_until_the_one_around_it_is_rolled_back(note: Database) -> None:
+    async with note.transaction() as tx:
+        with pytest.raises(BoomError):
+            async with tx.savepoint():
+                async with tx.savepoint():
+                    await write(tx, 1)
+                    tx.buffers["inner"] = [1]
+                assert tx.buffers == {"inner": [1]}
+                raise BoomError
+        assert tx.buffers == {}
+        async with tx.savepoint():
+            await write(tx, 2)
+    assert await notes(note) == [2]
+
+
+async def test_a_statement_that_fails_in_a_savepoint_leaves_the_transaction_usable(note: Database) -> None:
+    async with note.transaction() as tx:
+        await write(tx, 1)
+        with pytest.raises(DatabaseError):
+            async with tx.savepoint():
+                await write(tx, 1)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05), tx.savepoint():
+                await tx.execute("select pg_sleep(10)")
+        await write(tx, 2)
+    assert await notes(note) == [1, 2]
 
 
 async def test_a_swallowed_statement_error_does_not_pass_for_a_commit(note: Database) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from ostinato.errors import InvalidArgument
+from ostinato.errors import CommitOutcomeUnknown, InvalidArgument
 from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask, LaunchInvocationTask, TriageJobTask
 from ostinato.storage.database import Database, DatabaseSettings, open_database
 from ostinato.storage.transaction import adopt
 from ostinato.taskqueue import Dispatcher, TaskClass, TaskKind, missing_tasks, open_dispatcher
-from tests.integration.taskqueue.conftest import LETTER, PARCEL, STAMP, letter
+from ostinato.testing.tcp_proxy import open_tcp_proxy
+from tests.integration.taskqueue.conftest import CLASSES, LETTER, PARCEL, STAMP, letter
 
 
 async def count(db: Database, table: str = "tq_ready") -> int:
@@ -149,3 +150,96 @@ async def test_missing_tasks_are_those_in_no_table(database: Database, dispatche
     ready = await dispatcher.add(LETTER, letter(1))
     later = await dispatcher.add(LETTER, letter(2), delay=timedelta(hours=1))
     assert await missing_tasks(database, [ready, later, 1 << 60]) == {1 << 60}
+
+
+class UndoneError(Exception):
+    pass
+
+
+async def test_a_task_added_in_a_savepoint_shares_its_fate(database: Database, dispatcher: Dispatcher) -> None:
+    woken: list[set[int]] = []
+    dispatcher.wake_ups.listen(lambda strands: not woken.append(set(strands)), lambda _: None)
+    async with database.transaction() as tx:
+        kept = await dispatcher.add(LETTER, letter(1), tx=tx)
+        with pytest.raises(UndoneError):
+            async with tx.savepoint():
+                await dispatcher.add(LETTER, letter(2), tx=tx)
+                await dispatcher.add(PARCEL, LaunchInvocationTask(), tx=tx)
+                raise UndoneError
+        async with tx.savepoint():
+            kept_too = await dispatcher.add(LETTER, letter(3), tx=tx)
+    assert {row["id"] for row in await database.fetch("select id from tq_ready")} == {kept, kept_too}
+    assert len(woken) == 1
+
+
+async def test_a_savepoint_of_the_users_own_takes_its_tasks_along(
+    database_url: str, database: Database, dispatcher: Dispatcher
+) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        async with dispatcher.transaction(connection) as tx:
+            kept = await dispatcher.add(LETTER, letter(1), tx=tx)
+            with pytest.raises(UndoneError):
+                async with connection.transaction():  # a savepoint that only the driver knows of
+                    await dispatcher.add(LETTER, letter(2), tx=tx)
+                    raise UndoneError
+    finally:
+        await connection.close()
+    assert [row["id"] for row in await database.fetch("select id from tq_ready")] == [kept]
+
+
+async def test_an_add_on_a_users_own_connection_wakes_the_worker_with_the_commit(
+    database_url: str, dispatcher: Dispatcher
+) -> None:
+    woken: list[set[int]] = []
+    dispatcher.wake_ups.listen(lambda strands: not woken.append(set(strands)), lambda _: None)
+    connection = await asyncpg.connect(database_url)
+    try:
+        async with dispatcher.transaction(connection) as tx:
+            await dispatcher.add(LETTER, letter(1), tx=tx)
+            assert woken == []
+        assert len(woken) == 1
+    finally:
+        await connection.close()
+
+
+async def test_tasks_of_a_commit_without_an_answer_are_not_announced_and_the_caller_is_told(
+    database: Database,
+) -> None:
+    """They are there or not, as the rows of that transaction: who looks will find out."""
+    woken: list[set[int]] = []
+    async with (
+        open_tcp_proxy(database.settings.url) as proxy,
+        open_database(DatabaseSettings(proxy.url(database.settings.url))) as far,
+        open_dispatcher(far, classes=CLASSES, notify=False) as dispatcher,
+    ):
+        dispatcher.wake_ups.listen(lambda strands: not woken.append(set(strands)), lambda _: None)
+        with pytest.raises(CommitOutcomeUnknown):
+            async with far.transaction() as tx:
+                await tx.execute("create table orders (id int)")
+                await dispatcher.add(LETTER, letter(1), tx=tx)
+                proxy.lose_answer_to(b"COMMIT")
+        assert woken == []
+    assert await count(database) == await count(database, "pg_class where relname = 'orders'") == 1
+
+
+async def test_every_member_of_a_group_without_an_answer_is_told_that_its_outcome_is_unknown(
+    database: Database,
+) -> None:
+    woken: list[set[int]] = []
+    async with (
+        open_tcp_proxy(database.settings.url) as proxy,
+        open_database(DatabaseSettings(proxy.url(database.settings.url))) as far,
+        open_dispatcher(far, classes=CLASSES, notify=False) as dispatcher,
+    ):
+        await dispatcher.add(LETTER, letter(0))  # ids are drawn
+        dispatcher.wake_ups.listen(lambda strands: not woken.append(set(strands)), lambda _: None)
+        last = letter(123_456_789)
+        proxy.lose_answer_to(last.SerializeToString())
+        results = await asyncio.gather(
+            *(dispatcher.add(LETTER, payload) for payload in [*map(letter, range(9)), last]), return_exceptions=True
+        )
+    unknown = [result for result in results if isinstance(result, CommitOutcomeUnknown)]
+    assert len(unknown) > 1  # not only the one whose bytes the network swallowed
+    assert len(unknown) + len([result for result in results if isinstance(result, int)]) == 10
+    assert await count(database) == 11
