@@ -19,8 +19,9 @@ _FAILURES = (InvocationStatus.FAILED, InvocationStatus.TIMED_OUT)
 
 def job_marks(job: LoadedJob, plan: TriagePlan, *, problems: Sequence[str]) -> JobMarks:
     """`problems`: what is wrong with the job's stored data, which people should see before anything else."""
+    wake_at = plan.next_wake_at if plan.adds_wake else job.snapshot.wake_planned_at
     if not (plan.acknowledged or plan.requests or problems):
-        return JobMarks(job.row.job_id)
+        return JobMarks(job.row.job_id, wake_at=wake_at)
     ended = _ended(job, plan)
     judged = [(at, row) for at, row in ended if row.status is not InvocationStatus.ABORTED]
     newest = judged[-1][1] if judged else None
@@ -33,6 +34,7 @@ def job_marks(job: LoadedJob, plan: TriagePlan, *, problems: Sequence[str]) -> J
         last_failure_at=_latest(judged, _FAILURES),
         last_status=newest.status if newest else None,
         last_error="; ".join(problems) or (_error_of(newest) if newest else None),
+        wake_at=wake_at,
     )
 
 

@@ -34,10 +34,12 @@ from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger
 from ostinato.scheduling.invocation_id import InvocationId, make_invocation_id
 from ostinato.scheduling.names import job_name
 from ostinato.scheduling.triage import InvocationRequest, PendingTrigger, TriagePlan
+from ostinato.scheduling.trigger import TriggerKind
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher
 from ostinato.telemetry.tracing import is_same_trace, most_telling, use_traceparent
 from ostinato_engine.job_marks import job_marks
+from ostinato_engine.retried_runs import FIRST_ATTEMPT, Lineage, load_lineages
 from ostinato_engine.triage_loading import LoadedJob
 from ostinato_engine.triage_record import triage_record
 
@@ -67,7 +69,8 @@ class DecidedJob:
     @property
     def is_unfinished(self) -> bool:
         """Everything that was read is dropped and there is more: the next triage goes on."""
-        return self.job.snapshot.more_pending > 0 and len(self.plan.discarded) == len(self.job.stored)
+        more_to_drop = self.job.snapshot.more_pending > 0 or self.job.more_waiting_to_drop
+        return more_to_drop and len(self.plan.discarded) >= len(self.job.stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class _Start:
     request: InvocationRequest
     given: NewInput
     traceparent: str | None
+    lineage: Lineage
 
 
 async def apply_plans(tx: Tx, dispatcher: Dispatcher, random: Random, decided: Sequence[DecidedJob]) -> bool:
@@ -97,7 +101,7 @@ async def apply_plans(tx: Tx, dispatcher: Dispatcher, random: Random, decided: S
 
 def _discarded(entry: DecidedJob) -> list[StoredTrigger]:
     discarded = set(entry.plan.discarded)
-    return [stored for stored in entry.job.stored if stored.trigger.id in discarded] if discarded else []
+    return [stored for stored in entry.job.all_stored if stored.trigger.id in discarded] if discarded else []
 
 
 async def _consume(tx: Tx, decided: Sequence[DecidedJob], now: datetime) -> list[_Start]:
@@ -105,15 +109,21 @@ async def _consume(tx: Tx, decided: Sequence[DecidedJob], now: datetime) -> list
     wanted: list[tuple[DecidedJob, InvocationRequest, list[StoredTrigger]]] = []
     for entry in decided:
         if entry.plan.requests:
-            by_id = {stored.trigger.id: stored for stored in entry.job.stored}
+            by_id = {stored.trigger.id: stored for stored in entry.job.all_stored}
             wanted += [
                 (entry, request, [by_id[trigger_id] for trigger_id in request.trigger_ids])
                 for request in entry.plan.requests
             ]
     if not wanted:
         return []
-    bodies = await consume_triggers(tx, [stored for _, _, batch in wanted for stored in batch], now=now)
-    return [_planned(entry, request, batch, bodies) for entry, request, batch in wanted]
+    consumed = [stored for _, _, batch in wanted for stored in batch]
+    bodies = await consume_triggers(tx, consumed, now=now)
+    retries = [stored.trigger.id for stored in consumed if stored.trigger.kind is TriggerKind.RETRY]
+    lineages = await load_lineages(tx, retries) if retries else {}
+    return [
+        _planned(entry, request, batch, bodies, lineages.get(batch[0].trigger.id, FIRST_ATTEMPT))
+        for entry, request, batch in wanted
+    ]
 
 
 def _planned(
@@ -121,11 +131,14 @@ def _planned(
     request: InvocationRequest,
     batch: Sequence[StoredTrigger],
     bodies: Mapping[TriggerKey, bytes],
+    lineage: Lineage,
 ) -> _Start:
     row = entry.job.row
     incoming = [_incoming(entry, stored.trigger, bodies[row.job_id, stored.trigger.id]) for stored in batch]
-    given = NewInput(entry.name, row.uid, row.definition, TriggerList(triggers=incoming).SerializeToString())
-    return _Start(entry, request, given, _trace_of(entry, incoming))
+    given = NewInput(
+        entry.name, row.uid, row.definition, TriggerList(triggers=[*incoming, *lineage.triggers]).SerializeToString()
+    )
+    return _Start(entry, request, given, _trace_of(entry, incoming), lineage)
 
 
 def _trace_of(entry: DecidedJob, incoming: Sequence[Trigger]) -> str | None:
@@ -167,9 +180,11 @@ async def _start(tx: Tx, dispatcher: Dispatcher, random: Random, starts: Sequenc
             project_id=start.decided.job.row.project_id,
             launch_task_id=task_id,
             deadline_at=now + start.decided.job.terms.timeouts.shortest,
-            scheduled_for=start.request.scheduled_for,
+            scheduled_for=start.request.scheduled_for or start.lineage.scheduled_for,
             triggered_by=start.request.triggered_by,
             revision=start.decided.job.row.revision,
+            attempt=start.lineage.attempt,
+            retry_of=start.lineage.retry_of,
         )
         for start, invocation_id, task_id in zip(starts, ids, task_ids, strict=True)
     ]
@@ -238,7 +253,7 @@ async def _ask_for_more(tx: Tx, dispatcher: Dispatcher, decided: Sequence[Decide
     unfinished = [entry.job.row for entry in decided if entry.is_unfinished]
     await kick_triage(tx, dispatcher, [(row.job_id, row.project_id) for row in unfinished])
     for entry in decided:
-        if entry.plan.next_wake_at is not None:
+        if entry.plan.adds_wake:
             row = entry.job.row
             await dispatcher.add(
                 TRIAGE_JOB,

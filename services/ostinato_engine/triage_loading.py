@@ -12,30 +12,42 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ostinato.jobstore.triage_store import ActiveRow, TriagedJobRow, load_active
-from ostinato.jobstore.trigger_store import StoredTrigger, count_pending, load_pending
+from ostinato.jobstore.trigger_store import StoredTrigger, Wanted, count_pending, load_pending
 from ostinato.scheduling.invocation import is_final
 from ostinato.scheduling.triage import ActiveInvocation, TriageSnapshot
 from ostinato.scheduling.triage_snapshot import DEFAULT_MAX_PENDING
 from ostinato.scheduling.triage_window import triage_window, triggers_wanted
+from ostinato.scheduling.validate_job import MAX_CONCURRENT_INVOCATIONS
 from ostinato.storage.transaction import Tx
 from ostinato_engine.job_terms import JobTerms, JobTermsCache
 
 _PEEK = 32
 _MOST_OF_ONE_JOB = 5_000
 _MOST_OF_A_BATCH = 20_000
+_MOST_WAITING = MAX_CONCURRENT_INVOCATIONS + 1
 # Beyond that a triage only drops, and is repeated.
 _COUNT_UP_TO = DEFAULT_MAX_PENDING + _MOST_OF_ONE_JOB + 1
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedJob:
-    """A locked job with its snapshot. `stored` is `snapshot.triggers` with the addresses of the rows."""
+    """A locked job with its snapshot. `stored` and `waiting`: its triggers with the addresses of their rows."""
 
     row: TriagedJobRow
     terms: JobTerms
     active: Sequence[ActiveRow]
     stored: Sequence[StoredTrigger]
+    waiting: Sequence[StoredTrigger]
     snapshot: TriageSnapshot
+
+    @property
+    def all_stored(self) -> Sequence[StoredTrigger]:
+        return [*self.stored, *self.waiting] if self.waiting else self.stored
+
+    @property
+    def more_waiting_to_drop(self) -> bool:
+        """Of a disabled job all are dropped, so many at a time."""
+        return not self.snapshot.enabled and len(self.waiting) == _MOST_WAITING
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +69,18 @@ class _Pending:
 _NOTHING = _Pending()
 
 
-async def load_jobs(tx: Tx, rows: Sequence[TriagedJobRow], cache: JobTermsCache) -> Loading:
-    """`rows` are locked; those that come first have the first claim to room."""
+async def load_jobs(
+    tx: Tx, rows: Sequence[TriagedJobRow], cache: JobTermsCache, due: Mapping[int, datetime]
+) -> Loading:
+    """`rows` are locked; those that come first have the first claim to room.
+
+    `due`: when the latest of the tasks was due that asked for the triage of a job.
+    """
     now = await tx.now()
     terms = {row.job_id: cache.of(row) for row in rows}
     active = await load_active(tx, [row.job_id for row in rows])
-    peeked = await load_pending(tx, {row.job_id: _PEEK for row in rows})
+    read = await load_pending(tx, {row.job_id: Wanted(_PEEK, _waiting_wanted(row, terms[row.job_id])) for row in rows})
+    peeked = {job_id: of_job.oldest for job_id, of_job in read.items()}
     pending = {job_id: _Pending(oldest) for job_id, oldest in peeked.items() if len(oldest) < _PEEK}
     deep = [row for row in rows if len(peeked.get(row.job_id, ())) == _PEEK]
     postponed: set[int] = set()
@@ -73,7 +91,15 @@ async def load_jobs(tx: Tx, rows: Sequence[TriagedJobRow], cache: JobTermsCache)
         postponed = await _load_deep(tx, wanted, peeked, pending)
     return Loading(
         [
-            _loaded(row, terms[row.job_id], active.get(row.job_id, ()), pending.get(row.job_id, _NOTHING), now)
+            _loaded(
+                row,
+                terms[row.job_id],
+                active.get(row.job_id, ()),
+                pending.get(row.job_id, _NOTHING),
+                read[row.job_id].waiting if row.job_id in read else (),
+                now=now,
+                due_at=due[row.job_id],
+            )
             for row in rows
             if row.job_id not in postponed
         ],
@@ -100,8 +126,9 @@ async def _load_deep(
             windows[job_id] = window
         else:
             pending[job_id] = _Pending(peeked[job_id], count - _PEEK)
-    for job_id, oldest in (await load_pending(tx, windows) if windows else {}).items():
-        pending[job_id] = _Pending(oldest, counts[job_id] - len(oldest))
+    wider = {job_id: Wanted(window) for job_id, window in windows.items()}
+    for job_id, of_job in (await load_pending(tx, wider) if wider else {}).items():
+        pending[job_id] = _Pending(of_job.oldest, counts[job_id] - len(of_job.oldest))
     return postponed
 
 
@@ -110,8 +137,25 @@ def _wanted(row: TriagedJobRow, terms: JobTerms, active: Sequence[ActiveRow]) ->
     return triggers_wanted(terms.policy, still_active=running, takes_triggers=row.enabled and not row.paused)
 
 
+def _waiting_wanted(row: TriagedJobRow, terms: JobTerms) -> int:
+    """Those that may start, and one more that may have to be waited for; all of a disabled job are dropped."""
+    return terms.policy.max_concurrent_invocations + 1 if row.enabled else _MOST_WAITING
+
+
+def _planned_wake(row: TriagedJobRow, now: datetime, due_at: datetime) -> datetime | None:
+    """When the task is due that an earlier triage added, if it is neither overdue nor among those of this triage."""
+    return None if row.wake_at is None or row.wake_at <= max(now, due_at) else row.wake_at
+
+
 def _loaded(
-    row: TriagedJobRow, terms: JobTerms, active: Sequence[ActiveRow], pending: _Pending, now: datetime
+    row: TriagedJobRow,
+    terms: JobTerms,
+    active: Sequence[ActiveRow],
+    pending: _Pending,
+    waiting: Sequence[StoredTrigger],
+    *,
+    now: datetime,
+    due_at: datetime,
 ) -> LoadedJob:
     snapshot = TriageSnapshot(
         now=now,
@@ -122,5 +166,7 @@ def _loaded(
         active=[ActiveInvocation(invocation.invocation_id, invocation.status) for invocation in active],
         max_pending=DEFAULT_MAX_PENDING,
         more_pending=pending.more,
+        waiting=[stored.trigger for stored in waiting],
+        wake_planned_at=_planned_wake(row, now, due_at),
     )
-    return LoadedJob(row, terms, active, pending.oldest, snapshot)
+    return LoadedJob(row, terms, active, pending.oldest, waiting, snapshot)

@@ -21,7 +21,7 @@ def triage_record(
 ) -> str | None:
     """None for a triage that saw nothing to decide. `invocation_ids` are those of the plan's requests."""
     snapshot = job.snapshot
-    pending = len(snapshot.triggers) + snapshot.more_pending
+    pending = len(snapshot.triggers) + snapshot.more_pending + len(snapshot.waiting)
     if not (pending or plan.acknowledged or problems):
         return None
     record: dict[str, object] = {

@@ -26,6 +26,11 @@ from ostinato.scheduling.trigger import TriggerKind
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
+def not_before(trigger: PendingTrigger) -> datetime:
+    assert trigger.not_before is not None
+    return trigger.not_before
+
+
 def _trigger(number: int, age: int, order: int, emitted_by: str, *, is_cron: bool) -> PendingTrigger:
     return PendingTrigger(
         id=f"t{number}",
@@ -49,6 +54,22 @@ TRIGGERS = st.lists(
     unique_by=lambda trigger: trigger.id,
     max_size=40,
 )
+WAITING = st.lists(
+    st.builds(
+        lambda number, early: PendingTrigger(
+            id=f"retry:{number}",
+            kind=TriggerKind.RETRY,
+            created_at=NOW,
+            order_in_batch=0,
+            emitted_by="engine",
+            not_before=NOW + timedelta(seconds=early),
+        ),
+        st.integers(0, 999),
+        st.integers(-5, 5),
+    ),
+    unique_by=lambda trigger: trigger.id,
+    max_size=8,
+).map(lambda waiting: sorted(waiting, key=not_before))
 ACTIVE = st.lists(
     st.builds(ActiveInvocation, st.integers(1, 10**6).map(InvocationId), st.sampled_from(InvocationStatus)),
     unique_by=lambda invocation: invocation.id,
@@ -63,6 +84,8 @@ SNAPSHOTS = st.builds(
     triggers=TRIGGERS,
     active=ACTIVE,
     max_pending=st.sampled_from([5, 20, 1000]),
+    waiting=WAITING,
+    wake_planned_at=st.none() | st.integers(1, 5).map(lambda seconds: NOW + timedelta(seconds=seconds)),
 )
 
 
@@ -75,7 +98,7 @@ def test_a_trigger_is_consumed_once_or_discarded_once_or_stays(snapshot: TriageS
     plan = decide_triage(snapshot)
     taken = [name for request in plan.requests for name in request.trigger_ids] + list(plan.discarded)
     assert all(count == 1 for count in Counter(taken).values())
-    assert set(taken) <= {trigger.id for trigger in snapshot.triggers}
+    assert set(taken) <= {trigger.id for trigger in [*snapshot.triggers, *snapshot.waiting]}
     assert all(request.trigger_ids for request in plan.requests)
 
 
@@ -91,7 +114,8 @@ def test_never_more_active_invocations_than_allowed(snapshot: TriageSnapshot) ->
 def test_no_free_slot_is_left_while_a_trigger_waits(snapshot: TriageSnapshot) -> None:
     plan = decide_triage(snapshot)
     taken = len(plan.discarded) + sum(len(request.trigger_ids) for request in plan.requests)
-    if taken < len(snapshot.triggers):
+    due = [trigger for trigger in snapshot.waiting if not_before(trigger) <= snapshot.now]
+    if taken < len(snapshot.triggers) + (0 if snapshot.paused else len(due)):
         running = len(snapshot.active) - len(plan.acknowledged) + len(plan.requests)
         assert running >= snapshot.policy.max_concurrent_invocations
 
@@ -101,7 +125,12 @@ def test_what_leaves_is_the_oldest_in_order(snapshot: TriageSnapshot) -> None:
     plan = decide_triage(snapshot)
     left = [*plan.discarded, *(name for request in plan.requests for name in request.trigger_ids)]
     oldest_first = [trigger.id for trigger in sorted(snapshot.triggers, key=age)]
-    assert left == oldest_first[: len(left)]
+    earliest_first = [trigger.id for trigger in snapshot.waiting]
+    batched = [name for name in left if name not in earliest_first]
+    single = [name for name in left if name in earliest_first]
+    assert left == batched + single
+    assert batched == oldest_first[: len(batched)]
+    assert single == earliest_first[: len(single)]
 
 
 @given(SNAPSHOTS, st.randoms())
@@ -128,7 +157,7 @@ def test_a_slot_has_one_outcome_exactly_if_its_trigger_leaves(snapshot: TriageSn
 @given(SNAPSHOTS)
 def test_each_invocation_with_slots_starts_exactly_its_newest(snapshot: TriageSnapshot) -> None:
     plan = decide_triage(snapshot)
-    slots = {trigger.id: trigger.slot for trigger in snapshot.triggers}
+    slots = {trigger.id: trigger.slot for trigger in [*snapshot.triggers, *snapshot.waiting]}
     for index, request in enumerate(plan.requests):
         own = [slot for name in request.trigger_ids if (slot := slots[name]) is not None]
         outcomes = {o.slot: o.outcome for o in plan.slot_outcomes if o.request == index}
@@ -141,7 +170,7 @@ def test_each_invocation_with_slots_starts_exactly_its_newest(snapshot: TriageSn
 @given(SNAPSHOTS)
 def test_every_trigger_is_explained_once(snapshot: TriageSnapshot) -> None:
     plan = decide_triage(snapshot)
-    assert sum(decision.count for decision in plan.decisions) == len(snapshot.triggers)
+    assert sum(decision.count for decision in plan.decisions) == len(snapshot.triggers) + len(snapshot.waiting)
     for decision in plan.decisions:
         assert len(decision.trigger_ids) == min(decision.count, 20)
         assert (decision.request is not None) == (decision.reason in {ReasonCode.STARTED, ReasonCode.BATCHED})
@@ -158,10 +187,58 @@ def test_a_second_triage_finds_nothing_more_to_do(snapshot: TriageSnapshot) -> N
     after = replace(
         snapshot,
         triggers=[trigger for trigger in snapshot.triggers if trigger.id not in gone],
+        waiting=[trigger for trigger in snapshot.waiting if trigger.id not in gone],
+        wake_planned_at=plan.next_wake_at if plan.adds_wake else snapshot.wake_planned_at,
         active=[*(a for a in snapshot.active if a.id not in plan.acknowledged), *started],
     )
     again = decide_triage(after)
     assert (again.acknowledged, again.requests, again.discarded, again.slot_outcomes) == ((), (), (), ())
+    assert not again.adds_wake
+
+
+@given(SNAPSHOTS)
+def test_a_trigger_that_waits_for_its_own_run_is_never_batched_dropped_or_purged_by_a_pause(
+    snapshot: TriageSnapshot,
+) -> None:
+    plan = decide_triage(snapshot)
+    own = {trigger.id for trigger in snapshot.waiting}
+    for request in plan.requests:
+        assert len(request.trigger_ids) == 1 or not own & set(request.trigger_ids)
+    if snapshot.enabled:
+        assert not own & set(plan.discarded)
+    else:
+        assert own <= set(plan.discarded)
+
+
+@given(SNAPSHOTS)
+def test_what_waits_for_its_own_run_has_an_event_ahead_that_brings_a_triage(snapshot: TriageSnapshot) -> None:
+    """The end of a run, a resume, or a planned task: nothing waits for an unrelated event."""
+    plan = decide_triage(snapshot)
+    started = {name for request in plan.requests for name in request.trigger_ids}
+    left = [trigger for trigger in snapshot.waiting if trigger.id not in {*started, *plan.discarded}]
+    running = len(snapshot.active) - len(plan.acknowledged) + len(plan.requests)
+    planned = [at for at in (snapshot.wake_planned_at, plan.next_wake_at if plan.adds_wake else None) if at is not None]
+    for trigger in left:
+        if not_before(trigger) <= snapshot.now:
+            assert snapshot.paused or running >= snapshot.policy.max_concurrent_invocations
+        else:
+            assert snapshot.paused or min(planned) <= not_before(trigger)
+
+
+@given(SNAPSHOTS)
+def test_no_run_of_its_own_starts_before_its_time(snapshot: TriageSnapshot) -> None:
+    early = {trigger.id for trigger in snapshot.waiting if not_before(trigger) > snapshot.now}
+    plan = decide_triage(snapshot)
+    assert not early & {name for request in plan.requests for name in request.trigger_ids}
+
+
+@given(SNAPSHOTS)
+def test_a_wake_up_is_planned_once(snapshot: TriageSnapshot) -> None:
+    plan = decide_triage(snapshot)
+    if plan.adds_wake:
+        assert plan.next_wake_at is not None
+        assert plan.next_wake_at > snapshot.now
+        assert snapshot.wake_planned_at is None or plan.next_wake_at < snapshot.wake_planned_at
 
 
 @given(TRIGGERS, st.integers(0, 10), st.integers(1, 10))

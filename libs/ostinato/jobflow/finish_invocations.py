@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from google.protobuf.message import DecodeError
 
 from ostinato.errors import InternalError
+from ostinato.jobflow.emit_retries import Retry, emit_retries
 from ostinato.jobflow.emit_triggers import Emission, emit_triggers
 from ostinato.jobflow.kick_triage import kick_triage
 from ostinato.jobstore.downstream_store import find_downstream_jobs
@@ -26,15 +27,16 @@ from ostinato.jobstore.invocation_store import (
     change_invocations,
     load_invocation_inputs,
 )
-from ostinato.jobstore.job_definition_codec import decode_downstream
+from ostinato.jobstore.job_definition_codec import Aftermath, decode_aftermath
 from ostinato.pb.internal.v1.stored_pb2 import TriggerList
 from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger, UpstreamPayload
 from ostinato.scheduling.downstream import triggered_jobs
 from ostinato.scheduling.invocation import InvocationStatus, is_final, may_move
 from ostinato.scheduling.invocation_id import InvocationId
-from ostinato.scheduling.job_definition import Downstream
+from ostinato.scheduling.job_definition import RetryPolicy
 from ostinato.scheduling.names import invocation_name, parse_job_name
-from ostinato.scheduling.trigger import upstream_trigger_id
+from ostinato.scheduling.retrying import decide_retry, next_attempt, retry_jitter
+from ostinato.scheduling.trigger import MAX_WAITING, upstream_trigger_id
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher
 from ostinato.telemetry.tracing import current_traceparent
@@ -76,10 +78,21 @@ class _Plan:
     change: InvocationChange
     triggers: Sequence[Trigger]
     receivers: Sequence[tuple[str, str]]  # (project, job)
+    name: str = ""  # of what ends
+    retry_after: timedelta | None = None
+    max_attempts: int = 1
 
     @property
     def ends(self) -> bool:
         return is_final(self.change.to_status)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """What could not follow: downstream jobs that don't exist, names of runs whose job has no room for retries."""
+
+    missing: Collection[tuple[str, str]]
+    unretried: Collection[str]
 
 
 async def apply_changes(
@@ -95,7 +108,8 @@ async def apply_changes(
     applied = {row.id: row for row in await change_invocations(tx, [_update_of(plan) for plan in plans.values()])}
     done = [plans[invocation_id] for invocation_id in applied]
     missing = await _emit(tx, dispatcher, done)
-    await _write_log(tx, done, applied, missing)
+    refused = await emit_retries(tx, [retry for plan in done if (retry := _retry(plan, applied)) is not None])
+    await _write_log(tx, done, applied, _Failed(missing, {retry.invocation for retry in refused}))
     ended = [row for row in applied.values() if plans[row.id].ends]
     traces = {row.job_id: trace for row in ended if (trace := plans[row.id].change.traceparent)}
     await kick_triage(tx, dispatcher, ((row.job_id, row.project_id) for row in ended), traces)
@@ -132,22 +146,52 @@ def _plan_of(change: InvocationChange, inputs: Mapping[InvocationId, InvocationI
         return _Plan(change, (), ())
     given = inputs[change.invocation.id]
     project, _ = parse_job_name(given.job_name)
-    jobs = triggered_jobs(_downstream_of(given), change.to_status)
-    if not jobs:
-        return _Plan(change, change.triggers, ())
+    follows = _aftermath_of(given)
+    jobs = triggered_jobs(follows.downstream, change.to_status)
     name = invocation_name(given.job_name, change.invocation.id)
     return _Plan(
-        change, [*change.triggers, _upstream_trigger(name, change.to_status)], [(project, job) for job in jobs]
+        change,
+        [*change.triggers, _upstream_trigger(name, change.to_status)] if jobs else change.triggers,
+        [(project, job) for job in jobs],
+        name,
+        _retry_after(change, follows.retry),
+        follows.retry.max_attempts,
     )
 
 
-def _downstream_of(given: InvocationInput) -> Sequence[Downstream]:
-    """None of a definition that can't be read: that must not keep the run from ending."""
+def _aftermath_of(given: InvocationInput) -> Aftermath:
+    """Nothing follows from a definition that can't be read: that must not keep the run from ending."""
     try:
-        return decode_downstream(given.definition)
+        return decode_aftermath(given.definition)
     except (DecodeError, KeyError) as error:
-        _log.error("a run of %s triggers nothing, its definition can't be read: %s", given.job_name, error)
-        return ()
+        _log.error("nothing follows a run of %s, its definition can't be read: %s", given.job_name, error)
+        return Aftermath((), RetryPolicy())
+
+
+def _retry_after(change: InvocationChange, policy: RetryPolicy) -> timedelta | None:
+    return decide_retry(
+        change.to_status,
+        change.invocation.attempt,
+        policy,
+        error_retryable=change.error is not None and change.error.retryable,
+        jitter=retry_jitter(change.invocation.id),
+    )
+
+
+def _retry(plan: _Plan, applied: Mapping[InvocationId, ChangedInvocation]) -> Retry | None:
+    if plan.retry_after is None:
+        return None
+    run = plan.change.invocation
+    ended_at = applied[run.id].changed_at
+    return Retry(
+        job_id=run.job_id,
+        invocation=plan.name,
+        attempt=next_attempt(run.attempt),
+        created_at=ended_at,
+        not_before=ended_at + plan.retry_after,
+        emitted_by=EMITTED_BY,
+        traceparent=plan.change.traceparent or current_traceparent() or "",
+    )
 
 
 def _upstream_trigger(name: str, status: InvocationStatus) -> Trigger:
@@ -212,20 +256,27 @@ async def _write_log(
     tx: Tx,
     plans: Sequence[_Plan],
     applied: Mapping[InvocationId, ChangedInvocation],
-    missing: Collection[tuple[str, str]],
+    failed: _Failed,
 ) -> None:
-    await append_log_lines(tx, [_log_entry(plan, applied[plan.change.invocation.id], missing) for plan in plans])
+    await append_log_lines(tx, [_log_entry(plan, applied[plan.change.invocation.id], failed) for plan in plans])
     await cut_long_logs(tx, {row.id: row.log_bytes for row in applied.values()})
 
 
-def _log_entry(plan: _Plan, row: ChangedInvocation, missing: Collection[tuple[str, str]]) -> LogEntry:
-    lines = [*plan.change.log_lines]
-    lines += [
-        LogLine(row.changed_at, f"Job {job} does not exist, so it is not triggered") for job in _absent(plan, missing)
-    ]
+def _log_entry(plan: _Plan, row: ChangedInvocation, failed: _Failed) -> LogEntry:
+    told = [f"Job {job} does not exist, so it is not triggered" for job in _absent(plan, failed.missing)]
     if plan.ends:
-        lines.append(LogLine(row.changed_at, _last_words(plan.change.to_status, row)))
-    return LogEntry(row.id, row.version, lines)
+        told.append(_last_words(plan.change.to_status, row))
+    if plan.retry_after is not None:
+        told.append(_about_retry(plan, plan.retry_after, refused=plan.name in failed.unretried))
+    return LogEntry(row.id, row.version, [*plan.change.log_lines, *(LogLine(row.changed_at, text) for text in told)])
+
+
+def _about_retry(plan: _Plan, after: timedelta, *, refused: bool) -> str:
+    if refused:
+        _log.warning("%s is not tried again: %d retries of its job wait already", plan.name, MAX_WAITING)
+        return f"It is not tried again: {MAX_WAITING} retries of the job wait already"
+    attempt = next_attempt(plan.change.invocation.attempt)
+    return f"Attempt {attempt} of {plan.max_attempts} follows in {after.total_seconds():.3f} s at the earliest"
 
 
 def _absent(plan: _Plan, missing: Collection[tuple[str, str]]) -> Iterable[str]:

@@ -6,6 +6,7 @@ Reading fills in every default; writing is deterministic, so equal definitions h
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
@@ -96,20 +97,24 @@ def encode_definition(definition: JobDefinition) -> bytes:
     return from_definition(definition).SerializeToString(deterministic=True)
 
 
-def decode_downstream(data: bytes) -> tuple[Downstream, ...]:
-    """Only the downstream jobs of a stored definition."""
-    return _downstream(JobConfig.FromString(data))
+@dataclass(frozen=True, slots=True)
+class Aftermath:
+    """What follows the end of a run."""
+
+    downstream: tuple[Downstream, ...]
+    retry: RetryPolicy
+
+
+def decode_aftermath(data: bytes) -> Aftermath:
+    """Only what follows a run's end of a stored definition."""
+    config = JobConfig.FromString(data)
+    return Aftermath(_downstream(config), _retry(config.retry))
 
 
 def decode_timeouts(data: bytes) -> RunTimeouts:
     """Only what ends a run by time of a stored definition."""
     config = JobConfig.FromString(data)
     return RunTimeouts(_timeout(config), _heartbeat_timeout(config))
-
-
-def decode_retry(data: bytes) -> RetryPolicy:
-    """Only the retry policy of a stored definition."""
-    return _retry(JobConfig.FromString(data).retry)
 
 
 def _inexpressible(config: JobConfig, path: str) -> list[Violation]:

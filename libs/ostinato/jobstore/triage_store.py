@@ -21,7 +21,10 @@ from ostinato.storage.transaction import Row, Tx, affected
 
 @dataclass(frozen=True, slots=True)
 class TriagedJobRow:
-    """The columns of a locked job that triage needs. `definition` is a serialized JobConfig."""
+    """The columns of a locked job that triage needs. `definition` is a serialized JobConfig.
+
+    `wake_at`: when the triage task is due that an earlier triage added for it.
+    """
 
     job_id: JobId
     project_id: int
@@ -33,12 +36,13 @@ class TriagedJobRow:
     paused: bool
     revision: str
     version: int
+    wake_at: datetime | None = None
 
 
 # What follows in the transaction touches rows by key or version only. Without this the planner may prefer to read
 # whole tables, because it takes 500 rows of a table that is mostly in memory for 500 reads of a disk.
 _LOCK_JOBS = """
-select job_id, project_id, project, name, uid, definition, enabled, paused, revision, version
+select job_id, project_id, project, name, uid, definition, enabled, paused, revision, version, wake_at
   from job
  where job_id = any($1::bigint[]) and (select set_config('enable_seqscan', 'off', true)) is not null
  order by job_id
@@ -140,16 +144,19 @@ class NewInvocation:
     scheduled_for: datetime | None
     triggered_by: str
     revision: str
+    attempt: int = 1
+    retry_of: InvocationId | None = None
 
 
 _INSERT_INVOCATIONS = f"""
 insert into invocation (invocation_id, job_id, project_id, status, launch_task_id, created_at, deadline_at,
-                        scheduled_for, triggered_by, revision)
+                        scheduled_for, triggered_by, revision, attempt, retry_of)
 select n.invocation_id, n.job_id, n.project_id, {InvocationStatus.STARTING.value}, n.launch_task_id, $9,
-       n.deadline_at, n.scheduled_for, n.triggered_by, n.revision
+       n.deadline_at, n.scheduled_for, n.triggered_by, n.revision, n.attempt, n.retry_of
   from unnest($1::bigint[], $2::bigint[], $3::int[], $4::bigint[], $5::timestamptz[], $6::timestamptz[], $7::text[],
-              $8::text[])
-       n(invocation_id, job_id, project_id, launch_task_id, deadline_at, scheduled_for, triggered_by, revision)
+              $8::text[], $10::smallint[], $11::bigint[])
+       n(invocation_id, job_id, project_id, launch_task_id, deadline_at, scheduled_for, triggered_by, revision, attempt,
+         retry_of)
 """
 
 
@@ -166,6 +173,8 @@ async def insert_invocations(tx: Tx, invocations: Sequence[NewInvocation], *, no
         [new.triggered_by for new in invocations],
         [new.revision for new in invocations],
         now,
+        [new.attempt for new in invocations],
+        [new.retry_of for new in invocations],
     )
 
 
@@ -211,6 +220,7 @@ class JobMarks:
     last_failure_at: datetime | None = None
     last_status: InvocationStatus | None = None
     last_error: str | None = None
+    wake_at: datetime | None = None  # this one is always written
 
 
 _MARK_JOBS = """
@@ -221,10 +231,12 @@ update job j
        last_success_at = greatest(j.last_success_at, m.last_success_at),
        last_failure_at = greatest(j.last_failure_at, m.last_failure_at),
        last_status = coalesce(m.last_status, j.last_status),
-       last_error = coalesce(m.last_error, j.last_error)
+       last_error = coalesce(m.last_error, j.last_error),
+       wake_at = m.wake_at
   from unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::smallint[],
-              $7::text[])
-       m(job_id, last_scheduled_at, last_completed_at, last_success_at, last_failure_at, last_status, last_error)
+              $7::text[], $9::timestamptz[])
+       m(job_id, last_scheduled_at, last_completed_at, last_success_at, last_failure_at, last_status, last_error,
+         wake_at)
  where j.job_id = m.job_id
 """
 
@@ -241,6 +253,7 @@ async def mark_jobs(tx: Tx, marks: Sequence[JobMarks], *, now: datetime) -> None
         [mark.last_status for mark in marks],
         [mark.last_error for mark in marks],
         now,
+        [mark.wake_at for mark in marks],
     )
 
 

@@ -7,7 +7,7 @@ only under the lock of their job, hence a row's version (`ctid`) read under that
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from ostinato.errors import Contention
@@ -32,6 +32,7 @@ class NewTrigger:
     emitted_by: str
     slot: datetime | None
     body: bytes
+    not_before: datetime | None = None  # of those that become an invocation each
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,12 @@ class StoredTrigger:
 
 # Rows go in by key, so that two calls that share keys wait for each other in one direction only.
 _INSERT = """
-insert into trigger (job_id, trigger_id, kind, created_at, order_in_batch, emitted_by, slot, body)
-select n.job_id, n.trigger_id, n.kind, n.created_at, n.order_in_batch, n.emitted_by, n.slot, n.body
+insert into trigger (job_id, trigger_id, kind, created_at, order_in_batch, emitted_by, slot, body,
+                     not_before)
+select n.job_id, n.trigger_id, n.kind, n.created_at, n.order_in_batch, n.emitted_by, n.slot, n.body, n.not_before
   from unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::bigint[], $6::text[], $7::timestamptz[],
-              $8::bytea[])
-       n(job_id, trigger_id, kind, created_at, order_in_batch, emitted_by, slot, body)
+              $8::bytea[], $9::timestamptz[])
+       n(job_id, trigger_id, kind, created_at, order_in_batch, emitted_by, slot, body, not_before)
  order by n.job_id, n.trigger_id collate "C", n.created_at, n.order_in_batch
     on conflict do nothing
 returning job_id, trigger_id
@@ -69,33 +71,61 @@ async def insert_triggers(tx: Tx, triggers: Sequence[NewTrigger]) -> list[Trigge
         [new.emitted_by for new in triggers],
         [new.slot for new in triggers],
         [new.body for new in triggers],
+        [new.not_before for new in triggers],
     )
     return [(row[0], row[1]) for row in rows]
 
 
-_LOAD = """
-select w.job_id, t.ctid, t.trigger_id, t.kind, t.created_at, t.order_in_batch, t.emitted_by, t.slot
-  from unnest($1::bigint[], $2::int[]) w(job_id, most)
+_COLUMNS = "p.ctid, p.trigger_id, p.kind, p.created_at, p.order_in_batch, p.emitted_by, p.slot, p.not_before"
+_LOAD = f"""
+select w.job_id, t.*
+  from unnest($1::bigint[], $2::int[], $3::int[]) w(job_id, most, most_waiting)
  cross join lateral (
-    select p.ctid, p.trigger_id, p.kind, p.created_at, p.order_in_batch, p.emitted_by, p.slot
-      from trigger p
-     where p.job_id = w.job_id and p.consumed_at is null and p.not_before is null
-     order by p.created_at, p.order_in_batch, p.trigger_id
-     limit w.most
+    (select {_COLUMNS}
+       from trigger p
+      where p.job_id = w.job_id and p.consumed_at is null and p.not_before is null
+      order by p.created_at, p.order_in_batch, p.trigger_id
+      limit w.most)
+    union all
+    (select {_COLUMNS}
+       from trigger p
+      where p.job_id = w.job_id and p.consumed_at is null and p.not_before is not null
+      order by p.not_before, p.trigger_id
+      limit w.most_waiting)
  ) t
 """
 
 
-async def load_pending(tx: Tx, most: Mapping[int, int]) -> dict[int, list[StoredTrigger]]:
-    """The oldest pending triggers of each job, at most `most[job_id]`. Jobs without any are left out."""
-    pending: dict[int, list[StoredTrigger]] = {}
-    for row in await tx.fetch(_LOAD, list(most.keys()), list(most.values())):
-        pending.setdefault(row[0], []).append(_stored_from_row(row))
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How many triggers of a job to read: of those that policies see, and of those that wait for a run each."""
+
+    most: int
+    most_waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What was read of one job: the oldest that policies see, and the earliest of those that wait for a run each."""
+
+    oldest: list[StoredTrigger] = field(default_factory=list)
+    waiting: list[StoredTrigger] = field(default_factory=list)
+
+
+async def load_pending(tx: Tx, wanted: Mapping[int, Wanted]) -> dict[int, Pending]:
+    """By job. Jobs without any are left out."""
+    pending: dict[int, Pending] = {}
+    most = [entry.most for entry in wanted.values()]
+    most_waiting = [entry.most_waiting for entry in wanted.values()]
+    for row in await tx.fetch(_LOAD, list(wanted.keys()), most, most_waiting):
+        of_job = pending.setdefault(row[0], Pending())
+        stored = _stored_from_row(row)
+        (of_job.oldest if stored.trigger.not_before is None else of_job.waiting).append(stored)
     return pending
 
 
 def _stored_from_row(row: Row) -> StoredTrigger:
-    _, row_version, trigger_id, kind, created_at, order_in_batch, emitted_by, slot = row
+    _, row_version, trigger_id, kind, created_at, order_in_batch, emitted_by, slot, not_before = row
     return StoredTrigger(
         row_version,
         PendingTrigger(
@@ -105,6 +135,7 @@ def _stored_from_row(row: Row) -> StoredTrigger:
             order_in_batch=order_in_batch,
             emitted_by=emitted_by,
             slot=slot,
+            not_before=not_before,
         ),
     )
 
@@ -123,7 +154,7 @@ select w.job_id, t.pending
 
 
 async def count_pending(reader: Reader, job_ids: Collection[int], *, most: int) -> dict[int, int]:
-    """How many each job has pending; counting stops at `most`."""
+    """How many that policies see each job has pending; counting stops at `most`."""
     return {row[0]: row[1] for row in await reader.fetch(_COUNT, list(job_ids), most)}
 
 
@@ -131,6 +162,7 @@ async def count_pending(reader: Reader, job_ids: Collection[int], *, most: int) 
 # invite the planner to the index of pending triggers.
 _STILL_PENDING = "ctid = any($1::tid[]) and coalesce(consumed_at, 'infinity') = 'infinity'"
 _DELETE = f"delete from trigger where {_STILL_PENDING}"
+_FORGOTTEN = frozenset({TriggerKind.CRON, TriggerKind.RETRY})
 _BURY = f"update trigger set consumed_at = $2 where {_STILL_PENDING}"
 _KEY_AND_BODY = " returning job_id, trigger_id, body"
 
@@ -159,9 +191,12 @@ async def discard_triggers(tx: Tx, triggers: Sequence[StoredTrigger], *, now: da
 
 
 def _by_memory(triggers: Sequence[StoredTrigger]) -> tuple[list[StoredTrigger], list[StoredTrigger]]:
-    """Those that go and those whose id is remembered. Cron triggers have ids that never come again."""
-    passing = [stored for stored in triggers if stored.trigger.kind is TriggerKind.CRON]
-    remembered = [stored for stored in triggers if stored.trigger.kind is not TriggerKind.CRON]
+    """Those that go and those whose id is remembered.
+
+    A cron trigger's id never comes again, a retry's only when somebody wants the run tried once more.
+    """
+    passing = [stored for stored in triggers if stored.trigger.kind in _FORGOTTEN]
+    remembered = [stored for stored in triggers if stored.trigger.kind not in _FORGOTTEN]
     return passing, remembered
 
 

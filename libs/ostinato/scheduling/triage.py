@@ -1,9 +1,12 @@
 """Triage: look at one job, decide what starts. Pure, and the only place that decides.
 
 Order of effects (LUCI Scheduler): acknowledge what ended, purge when the job takes no triggers, drop what exceeds
-the cap, let the policy form batches, rewind the cron machine when nothing is left running.
+the cap, let the policy form batches, start what waits for a run of its own, rewind the cron machine when nothing is
+left running.
 Invariants: no trigger is both consumed and discarded; never more active invocations than the policy allows; older
-triggers start no later than newer ones; every slot that leaves the pending set gets exactly one outcome.
+triggers start no later than newer ones; every slot that leaves the pending set gets exactly one outcome; a trigger that
+waits for a run of its own gets it, or is purged because its job is disabled, or has an event ahead that brings the next
+triage: the end of a run, a resume, or the task of `next_wake_at`.
 """
 
 from __future__ import annotations
@@ -49,17 +52,19 @@ def decide_triage(snapshot: TriageSnapshot) -> TriagePlan:
     triggers = sorted(snapshot.triggers, key=lambda trigger: trigger.age_key)
 
     if not snapshot.enabled:
-        draft.discard(triggers, ReasonCode.PURGED_DISABLED, OccurrenceOutcome.DISABLED)
+        draft.discard([*triggers, *snapshot.waiting], ReasonCode.PURGED_DISABLED, OccurrenceOutcome.DISABLED)
     elif snapshot.paused:
         draft.discard(triggers, ReasonCode.PURGED_PAUSED, OccurrenceOutcome.PAUSED)
+        draft.explain(ReasonCode.WAITING_PAUSED, snapshot.waiting)
     else:
         excess = max(0, len(triggers) + snapshot.more_pending - snapshot.max_pending)
         draft.discard(triggers[:excess], ReasonCode.DROPPED_OVERFLOW, OccurrenceOutcome.OVERFLOW)
         if excess == 0 or triggers[excess:]:  # else all that was read is dropped, and the triage will be repeated
             _start(draft, snapshot, triggers[excess:], still_active)
+        _wake_later(draft, snapshot)
     # Unread triggers may start something in the triage that follows at once.
     idle = still_active == 0 and not draft.requests and snapshot.more_pending == 0
-    return draft.plan(acknowledged, rewind_cron=idle)
+    return draft.plan(acknowledged, rewind_cron=idle, planned=snapshot.wake_planned_at)
 
 
 def _start(draft: _Draft, snapshot: TriageSnapshot, triggers: Sequence[PendingTrigger], still_active: int) -> None:
@@ -69,6 +74,26 @@ def _start(draft: _Draft, snapshot: TriageSnapshot, triggers: Sequence[PendingTr
         draft.start(batch)
     waiting = triggers[sum(len(batch) for batch in batches) :]
     draft.explain(ReasonCode.AT_CONCURRENCY_LIMIT, waiting, unread=snapshot.more_pending)
+    _start_each(draft, snapshot, free_slots=policy.max_concurrent_invocations - still_active - len(batches))
+
+
+def _start_each(draft: _Draft, snapshot: TriageSnapshot, *, free_slots: int) -> None:
+    """What the policy left of the job's concurrency is for triggers that become an invocation each."""
+    due = [trigger for trigger in snapshot.waiting if not _is_early(trigger, snapshot.now)]
+    room = max(0, free_slots)
+    for trigger in due[:room]:
+        draft.start([trigger])
+    draft.explain(ReasonCode.AT_CONCURRENCY_LIMIT, due[room:])
+
+
+def _wake_later(draft: _Draft, snapshot: TriageSnapshot) -> None:
+    early = [trigger for trigger in snapshot.waiting if _is_early(trigger, snapshot.now)]
+    draft.explain(ReasonCode.WAITING_BACKOFF, early)
+    draft.next_wake_at = early[0].not_before if early else None
+
+
+def _is_early(trigger: PendingTrigger, now: datetime) -> bool:
+    return trigger.not_before is not None and trigger.not_before > now
 
 
 def _decide_batches(
@@ -89,6 +114,7 @@ class _Draft:
     discarded: list[str] = field(default_factory=list)
     decisions: list[TriageDecision] = field(default_factory=list)
     slot_outcomes: dict[datetime, SlotOutcome] = field(default_factory=dict)
+    next_wake_at: datetime | None = None
 
     def discard(self, triggers: Sequence[PendingTrigger], reason: ReasonCode, outcome: OccurrenceOutcome) -> None:
         self.discarded.extend(trigger.id for trigger in triggers)
@@ -126,13 +152,16 @@ class _Draft:
         # Two triggers of one slot are possible only if the clock went back; the ledger keeps the first decision.
         self.slot_outcomes.setdefault(slot, SlotOutcome(slot, outcome, request))
 
-    def plan(self, acknowledged: tuple[InvocationId, ...], *, rewind_cron: bool) -> TriagePlan:
+    def plan(
+        self, acknowledged: tuple[InvocationId, ...], *, rewind_cron: bool, planned: datetime | None
+    ) -> TriagePlan:
         return TriagePlan(
             acknowledged=acknowledged,
             requests=tuple(self.requests),
             discarded=tuple(self.discarded),
             rewind_cron=rewind_cron,
-            next_wake_at=None,
+            next_wake_at=self.next_wake_at,
+            adds_wake=self.next_wake_at is not None and (planned is None or self.next_wake_at < planned),
             decisions=tuple(self.decisions),
             slot_outcomes=tuple(self.slot_outcomes.values()),
         )

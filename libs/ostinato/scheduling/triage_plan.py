@@ -21,6 +21,8 @@ class ReasonCode(StrEnum):
     DROPPED_OVERFLOW = "DROPPED_OVERFLOW"
     PURGED_PAUSED = "PURGED_PAUSED"
     PURGED_DISABLED = "PURGED_DISABLED"
+    WAITING_BACKOFF = "WAITING_BACKOFF"
+    WAITING_PAUSED = "WAITING_PAUSED"
 
 
 # Reasons after which a trigger starts nothing any more.
@@ -57,12 +59,16 @@ class SlotOutcome:
 
 @dataclass(frozen=True, slots=True)
 class TriagePlan:
-    """A trigger is in one request, or discarded, or stays pending; never two of these."""
+    """A trigger is in one request, or discarded, or stays pending; never two of these.
+
+    `next_wake_at`: when the job has to be looked at though nothing happens; `adds_wake`: no task for it is planned.
+    """
 
     acknowledged: tuple[InvocationId, ...]
     requests: tuple[InvocationRequest, ...]
     discarded: tuple[str, ...]
     rewind_cron: bool
     next_wake_at: datetime | None
+    adds_wake: bool
     decisions: tuple[TriageDecision, ...]
     slot_outcomes: tuple[SlotOutcome, ...]

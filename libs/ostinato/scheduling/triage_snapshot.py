@@ -16,7 +16,10 @@ DEFAULT_MAX_PENDING = 1000
 
 @dataclass(frozen=True, slots=True)
 class PendingTrigger:
-    """`slot` is set for triggers of an absolute schedule only: those have a row in the ledger."""
+    """`slot` is set for triggers of an absolute schedule only: those have a row in the ledger.
+
+    `not_before` is set for those that become an invocation each: they are never batched, dropped or purged by a pause.
+    """
 
     id: str
     kind: TriggerKind
@@ -24,6 +27,7 @@ class PendingTrigger:
     order_in_batch: int
     emitted_by: str
     slot: datetime | None = None
+    not_before: datetime | None = None
 
     @property
     def age_key(self) -> tuple[datetime, int, str]:
@@ -41,7 +45,11 @@ class ActiveInvocation:
 
 @dataclass(frozen=True, slots=True)
 class TriageSnapshot:
-    """`more_pending` counts pending triggers that were not read: all of them are newer than `triggers`."""
+    """`more_pending` counts pending triggers that were not read: all of them are newer than `triggers`.
+
+    `waiting` are those with a `not_before`, the earliest first; of an enabled job one more than it may run at once is
+    enough. `wake_planned_at`: when a triage task is due that was added for them earlier.
+    """
 
     now: datetime
     enabled: bool
@@ -51,3 +59,5 @@ class TriageSnapshot:
     active: Sequence[ActiveInvocation]
     max_pending: int = DEFAULT_MAX_PENDING
     more_pending: int = 0
+    waiting: Sequence[PendingTrigger] = ()
+    wake_planned_at: datetime | None = None

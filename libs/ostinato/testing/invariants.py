@@ -79,7 +79,7 @@ select format('invocation %s was started by slot %s of job %s, whose outcome is 
                                  'missing'))
   from invocation i
   left join occurrence o on o.job_id = i.job_id and o.slot = i.scheduled_for
- where i.scheduled_for is not null
+ where i.scheduled_for is not null and i.retry_of is null
    and not exists (select from occurrence e
                     where e.job_id = i.job_id and e.slot = i.scheduled_for and e.outcome = 1
                       and e.invocation_id = i.invocation_id)

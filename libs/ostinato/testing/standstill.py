@@ -42,7 +42,13 @@ select i.invocation_id, i.job_id, i.status, i.launch_task_id, i.created_at, i.st
   from invocation i left join invocation_input n using (invocation_id)
  order by i.created_at desc, i.invocation_id
 """
-_PENDING = "select job_id, min(trigger_id) from trigger where consumed_at is null group by job_id"
+# Those that wait for a run of their own stay through a pause; the resume kicks.
+_PENDING = """
+select t.job_id, min(t.trigger_id)
+  from trigger t join job j using (job_id)
+ where t.consumed_at is null and not (t.not_before is not null and j.enabled and j.paused)
+ group by t.job_id
+"""
 
 
 @dataclass(frozen=True, slots=True)

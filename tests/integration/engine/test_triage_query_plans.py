@@ -49,8 +49,10 @@ async def plan_in_triage(db: Database, sql: str, *arguments: object) -> str:
 
 
 async def test_pending_triggers_of_many_jobs_come_in_order_from_their_index(filled: Database) -> None:
-    told = await plan_in_triage(filled, trigger_store._LOAD, list(range(500)), [32] * 500)
+    told = await plan_in_triage(filled, trigger_store._LOAD, list(range(500)), [32] * 500, [2] * 500)
     assert "trigger_pending" in told
+    assert "trigger_waiting" in told
+    assert "Sort" not in told
     assert "Seq Scan" not in told
 
 

@@ -9,9 +9,9 @@ from google.protobuf.json_format import ParseDict
 
 from ostinato.errors import InvalidArgument
 from ostinato.jobstore.job_definition_codec import (
+    Aftermath,
+    decode_aftermath,
     decode_definition,
-    decode_downstream,
-    decode_retry,
     decode_timeouts,
     encode_definition,
     from_definition,
@@ -64,8 +64,7 @@ def config(**fields: object) -> JobConfig:
 )
 def test_a_definition_survives_storage(definition: JobDefinition) -> None:
     assert decode_definition(encode_definition(definition)) == definition
-    assert decode_downstream(encode_definition(definition)) == definition.downstream
-    assert decode_retry(encode_definition(definition)) == definition.retry
+    assert decode_aftermath(encode_definition(definition)) == Aftermath(definition.downstream, definition.retry)
     assert decode_timeouts(encode_definition(definition)) == RunTimeouts(
         definition.timeout, definition.heartbeat_timeout
     )

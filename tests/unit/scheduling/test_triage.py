@@ -23,7 +23,7 @@ from ostinato.scheduling.trigger import TriggerKind
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-NOTHING = TriagePlan((), (), (), rewind_cron=True, next_wake_at=None, decisions=(), slot_outcomes=())
+NOTHING = TriagePlan((), (), (), rewind_cron=True, next_wake_at=None, adds_wake=False, decisions=(), slot_outcomes=())
 
 
 def trigger(name: str, age: int = 0, *, order: int = 0, by: str = "", slot: datetime | None = None) -> PendingTrigger:

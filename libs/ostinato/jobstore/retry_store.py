@@ -1,0 +1,68 @@
+"""Retries that wait as triggers, and what the runs that they repeat hand on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from ostinato.scheduling.invocation_id import InvocationId
+from ostinato.storage.database import Reader
+from ostinato.storage.transaction import Tx
+
+_COUNT_WAITING = """
+select w.job_id, t.waiting
+  from unnest($1::bigint[]) w(job_id)
+ cross join lateral (
+    select count(*) as waiting
+      from (select
+              from trigger p
+             where p.job_id = w.job_id and p.consumed_at is null and p.not_before is not null
+             limit $2) p
+ ) t
+"""
+
+
+async def count_waiting(reader: Reader, job_ids: Collection[int], *, most: int) -> dict[int, int]:
+    """How many of each job wait for a run of their own; counting stops at `most`."""
+    return {row[0]: row[1] for row in await reader.fetch(_COUNT_WAITING, list(job_ids), most)}
+
+
+@dataclass(frozen=True, slots=True)
+class RetriedRun:
+    """What a run that is tried again hands on. `incoming` is a serialized TriggerList."""
+
+    attempt: int
+    scheduled_for: datetime | None
+    incoming: bytes
+
+
+_LOAD_RETRIED = """
+select s.invocation_id, s.attempt, s.scheduled_for, n.incoming
+  from unnest($1::bigint[]) w(invocation_id)
+ cross join lateral (
+    select i.invocation_id, i.attempt, i.scheduled_for from invocation i where i.invocation_id = w.invocation_id
+     union all
+    select h.invocation_id, h.attempt, h.scheduled_for from invocation_history h
+     where h.invocation_id = w.invocation_id
+ ) s
+  join invocation_input n on n.invocation_id = s.invocation_id
+"""
+
+
+async def load_retried_runs(reader: Reader, ids: Collection[InvocationId]) -> dict[InvocationId, RetriedRun]:
+    """Those of `ids` that still exist."""
+    rows = await reader.fetch(_LOAD_RETRIED, list(ids))
+    return {InvocationId(row[0]): RetriedRun(row[1], row[2], row[3]) for row in rows}
+
+
+_BRING_FORWARD = """
+update trigger
+   set not_before = least(not_before, $3), body = $4
+ where job_id = $1 and trigger_id = $2 and consumed_at is null and not_before > $3
+"""
+
+
+async def bring_forward(tx: Tx, job_id: int, trigger_id: str, *, not_before: datetime, body: bytes) -> None:
+    """A waiting trigger may start at `not_before` if that is earlier; then it says so itself in `body`."""
+    await tx.execute(_BRING_FORWARD, job_id, trigger_id, not_before, body)
