@@ -193,7 +193,7 @@ async def test_probes_and_metrics_are_served(stage: Stage) -> None:
         ):
             text = await response.text()
     assert "ostinato_engine_jobs_triaged_total" in text
-    assert 'ostinato_taskqueue_tasks_total{event="claimed"}' in text
+    assert 'ostinato_taskqueue_tasks_total{class="triage-job",event="claimed",queue="triages"}' in text
 
 
 async def test_a_loop_that_dies_takes_the_engine_down(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from datetime import timedelta
 
 import grpc
 import pytest
@@ -15,20 +15,14 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
-from prometheus_client import CollectorRegistry
 
-from ostinato.auth.page_token import PageTokens
-from ostinato.clock import SystemClock
+from ostinato.config import ApiSettings, AuthMode, AuthSettings, DatabaseSettings, LogLevel, TracingSettings
 from ostinato.pb.scheduler.v1.triggers_pb2 import EmitTriggersRequest
-from ostinato.pb.scheduler.v1.triggers_pb2_grpc import TriggerServiceStub, add_TriggerServiceServicer_to_server
-from ostinato.rpc.call_interceptor import CallInterceptor
-from ostinato.rpc.call_log import CallMetrics
-from ostinato.rpc.server import GrpcService, open_grpc_server
+from ostinato.pb.scheduler.v1.triggers_pb2_grpc import TriggerServiceStub
 from ostinato.scheduling.job_definition import Downstream, TriggeringPolicy
 from ostinato.scheduling.targets import HttpSpec
 from ostinato.telemetry.spans import Spans
-from ostinato_api.api_resources import ApiResources
-from ostinato_api.trigger_servicer import TriggerServicer
+from ostinato_api.main import open_api
 from ostinato_engine.engine_host import EngineHost
 from tests.integration.engine.stage import Stage
 from tests.integration.engine.test_engine import called_service, ended, running
@@ -108,19 +102,18 @@ async def traced(stage: Stage) -> AsyncIterator[Traced]:
 
 @asynccontextmanager
 async def serving_triggers(stage: Stage, spans: Spans) -> AsyncIterator[grpc.aio.Channel]:
-    api = ApiResources(stage.db, stage.dispatcher, PageTokens(bytes(32)))
-    interceptor = CallInterceptor(
-        administrators=["user:dev@localhost"],
-        clock=SystemClock(),
-        metrics=CallMetrics(CollectorRegistry()),
-        spans=spans,
-    )
-    service = GrpcService(
-        "ostinato.scheduler.v1.TriggerService", partial(add_TriggerServiceServicer_to_server, TriggerServicer(api))
+    settings = ApiSettings(
+        database=DatabaseSettings(stage.db.settings.url, application_name="test-api"),
+        auth=AuthSettings(AuthMode.DEV, admins=(), secret=bytes(32)),
+        grpc_address="127.0.0.1:0",
+        http_address="127.0.0.1:0",
+        shutdown_grace=timedelta(seconds=1),
+        log_level=LogLevel.INFO,
+        tracing=TracingSettings(),
     )
     async with (
-        open_grpc_server("127.0.0.1:0", [service], interceptors=[interceptor]) as server,
-        grpc.aio.insecure_channel(server.address) as channel,
+        open_api(settings, spans=spans) as api,
+        grpc.aio.insecure_channel(api.grpc_address) as channel,
     ):
         yield channel
 
