@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 import grpc
 import pytest
@@ -16,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 
-from ostinato.config import ApiSettings, AuthMode, AuthSettings, DatabaseSettings, LogLevel, TracingSettings
+from ostinato.config import load_api_settings
 from ostinato.pb.scheduler.v1.triggers_pb2 import EmitTriggersRequest
 from ostinato.pb.scheduler.v1.triggers_pb2_grpc import TriggerServiceStub
 from ostinato.scheduling.job_definition import Downstream, TriggeringPolicy
@@ -102,17 +101,15 @@ async def traced(stage: Stage) -> AsyncIterator[Traced]:
 
 @asynccontextmanager
 async def serving_triggers(stage: Stage, spans: Spans) -> AsyncIterator[grpc.aio.Channel]:
-    settings = ApiSettings(
-        database=DatabaseSettings(stage.db.settings.url, application_name="test-api"),
-        auth=AuthSettings(AuthMode.DEV, admins=(), secret=bytes(32)),
-        grpc_address="127.0.0.1:0",
-        http_address="127.0.0.1:0",
-        shutdown_grace=timedelta(seconds=1),
-        log_level=LogLevel.INFO,
-        tracing=TracingSettings(),
-    )
+    environ = {
+        "OSTINATO_DATABASE_URL": stage.db.settings.url,
+        "OSTINATO_SECRET": "ab" * 32,
+        "OSTINATO_API_GRPC_ADDRESS": "127.0.0.1:0",
+        "OSTINATO_API_HTTP_ADDRESS": "127.0.0.1:0",
+        "OSTINATO_API_SHUTDOWN_GRACE": "1",
+    }
     async with (
-        open_api(settings, spans=spans) as api,
+        open_api(load_api_settings(environ), spans=spans) as api,
         grpc.aio.insecure_channel(api.grpc_address) as channel,
     ):
         yield channel
