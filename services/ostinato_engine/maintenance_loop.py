@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from ostinato.clock import Clock
 from ostinato.config.database import DatabaseSettings
-from ostinato.errors import OstinatoError
+from ostinato.errors import OstinatoError, Transient
 from ostinato.jobstore.expiry_store import database_time, has_active_invocations, purge_consumed_triggers
 from ostinato.jobstore.schema import PARTITIONED_TABLES
 from ostinato.storage.database import Database, lone_connection
@@ -28,6 +28,7 @@ HISTORY_KEPT = timedelta(days=90)
 WEEKS_AHEAD = 8
 ALARM_BELOW = 2
 _PURGE_BATCH = 1000
+_AFTER_A_FAULT = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,15 @@ class MaintenanceLoop:
     async def keep_partitions(self) -> None:
         """Runs until cancelled."""
         while True:
+            pause = self._pace.partitions_every
             try:
                 await self.keep_partitions_once()
+            except Transient as error:
+                pause = min(pause, _AFTER_A_FAULT)
+                _log.warning("partitions were not kept, again in %s: %s", pause, error)
             except OstinatoError as error:
                 _log.error("partitions were not kept, is OSTINATO_MAINTENANCE_DATABASE_URL right? %s", error)
-            await self._clock.sleep(self._pace.partitions_every.total_seconds())
+            await self._clock.sleep(pause.total_seconds())
 
     async def purge_once(self) -> int:
         """In batches, so that no transaction is long."""

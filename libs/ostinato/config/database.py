@@ -22,10 +22,13 @@ class DatabaseSettings:
     pool_size: int = 10
     prepared_statements: bool = True
     statement_timeout: timedelta = timedelta(seconds=30)
+    # How long a transaction may do nothing before the server ends its session: a process that hangs holds locks.
+    idle_transaction_timeout: timedelta = timedelta(seconds=10)
     application_name: str = "ostinato"
     # The scheduler's tables are empty one moment and large the next. A plan that was kept from the empty ones once
-    # made a set-based update cubic; planning for the sizes of the moment costs a batch next to nothing. The queue's
-    # own statements have no choice of plans and need it not.
+    # made a set-based update cubic; planning for the sizes of the moment costs a batch next to nothing. Reading a
+    # whole table is never cheaper for long either: every change of 300 runs read all active ones. The queue's own
+    # statements have no choice of plans and need neither.
     plans_anew: bool = False
 
 

@@ -1,7 +1,8 @@
 """Applies numbered, forward-only SQL files, one line of versions per owner.
 
 Each file runs in a transaction of its own with a lock timeout, so that a migration that has to wait for a busy
-table gives up instead of blocking everybody behind it. The runtime role gets rights on data, none on structure.
+table gives up instead of blocking everybody behind it; another process that migrates is waited for. The runtime role
+gets rights on data, none on structure.
 """
 
 from __future__ import annotations
@@ -113,8 +114,10 @@ async def _is_bootstrapped(connection: asyncpg.Connection[Any]) -> bool:
 
 async def _apply(connection: asyncpg.Connection[Any], migration: Migration) -> bool:
     async with connection.transaction():
-        await connection.execute("set local lock_timeout = '4s'")
+        # One migration after the other, however long they take: another process may be applying this one.
+        await connection.execute("set local lock_timeout = 0")
         await connection.execute("lock table ostinato_migration in share row exclusive mode")
+        await connection.execute("set local lock_timeout = '4s'")
         digest = await connection.fetchval(
             "select digest from ostinato_migration where line = $1 and version = $2", migration.line, migration.version
         )

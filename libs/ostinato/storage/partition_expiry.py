@@ -18,6 +18,13 @@ from ostinato.storage.partitions import WEEK, PartitionedTable
 from ostinato.storage.translate import translated_errors
 
 _NAME = re.compile(r"(?P<table>\w+)_(?P<week>\d{8})")
+# Another process drops the same partition: it was faster, is in the middle of it, or the two waited for each other.
+_TAKEN = (
+    asyncpg.UndefinedTableError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+)
 _PARTITIONS = """
 select c.relname::text as name, i.inhdetachpending as detaching
   from pg_inherits i
@@ -48,13 +55,16 @@ IsNeeded = Callable[[Partition], Awaitable[bool]]
 async def drop_expired_partitions(
     connection: asyncpg.Connection[Any], table: PartitionedTable, *, before: datetime, is_needed: IsNeeded
 ) -> list[str]:
-    """Drops what ended before `before` and is not needed; returns the names. Not inside a transaction."""
+    """Drops what ended before `before` and is not needed; returns the names. Not inside a transaction.
+
+    Several processes may do it at once.
+    """
     dropped = []
     with translated_errors():
         await connection.execute("set lock_timeout = '4s'")
         for partition in await _partitions(connection, table):
-            if partition.end <= before and not await is_needed(partition):
-                await _drop(connection, partition)
+            expired = partition.end <= before and not await is_needed(partition)
+            if expired and await _drop(connection, partition):
                 dropped.append(partition.name)
     return dropped
 
@@ -68,7 +78,12 @@ async def _partitions(connection: asyncpg.Connection[Any], table: PartitionedTab
     return found
 
 
-async def _drop(connection: asyncpg.Connection[Any], partition: Partition) -> None:
+async def _drop(connection: asyncpg.Connection[Any], partition: Partition) -> bool:
+    """False if another process has done it meanwhile, or is doing it; what is left half done, the next call ends."""
     how = "finalize" if partition.detaching else "concurrently"
-    await connection.execute(f"alter table {partition.table.name} detach partition {partition.name} {how}")
-    await connection.execute(f"drop table {partition.name}")
+    try:
+        await connection.execute(f"alter table {partition.table.name} detach partition {partition.name} {how}")
+        await connection.execute(f"drop table {partition.name}")
+    except _TAKEN:
+        return False
+    return True

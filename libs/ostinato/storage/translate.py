@@ -26,7 +26,8 @@ _UNAVAILABLE = (
     asyncpg.ReadOnlySQLTransactionError,  # a standby, or a primary on its way down
     asyncpg.DiskFullError,
     asyncpg.OutOfMemoryError,
-    asyncpg.IdleInTransactionSessionTimeoutError,  # some administrators set it; the connection is gone
+    asyncpg.IdleInTransactionSessionTimeoutError,  # the connection is gone
+    asyncpg.InvalidCatalogNameError,  # the database has not been created yet, or is being restored
     # The driver loses its place when the server says goodbye between two statements; such a connection is lost.
     asyncpg.InternalClientError,
     ConnectionError,

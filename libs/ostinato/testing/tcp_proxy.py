@@ -16,6 +16,7 @@ class TcpProxy:
         self._target = (host, port)
         self._flow = asyncio.Event()
         self._flow.set()
+        self._refuses = False
         self._swallow_before: bytes | None = None
         self._links: set[asyncio.StreamWriter] = set()
 
@@ -33,7 +34,13 @@ class TcpProxy:
         """Bytes of existing and new connections are held back until `recover`; nobody is told."""
         self._flow.clear()
 
+    def go_down(self) -> None:
+        """Closes every connection, and each new one at once, until `recover`."""
+        self._refuses = True
+        self.break_all()
+
     def recover(self) -> None:
+        self._refuses = False
         self._flow.set()
 
     def break_all(self) -> None:
@@ -42,6 +49,9 @@ class TcpProxy:
             link.transport.abort()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._refuses:
+            writer.transport.abort()
+            return
         try:
             server_reader, server_writer = await asyncio.open_connection(*self._target)
         except OSError:

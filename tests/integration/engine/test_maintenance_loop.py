@@ -125,6 +125,20 @@ async def test_expired_partitions_are_dropped_and_younger_ones_stay(stage: Stage
         assert await stage.db.fetchval("select to_regclass($1)::text", name_of(table.name, expired)) is None
 
 
+async def test_engines_that_drop_the_same_partitions_at_once_do_not_get_into_each_others_way(
+    stage: Stage, loop: MaintenanceLoop
+) -> None:
+    """The one that came second told an error, and asked whether its settings were right."""
+    now = await now_of(stage)
+    expired = [now - HISTORY_KEPT - week * WEEK for week in range(1, 4)]
+    for at in expired:
+        await make_old_partitions(stage, at)
+    await asyncio.gather(*(loop.keep_partitions_once() for _ in range(4)))
+    await loop.keep_partitions_once()  # of two that wait for each other the server stops one
+    left = {name for table in PARTITIONED_TABLES for name in await partitions(stage, table.name)}
+    assert left.isdisjoint({name_of(table.name, at) for table in PARTITIONED_TABLES for at in expired})
+
+
 @pytest.mark.leaves_damage("an invocation out of nothing")
 async def test_a_partition_that_an_active_run_needs_stays(stage: Stage, loop: MaintenanceLoop) -> None:
     expired = await now_of(stage) - HISTORY_KEPT - WEEK

@@ -15,6 +15,7 @@ from ostinato.config import DatabaseSettings
 from ostinato.errors import Contention, FailedPrecondition
 from ostinato.jobflow.schema import ALL_LINES, install_schema, missing_from_schema
 from ostinato.storage.migrate import MigrationLine, grant_runtime_role, migrate, missing_migrations
+from ostinato.testing.lock_watcher import LockWatcher
 from ostinato.testing.postgres import with_database
 
 
@@ -96,6 +97,30 @@ async def test_migrations_wait_for_locks_no_longer_than_a_few_seconds(
     write(tmp_path, "0002_second.sql", "select 1")
     await migrate(connection, [line])
     assert await connection.fetchval("select patience from first") == "4s"
+
+
+async def test_a_migration_of_another_process_is_waited_for_however_long_it_takes(
+    connection: asyncpg.Connection, line: MigrationLine, empty_database_url: str
+) -> None:
+    """It was given up after four seconds: of two pods that started together, one died of the other's migration."""
+    await migrate(connection, [])
+    patience: list[str] = []
+    connection.add_query_logger(lambda told: patience.append(told.query) if "lock" in told.query else None)
+    other = await asyncpg.connect(empty_database_url)
+    watcher = LockWatcher(empty_database_url)
+    async with other.transaction():
+        await other.execute("lock table ostinato_migration in share row exclusive mode")
+        migrating = asyncio.create_task(migrate(connection, [line]))
+        while not await asyncio.to_thread(watcher.is_blocked, connection.get_server_pid()):
+            assert not migrating.done()
+    assert [m.name for m in await migrating] == ["first", "second"]
+    assert patience[:3] == [
+        "set local lock_timeout = 0",
+        "lock table ostinato_migration in share row exclusive mode",
+        "set local lock_timeout = '4s'",
+    ]
+    watcher.close()
+    await other.close()
 
 
 async def test_several_at_once_apply_everything_once(empty_database_url: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 
 import asyncpg
 import pytest
@@ -10,7 +11,7 @@ from ostinato.errors import Unavailable
 from ostinato.storage.database import Database, DatabaseSettings
 from ostinato.storage.migrate import STORAGE_LINE, migrate
 from ostinato.storage.startup import check_database, open_database_when_ready, require_schema
-from ostinato.testing.postgres import ALL_LINES
+from ostinato.testing.postgres import ALL_LINES, create_template, drop_database, with_database
 
 
 class ImpatientClock(SystemClock):
@@ -61,6 +62,20 @@ async def test_a_service_waits_for_a_server_that_does_not_answer(caplog: pytest.
     assert "refused" in caplog.messages[0] or "Connect call failed" in caplog.messages[0]
 
 
+async def test_a_service_waits_for_a_database_that_has_not_been_created_yet(
+    postgres_server_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ended with exit code 1."""
+    name = f"late_{secrets.token_hex(4)}"
+    settings = DatabaseSettings(with_database(postgres_server_url, name))
+    clock = ImpatientClock(lambda: create_template(postgres_server_url, name))
+    with caplog.at_level(logging.WARNING):
+        async with open_database_when_ready(settings, ALL_LINES, clock=clock) as database:
+            await check_database(database)
+    await drop_database(postgres_server_url, name)
+    assert caplog.messages[0] == f'waiting: database: database "{name}" does not exist'
+
+
 async def test_a_schema_older_than_the_build_is_told_by_its_line(empty_database_url: str) -> None:
     connection = await asyncpg.connect(empty_database_url)
     await migrate(connection, [STORAGE_LINE])
@@ -68,7 +83,7 @@ async def test_a_schema_older_than_the_build_is_told_by_its_line(empty_database_
     async with open_database_when_ready(
         DatabaseSettings(empty_database_url), [STORAGE_LINE], clock=SystemClock()
     ) as database:
-        with pytest.raises(Unavailable, match="the schema lacks taskqueue/0001"):
+        with pytest.raises(Unavailable, match="the schema lacks taskqueue/"):
             await require_schema(database, ALL_LINES)
 
 
