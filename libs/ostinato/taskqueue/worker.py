@@ -28,7 +28,8 @@ from ostinato.taskqueue.embedded.pace import NORMAL, Pace
 from ostinato.taskqueue.embedded.worker_stats import ClassStats, WorkerStats
 from ostinato.taskqueue.embedded.worker_store import Beat
 from ostinato.taskqueue.handler import Handler
-from ostinato.taskqueue.wake_up import CHANNEL, QUEUES_CHANGED, parse_hint
+from ostinato.taskqueue.listening import Listening
+from ostinato.taskqueue.wake_up import QUEUES_CHANGED, parse_hint
 from ostinato.telemetry.spans import OFF, Spans
 
 _log = logging.getLogger(__name__)
@@ -108,7 +109,8 @@ class Worker:
     async def run(self) -> None:
         """Runs tasks until drained. Survives a database that comes and goes."""
         self._dispatcher.wake_ups.listen(self._hint_ready, self._hint_later)
-        listener = asyncio.ensure_future(self._listen()) if self._settings.listen else None
+        listening = Listening(self._db, self._clock, heard=self._heard, switched=self._set_listening)
+        listener = asyncio.ensure_future(listening.run()) if self._settings.listen else None
         try:
             while not self._draining.is_set():
                 lease = await self._take_lease_unless_draining()
@@ -156,7 +158,13 @@ class Worker:
             randomness=self._random,
             spans=self._spans,
         )
-        incarnation = Incarnation(self._db, tasks, clock=self._clock, stats=self.stats)
+        incarnation = Incarnation(
+            self._db,
+            tasks,
+            clock=self._clock,
+            stats=self.stats,
+            tell_others=self._dispatcher.wake_ups.tell_others,
+        )
         incarnation.claims.listening = self._listening
         self._incarnation = incarnation
         _log.info("worker %d begins", lease.worker_id)
@@ -240,30 +248,13 @@ class Worker:
         if self._incarnation is not None:
             self._incarnation.later.hint(delay)
 
-    async def _listen(self) -> None:
-        """Hears notifications on a connection of its own; polling carries on while it is away."""
-        while True:
-            try:
-                async with self._db.side_connection() as connection:
-                    gone = asyncio.Event()
-                    connection.add_termination_listener(lambda _, gone=gone: gone.set())
-                    await connection.add_listener(CHANNEL, lambda *parts: self._heard(str(parts[3])))
-                    self._set_listening(value=True)
-                    self._heard("*")  # whatever was announced before we listened
-                    await gone.wait()
-            except OstinatoError as error:
-                _log.warning("not listening for wake-ups, polling instead: %s", error)
-            finally:
-                self._set_listening(value=False)
-            await self._clock.sleep(0.5)
-
     def _heard(self, payload: str) -> None:
         if payload != QUEUES_CHANGED:
             self._hint_ready(parse_hint(payload))
         elif self._incarnation is not None:
             self._incarnation.watch.changed()
 
-    def _set_listening(self, *, value: bool) -> None:
-        self._listening = value
+    def _set_listening(self, *, on: bool) -> None:
+        self._listening = on
         if self._incarnation is not None:
-            self._incarnation.claims.listening = value
+            self._incarnation.claims.listening = on
