@@ -15,7 +15,7 @@ from typing import Protocol
 from ostinato.errors import NotFound, OstinatoError
 from ostinato.storage.database import Database
 from ostinato.taskqueue.embedded import queue_settings_store
-from ostinato.taskqueue.embedded.claim_cursor import BEGINNING
+from ostinato.taskqueue.embedded.fair_share import BEGINNING
 from ostinato.taskqueue.embedded.queue_store import QueueStats, notify, queue_stats
 from ostinato.taskqueue.embedded.ready_store import find_strands
 from ostinato.taskqueue.embedded.strand import strands_of

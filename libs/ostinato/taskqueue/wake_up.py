@@ -44,8 +44,12 @@ class WakeUps:
         hint = frozenset(strands)
         if self._listener is not None and self._listener(hint):
             return
+        self.tell_others(hint)
+
+    def tell_others(self, strands: Iterable[int]) -> None:
+        """There is something to claim in these for other processes."""
         if self._notify:
-            self._pending |= hint
+            self._pending.update(strands)
             self._wanted.set()
 
     def later(self, delay: timedelta) -> None:

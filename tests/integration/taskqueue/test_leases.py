@@ -206,7 +206,7 @@ async def test_a_lost_lease_begins_a_new_incarnation_and_the_old_one_is_fenced(
 
 async def test_an_expired_worker_claims_nothing(database: Database, dispatcher: Dispatcher) -> None:
     from ostinato.taskqueue.embedded import ready_store
-    from ostinato.taskqueue.embedded.claim_cursor import BEGINNING
+    from ostinato.taskqueue.embedded.fair_share import BEGINNING
 
     await dispatcher.add(LETTER, letter(1))
     strand = await database.fetchval("select strand from tq_ready")
@@ -251,7 +251,7 @@ async def test_four_workers_share_a_backlog_and_run_nothing_twice(database: Data
 
 async def test_a_claim_takes_exactly_its_room_and_no_locks_beyond(database: Database, dispatcher: Dispatcher) -> None:
     from ostinato.taskqueue.embedded import ready_store
-    from ostinato.taskqueue.embedded.claim_cursor import BEGINNING
+    from ostinato.taskqueue.embedded.fair_share import BEGINNING
 
     await dispatcher.add_many(LETTER, [letter(n) for n in range(100)])
     strand = await database.fetchval("select min(strand) from tq_ready")

@@ -102,7 +102,7 @@ async def test_what_was_claimed_in_advance_does_not_start_after_a_pause(
 async def claim_more(worker: Worker, db: Database, count: int) -> None:
     """Makes the worker hold tasks that it can't start yet, as it does of its own accord where tasks end quickly."""
     from ostinato.taskqueue.embedded import ready_store
-    from ostinato.taskqueue.embedded.claim_cursor import BEGINNING
+    from ostinato.taskqueue.embedded.fair_share import BEGINNING
 
     tasks = worker._incarnation.tasks  # type: ignore[union-attr]
     strands = [row["strand"] for row in await db.fetch("select distinct strand from tq_ready")]

@@ -39,10 +39,12 @@ async def test_room_in_a_full_queue_is_used_at_once_although_another_queue_idles
         draining=False,
         queue_ids=[FULL, EMPTY],
         rooms=lambda: rooms,
+        ceilings=frozenset(),
+        is_limited=lambda _: False,
         may_start=lambda: True,
         accept=accept,
     )
-    running = asyncio.ensure_future(ClaimLoop(db, tasks, SystemClock()).run())  # type: ignore[arg-type]
+    running = asyncio.ensure_future(ClaimLoop(db, tasks, SystemClock(), tell_others=list).run())  # type: ignore[arg-type]
     async with asyncio.timeout(5):
         assert await db.claims.get() == [EMPTY]
         await asyncio.sleep(0)

@@ -11,7 +11,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from google.protobuf.message import DecodeError
@@ -31,6 +31,7 @@ from ostinato.taskqueue.embedded.refusal import decide_refusal
 from ostinato.taskqueue.embedded.strand import queue_of
 from ostinato.taskqueue.embedded.suspect_lane import SuspectLane
 from ostinato.taskqueue.embedded.task_flags import SUSPECT_FROM
+from ostinato.taskqueue.embedded.task_log import TaskLog
 from ostinato.taskqueue.embedded.task_observer import TaskObserver
 from ostinato.taskqueue.embedded.task_spans import end_span
 from ostinato.taskqueue.embedded.worker_stats import WorkerStats
@@ -62,9 +63,12 @@ class ClaimedTasks:
         self.draining = False
         self._db = db
         self.on_room: Callable[[int], None] = _nothing  # a task of this queue ended
+        self.on_ceiling_room: Callable[[], None] = _nothing_either  # the end of one under a ceiling was written
+        self.ceilings: frozenset[int] = frozenset()  # queues that bound what is claimed at once
         self._clock = clock
         self._stats = stats
         self._random = randomness
+        self._log = TaskLog(lease, clock)
         self._known: dict[int, TaskContext] = {}
         self._claimed_again: dict[int, Fence] = {}
         self.writer = CompletionWriter(db, lease.worker_id, clock, stats, self._forget)
@@ -112,9 +116,18 @@ class ClaimedTasks:
         changed = {queue for queue, state in states.items() if self._queues[queue].state != state}
         for queue in changed:
             self._queues[queue].state = states[queue]
+        self.ceilings = frozenset(queue for queue, state in states.items() if state.has_ceiling)
         for class_id, executor in self._executors.items():
             executor.put(self._admit(self._loads[class_id], executor.take_unstarted()))
         return changed
+
+    def is_limited(self, queue: int) -> bool:
+        state = self._queues[queue].state
+        return state is not None and state.is_limited
+
+    def held(self, queue: int) -> int:
+        """Tasks of the queue whose end is not written yet."""
+        return sum(1 for task in self._known.values() if queue_of(task.strand) == queue)
 
     def rooms(self) -> dict[int, int]:
         """How many more tasks of each queue id to claim now."""
@@ -219,7 +232,7 @@ class ClaimedTasks:
         if refusal.give_up:
             self._bury(task, task.failures, why)
             return
-        _log.warning("task %d (%s) refused, again in %s: %s", task.id, task.class_name, refusal.delay, why)
+        self._log.refused(task, why, refusal.delay)
         header = replace(task.header, refused_since=refusal.refused_since)
         self._stats.of(task.class_id).retried += 1
         self.writer.retry(RetryRow(task.fence, refusal.delay, task.failures, header.encode()))
@@ -229,7 +242,7 @@ class ClaimedTasks:
         return 0 < limit <= task.crashes
 
     def _bury(self, task: TaskContext, failures: int, why: str) -> None:
-        _log.error("task %d (%s) goes to the dead letters: %s", task.id, task.class_name, why)
+        self._log.dead(task, why)
         task.settled = True
         self._stats.of(task.class_id).dead += 1
         self.writer.bury(DeadRow(task.fence, failures, why))
@@ -254,20 +267,22 @@ class ClaimedTasks:
         if task.settled:
             return
         task.settled = True
-        if task.span is not None:
-            end_span(task, task.span, outcome)
         queue = queue_of(task.strand)
         self.on_room(queue)
         load = self._queues[queue]
-        load.ended(self._clock.monotonic(), outcome.verdict)
+        monotonic = self._clock.monotonic()
+        load.ended(monotonic, outcome.verdict)
         if outcome.verdict is Verdict.DONE:
             self._stats.of(task.class_id).done += 1
+            self._log.done(task, monotonic)
             if task.completed:
                 self._forget(task.id)
             else:
                 self._write_done(task)
-            return
-        self._settle_undone(task, outcome, load)
+        else:
+            self._settle_undone(task, outcome, load)
+        if task.span is not None:
+            end_span(task, task.span, outcome)
 
     def _write_done(self, task: TaskContext) -> None:
         if task.is_named:
@@ -284,7 +299,7 @@ class ClaimedTasks:
                 self._write_done(task)
             case Verdict.RETRY:
                 delay = load.overload_pause if outcome.verdict is Verdict.OVERLOADED else step.delay
-                self._log_retry(task, outcome, delay)
+                self._log.retried(task, outcome, delay)
                 self._stats.of(task.class_id).retried += 1
                 self.writer.retry(RetryRow(task.fence, delay, step.failures, task.raw_header))
             case Verdict.DEAD:
@@ -295,20 +310,9 @@ class ClaimedTasks:
             case Verdict.AGAIN:
                 asyncio.get_running_loop().call_later(step.delay.total_seconds(), self._put_back, task)
             case _:  # LOST
-                _log.warning("task %d (%s) is no longer this process's: %s", task.id, task.class_name, outcome.error)
+                self._log.lost(task, outcome.error)
                 self._stats.rejected += 1
                 self._forget(task.id)
-
-    def _log_retry(self, task: TaskContext, outcome: Outcome, delay: timedelta) -> None:
-        level = logging.WARNING if outcome.verdict is Verdict.RETRY else logging.DEBUG
-        _log.log(
-            level,
-            "task %d (%s) failed, again in %.1f s: %s",
-            task.id,
-            task.class_name,
-            delay.total_seconds(),
-            outcome.error,
-        )
 
     def _put_back(self, task: TaskContext) -> None:
         if self.lease.lost:
@@ -351,10 +355,16 @@ class ClaimedTasks:
         self._claimed_again.clear()
 
     def _forget(self, task_id: int) -> None:
-        self._known.pop(task_id, None)
+        task = self._known.pop(task_id, None)
+        if self.ceilings and task is not None and queue_of(task.strand) in self.ceilings:
+            self.on_ceiling_room()
         if (fence := self._claimed_again.pop(task_id, None)) is not None:
             self.writer.release(fence)
 
 
 def _nothing(_: int) -> None:
     """Until the claim loop wants to know."""
+
+
+def _nothing_either() -> None:
+    """Likewise."""

@@ -17,6 +17,7 @@ from ostinato.taskqueue.embedded import name_store, worker_store
 from ostinato.taskqueue.embedded.claim_loop import ClaimLoop
 from ostinato.taskqueue.embedded.claimed_tasks import ClaimedTasks
 from ostinato.taskqueue.embedded.later_loop import LaterLoop
+from ostinato.taskqueue.embedded.limited_claims import TellOthers
 from ostinato.taskqueue.embedded.queue_watch import QueueWatch
 from ostinato.taskqueue.embedded.worker_stats import WorkerStats
 
@@ -28,10 +29,12 @@ _LONGEST_PAUSE = 120.0  # seconds between two rescues
 class Incarnation:
     """Built by Worker, which runs its loops and ends it: by `begin_drain` and `finish_drain`, or by `abandon`."""
 
-    def __init__(self, db: Database, tasks: ClaimedTasks, *, clock: Clock, stats: WorkerStats) -> None:
+    def __init__(
+        self, db: Database, tasks: ClaimedTasks, *, clock: Clock, stats: WorkerStats, tell_others: TellOthers
+    ) -> None:
         self.lease = tasks.lease
         self.tasks = tasks
-        self.claims = ClaimLoop(db, tasks, clock)
+        self.claims = ClaimLoop(db, tasks, clock, tell_others=tell_others)
         self.later = LaterLoop(db, tasks, self.claims, clock)
         self.watch = QueueWatch(db, tasks, self.claims, clock)
         self._db = db
@@ -48,7 +51,7 @@ class Incarnation:
         if freed:
             self._stats.reaped += freed
             _log.warning("freed %d tasks of dead workers %s", freed, list(dead_workers))
-            self.claims.wake()
+            self.claims.look_at_everything()
 
     async def rescue_loop(self) -> None:
         """Frees rows whose owner is gone, and rows of ours that we never heard of."""
@@ -85,9 +88,14 @@ class Incarnation:
 
         A database that is away holds this up no longer than the lease: what ends after it is rejected anyhow.
         """
-        until = self._clock.monotonic() + grace
-        while self.tasks.running and self._clock.monotonic() < until:
-            await self._clock.sleep(0.02)
+        reporting = asyncio.ensure_future(self._report_ends())
+        try:
+            until = self._clock.monotonic() + grace
+            while self.tasks.running and self._clock.monotonic() < until:
+                await self._clock.sleep(0.02)
+        finally:
+            reporting.cancel()
+            await asyncio.gather(reporting, return_exceptions=True)
         await self.tasks.interrupt()
         await self.tasks.writer.flush(while_=self.tasks.may_start)
         if not self.tasks.may_start():
@@ -98,6 +106,15 @@ class Incarnation:
                 await worker_store.delete_worker(self._db, self.lease.worker_id)
         except TimeoutError as error:
             raise Unavailable("the database does not answer") from error
+
+    async def _report_ends(self) -> None:
+        """Others may use what ends here under a ceiling, although nothing is claimed here any more."""
+        while True:
+            try:
+                await self.claims.limited.report()
+            except OstinatoError as error:
+                _log.warning("what ended under a ceiling is not reported yet: %s", error)
+            await self._clock.sleep(0.05)
 
     async def abandon(self) -> None:
         """The lease is lost."""

@@ -10,10 +10,10 @@ from ostinato.clock import Clock
 from ostinato.errors import OstinatoError
 from ostinato.storage.database import Database
 from ostinato.taskqueue.embedded import ready_store
-from ostinato.taskqueue.embedded.claim_cursor import BEGINNING
 from ostinato.taskqueue.embedded.claim_loop import ClaimLoop
 from ostinato.taskqueue.embedded.claimed_tasks import ClaimedTasks
 from ostinato.taskqueue.embedded.event_wait import wait_at_most
+from ostinato.taskqueue.embedded.fair_share import BEGINNING
 from ostinato.taskqueue.embedded.strand import queue_of
 
 _log = logging.getLogger(__name__)
@@ -75,8 +75,8 @@ class LaterLoop:
         return self._tasks.db_now() - _LATE_INSERTS
 
     async def _move_in(self, since: datetime) -> int:
-        rooms = self._tasks.rooms()
-        strands = [strand for strand in self._claims.strands if rooms[queue_of(strand)] > 0]
+        rooms = {queue: room for queue, room in self._tasks.rooms().items() if room > 0}
+        strands = self._claims.may_be_claimed(rooms)
         room = min((rooms[queue_of(strand)] for strand in strands), default=0)
         sent_at = self._clock.monotonic()
         async with self._tasks.claiming:
@@ -89,6 +89,6 @@ class LaterLoop:
                 most=_MOST_PER_MOVE,
             )
             await self._tasks.accept([row for row in rows if row[12] == self._tasks.lease.worker_id], sent_at=sent_at)
-        if any(row[12] == 0 for row in rows):
-            self._claims.wake()
+        if free := {row[2] for row in rows if row[12] == 0}:
+            self._claims.hint(frozenset(free))
         return len(rows)

@@ -51,5 +51,5 @@ class QueueWatch:
         changed = self._tasks.learn(states)
         # Only now: a heartbeat that sees this sum vouches for the states that are in use.
         self._tasks.lease.learn_versions(versions, sent_at=sent_at)
-        # What waits in a queue that was paused or full lies behind the cursors.
-        self._claims.look_again(changed)
+        if changed:  # what waits in a queue that was paused lies behind the cursors
+            self._claims.look_at_everything()

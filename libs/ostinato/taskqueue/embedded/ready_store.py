@@ -145,7 +145,7 @@ def _columns(adds: Sequence[NewTasks]) -> tuple[list[object], ...]:
 
 _CLAIM = """
 select version, id, strand, ready_at, eta, fair_key, class_id, attempt, failures, flags, header, payload
-  from tq_claim_v1($1, $2, $3, $4, $5)
+  from tq_claim_v2($1, $2, $3, $4, $5, false)
 """
 
 
@@ -155,6 +155,34 @@ async def claim(
     """`windows`: (strand, look from, at most). Rows are ordered as TaskContext expects them."""
     strands, lows, quotas = zip(*windows, strict=True)
     return await executor.fetch(_CLAIM, worker_id, list(strands), list(lows), list(quotas), room)
+
+
+_CLAIM_LIMITED = """
+select version, id, strand, ready_at, eta, fair_key, class_id, attempt, failures, flags, header, payload, granted,
+       extract(epoch from next_token_at - ostinato_now())::float8 as wait
+  from tq_claim_limited_v1($1, $2, $3, $4, $5, $6, $7)
+"""
+
+
+async def claim_limited(
+    executor: Executor,
+    worker_id: int,
+    queue_id: int,
+    *,
+    held: int,
+    windows: Sequence[tuple[int, datetime, int]],
+    room: int,
+) -> tuple[list[Row], int, float | None]:
+    """(rows, how many the limits allowed, seconds until the rate allows another one).
+
+    Stores `held` and the rows as what the worker holds of the queue, where that has a ceiling.
+    """
+    strands, lows, quotas = zip(*windows, strict=True) if windows else ((), (), ())
+    rows = await executor.fetch(
+        _CLAIM_LIMITED, worker_id, queue_id, held, list(strands), list(lows), list(quotas), room
+    )
+    verdict = rows.pop()
+    return rows, verdict["granted"], verdict["wait"]
 
 
 _FIND_STRANDS = "select tq_find_strands_v1($1::int[], $2::int[])"

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-# Sub-queue 0 is for everybody. 63 is for tasks that come back from a dead or stopping process: it is looked at
-# first and its rows are newer than any cursor, so that nobody has to rewind. 1–62 are kept for floods.
+from enum import IntEnum
+
+# Sub-queue 0 is for everybody. 63 is for tasks that come back from a dead or stopping process: its rows are newer than
+# any cursor, so that nobody has to rewind. 1–62 are for floods, by key.
 SHARED = 0
+FLOODS = 62
 REDELIVERY = 63
-DEFAULT_PRIORITY = 1
 
 
-def strand_of(queue_id: int, *, priority: int = DEFAULT_PRIORITY, subqueue: int = SHARED) -> int:
+class Priority(IntEnum):
+    """Four bands. While a task of a more urgent band of its queue is due, less urgent ones are not claimed."""
+
+    URGENT = 0
+    NORMAL = 1
+    LOW = 2
+    IDLE = 3
+
+
+def strand_of(queue_id: int, *, priority: int = Priority.NORMAL, subqueue: int = SHARED) -> int:
     """queue_id << 9 | priority (0 is most urgent, 3 least) << 6 | sub-queue (0 to 63)."""
     return queue_id << 9 | priority << 6 | subqueue
 
@@ -18,6 +29,15 @@ def queue_of(strand: int) -> int:
     return strand >> 9
 
 
+def lane_of(strand: int) -> int:
+    """Queue and priority."""
+    return strand >> 6
+
+
+def subqueue_of(strand: int) -> int:
+    return strand & 63
+
+
 def strands_of(queue_id: int) -> tuple[int, int]:
     """The first and the last strand of a queue."""
-    return strand_of(queue_id, priority=0), strand_of(queue_id, priority=3, subqueue=REDELIVERY)
+    return strand_of(queue_id, priority=Priority.URGENT), strand_of(queue_id, priority=Priority.IDLE, subqueue=63)
