@@ -42,6 +42,11 @@ class InvocationServicer(invocations_pb2_grpc.InvocationServiceServicer):
     ) -> invocations_pb2.ListLogsResponse:
         return await list_logs(self._api, current_access(), request)
 
+    async def AppendLogs(
+        self, request: invocations_pb2.AppendLogsRequest, context: grpc.ServicerContext
+    ) -> invocations_pb2.AppendLogsResponse:
+        return await self._api.append_logs(request)
+
     async def WatchInvocation(
         self, request: invocations_pb2.WatchInvocationRequest, context: grpc.ServicerContext
     ) -> AsyncGenerator[invocations_pb2.WatchInvocationResponse, None]:

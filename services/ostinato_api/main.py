@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ostinato.auth.administrators import administrators_of
+from ostinato.auth.notification_token import NotificationTokens
 from ostinato.auth.page_token import PageTokens
 from ostinato.clock import Clock, SystemClock
 from ostinato.config import ApiSettings, load_api_settings, settings_or_exit
@@ -40,6 +41,7 @@ from ostinato.telemetry.metrics import open_registry
 from ostinato.telemetry.spans import Spans
 from ostinato_api.admin_servicer import AdminServicer
 from ostinato_api.api_resources import ApiResources
+from ostinato_api.append_logs import AppendLogs
 from ostinato_api.invocation_servicer import InvocationServicer
 from ostinato_api.job_servicer import JobServicer
 from ostinato_api.project_servicer import ProjectServicer
@@ -90,12 +92,20 @@ async def open_api(
         interceptor = CallInterceptor(
             administrators=administrators_of(settings.auth), clock=clock, metrics=CallMetrics(registry), spans=tracing
         )
+        append_logs = AppendLogs(
+            database,
+            dispatcher,
+            NotificationTokens.configured(settings.notification_keys, settings.auth.secret),
+            clock=clock,
+            registry=registry,
+        )
+        resources = ApiResources(database, dispatcher, PageTokens(settings.auth.secret), watches, append_logs)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         stack.callback(group.create_task(watches.run()).cancel)
         grpc = await stack.enter_async_context(
             open_grpc_server(
                 settings.grpc_address,
-                grpc_services(ApiResources(database, dispatcher, PageTokens(settings.auth.secret), watches)),
+                grpc_services(resources),
                 interceptors=[interceptor],
                 grace=settings.shutdown_grace,
             )

@@ -6,7 +6,7 @@ command calls `finish` before it believes any of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
@@ -53,6 +53,9 @@ class RequestChecks:
 
     def refuse(self, path: str, rule: str) -> None:
         self._violations.append(Violation(path, rule))
+
+    def refuse_all(self, violations: Iterable[Violation]) -> None:
+        self._violations += violations
 
     def finish(self) -> None:
         """Raises InvalidArgument with all that was noted."""

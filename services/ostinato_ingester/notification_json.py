@@ -11,8 +11,9 @@ from google.protobuf.json_format import ParseDict, ParseError
 
 from ostinato.errors import InvalidArgument, Violation
 from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
+from ostinato.rpc.report_rules import MAX_LOG_LINES
 from ostinato.rpc.struct_rules import DEPTH_RULE, MAX_STRUCT_BYTES, MAX_STRUCT_DEPTH, SIZE_RULE
-from ostinato_ingester.notification_rules import MAX_LOG_LINES, STATUS_RULE
+from ostinato_ingester.notification_rules import STATUS_RULE
 
 _MAX_NAME = 100  # of an unknown field, as it is told back
 

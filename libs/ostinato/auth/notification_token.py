@@ -64,13 +64,13 @@ class NotificationTokens:
         raw = _decode(token)
         signed, mac = raw[: _CLAIMS.size], raw[_CLAIMS.size :]
         if not self._is_genuine(signed, mac):
-            raise _refused()
+            raise not_valid()
         version, issued, expires, job_id, invocation_id = _CLAIMS.unpack(signed)
         if version != _VERSION or max(job_id, invocation_id) > _LARGEST_ID:
-            raise _refused()
+            raise not_valid()
         claims = NotificationClaims(invocation_id, job_id, _from_millis(issued), _from_millis(expires))
         if claims.issued_at > now + CLOCK_SKEW or claims.expires_at <= now:
-            raise _refused()
+            raise not_valid()
         return claims
 
     def _is_genuine(self, signed: bytes, mac: bytes) -> bool:
@@ -85,11 +85,11 @@ def _mac(key: bytes, signed: bytes) -> bytes:
 
 def _decode(token: str) -> bytes:
     if len(token) != _TOKEN_CHARACTERS:
-        raise _refused()
+        raise not_valid()
     try:
         return decode_token(token)
     except ValueError:
-        raise _refused() from None
+        raise not_valid() from None
 
 
 _TOKEN_CHARACTERS = len(encode_token(bytes(_CLAIMS.size + _MAC_BYTES)))
@@ -103,5 +103,6 @@ def _from_millis(millis: int) -> datetime:
     return _EPOCH + millis * _MILLISECOND
 
 
-def _refused() -> Unauthenticated:
+def not_valid() -> Unauthenticated:
+    """The one answer, also where a genuine token is shown for another run than its own."""
     return Unauthenticated("the notification token is not valid")

@@ -66,6 +66,7 @@ METHOD_PERMISSIONS: Mapping[str, Permission] = MappingProxyType(
             GetInvocation=Permission.JOBS_GET,
             ListInvocations=Permission.JOBS_GET,
             AbortInvocation=Permission.JOBS_ABORT,
+            RetryInvocation=Permission.JOBS_TRIGGER,
             ListLogs=Permission.JOBS_GET,
             WatchInvocation=Permission.JOBS_GET,
         ),
@@ -92,7 +93,12 @@ METHOD_PERMISSIONS: Mapping[str, Permission] = MappingProxyType(
 )
 
 # Their requests carry their own proof, a notification token, which the method itself verifies.
-TOKEN_METHODS = frozenset({"/ostinato.ingest.v1.NotificationService/Notify"})
+TOKEN_METHODS = frozenset(
+    {
+        "/ostinato.ingest.v1.NotificationService/Notify",
+        "/ostinato.scheduler.v1.InvocationService/AppendLogs",
+    }
+)
 # What everybody may ask of a server: is it well, and what does it serve.
 OPEN_SERVICES = frozenset(
     {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection", "grpc.reflection.v1.ServerReflection"}

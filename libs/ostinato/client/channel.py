@@ -11,7 +11,14 @@ import grpc
 # its repetition is refused.
 _SAFE_METHODS: Final = {
     "JobService": ("GetJob", "ListJobs", "BatchGetJobs", "PauseJob", "ResumeJob", "PreviewSchedule"),
-    "InvocationService": ("GetInvocation", "ListInvocations", "AbortInvocation", "ListLogs", "WatchInvocation"),
+    "InvocationService": (
+        "GetInvocation",
+        "ListInvocations",
+        "AbortInvocation",
+        "ListLogs",
+        "WatchInvocation",
+        "AppendLogs",
+    ),
     "TriggerService": ("EmitTriggers", "ListTriggers"),
     "ProjectService": ("GetProject", "ListProjects"),
     "AdminService": ("GetDebugJobState", "ListQueues", "ListDeadLetters"),
@@ -33,6 +40,8 @@ def open_channel(address: str) -> grpc.aio.Channel:
     options: list[tuple[str, str | int]] = [
         ("grpc.service_config", json.dumps(service_config())),
         ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+        # gRPC would wait for up to two minutes before it looks again for a server that was away for long.
+        ("grpc.max_reconnect_backoff_ms", 3_000),
         # A server that has vanished without a word is noticed within the sum, also while a quiet run is watched.
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from uuid import uuid4
 
 import grpc
 
@@ -132,6 +133,16 @@ class OstinatoClient:
         """
         request = invocations_pb2.WatchInvocationRequest(name=name, resume_token=resume_token)
         return watch(self._connection, self._invocations.WatchInvocation, request, patience=patience)
+
+    async def append_logs(self, name: str, lines: Sequence[str], *, token: str, message_id: str = "") -> None:
+        """For the run itself, which was given `token` when it was launched: 1 to 1,000 lines of 4 KiB.
+
+        Give the same `message_id` with a repetition; a call's own repetitions have one anyway.
+        """
+        request = invocations_pb2.AppendLogsRequest(
+            name=name, token=token, message_id=message_id or uuid4().hex, lines=lines
+        )
+        await self._connection.call(self._invocations.AppendLogs, request)
 
     # Administration
 

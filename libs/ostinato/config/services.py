@@ -54,6 +54,8 @@ class ProcessSettings:
 class ApiSettings(ProcessSettings):
     """Settings of the api."""
 
+    notification_keys: tuple[bytes, ...] = field(repr=False)  # newest first; empty: derived from the secret
+
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings(ProcessSettings):
@@ -74,7 +76,9 @@ class IngesterSettings(ProcessSettings):
 def load_api_settings(environ: Mapping[str, str]) -> ApiSettings:
     """Raises InvalidSettings with everything that is wrong, as do its siblings."""
     reader = EnvironmentReader(environ)
-    settings = ApiSettings(*_process(reader, "api", ports=(7070, 7080), secret_required=True))
+    keys = read_notification_keys(reader)
+    process = _process(reader, "api", ports=(7070, 7080), secret_required=True)
+    settings = ApiSettings(*process, notification_keys=keys)
     _finish(reader, "api")
     return settings
 

@@ -20,5 +20,6 @@ PARTITIONED_TABLES = (
     PartitionedTable("invocation_input", by_invocation_id),
     PartitionedTable("invocation_history", by_invocation_id),
     PartitionedTable("invocation_log", by_invocation_id),
+    PartitionedTable("invocation_message", by_invocation_id),
     PartitionedTable("triage_log", by_time),
 )

@@ -16,6 +16,7 @@ from google.rpc import error_details_pb2
 from grpc_status.rpc_status import from_call
 from prometheus_client import CollectorRegistry
 
+from ostinato.auth.notification_token import NotificationTokens
 from ostinato.auth.page_token import PageTokens
 from ostinato.clock import SystemClock
 from ostinato.pb.scheduler.v1 import (
@@ -34,11 +35,13 @@ from ostinato.rpc.server import open_grpc_server
 from ostinato.storage.database import Database
 from ostinato.taskqueue import Dispatcher
 from ostinato_api.api_resources import ApiResources
+from ostinato_api.append_logs import AppendLogs
 from ostinato_api.main import grpc_services
 from ostinato_api.watch_loop import WatchLoop, WatchMetrics
 
 ADMIN = "user:dev@localhost"
 ANA = "user:ana@shop.example"
+TOKENS = NotificationTokens([b"k" * 32])
 
 
 @dataclass(slots=True)
@@ -117,7 +120,8 @@ async def refused(call: Awaitable[object]) -> Refusal:
 @asynccontextmanager
 async def open_served_api(database: Database, dispatcher: Dispatcher) -> AsyncIterator[Client]:
     watches = WatchLoop(database, clock=SystemClock(), metrics=WatchMetrics(CollectorRegistry()))
-    resources = ApiResources(database, dispatcher, PageTokens(b"s" * 32), watches)
+    append_logs = AppendLogs(database, dispatcher, TOKENS, clock=SystemClock(), registry=CollectorRegistry())
+    resources = ApiResources(database, dispatcher, PageTokens(b"s" * 32), watches, append_logs)
     interceptor = CallInterceptor(administrators=[ADMIN], clock=SystemClock(), metrics=CallMetrics(CollectorRegistry()))
     async with (
         open_grpc_server(

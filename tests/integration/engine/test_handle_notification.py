@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -199,3 +200,125 @@ async def test_a_notified_end_triggers_downstream_jobs(stage: Stage, handler: Ha
     await notify(stage, run.id, message(NotifyRequest.SUCCEEDED))
     await handle(stage, handler)
     assert len(await stage.pending(next_job)) == 1
+
+
+# What senders and networks do to messages. Each order of arrival ends in the same state.
+
+
+def said(*lines: str, message_id: str = "") -> NotifyRequest:
+    return message(NotifyRequest.RUNNING, log_lines=list(lines), message_id=message_id)
+
+
+async def arrive(stage: Stage, handler: HandleNotification, run: StoredInvocation, *messages: NotifyRequest) -> None:
+    """Each as a task of its own, applied before the next one comes."""
+    for each in messages:
+        await notify(stage, run.id, each)
+        assert await handle(stage, handler) == [None]
+
+
+async def test_a_message_that_comes_twice_is_applied_once_and_counted(
+    stage: Stage, handler: HandleNotification, run: StoredInvocation, registry: CollectorRegistry
+) -> None:
+    await arrive(stage, handler, run, said("one", message_id="m1"), said("two", message_id="m2"))
+    await arrive(stage, handler, run, said("one", message_id="m1"), said("other text", message_id="m2"))
+    assert await log_of(stage, run.id) == ["one", "two"]
+    assert registry.get_sample_value(REGISTRY_NAME, {"outcome": "REPEATED"}) == 2
+    assert await tasks_left(stage) == 0
+
+
+async def test_messages_without_an_id_are_all_applied(
+    stage: Stage, handler: HandleNotification, run: StoredInvocation
+) -> None:
+    await arrive(stage, handler, run, said("same"), said("same"))
+    assert await log_of(stage, run.id) == ["same", "same"]
+
+
+async def test_an_id_is_known_per_run(stage: Stage, handler: HandleNotification, run: StoredInvocation) -> None:
+    other = await set_status(stage, (await start_run(stage, "other")).id, S.RUNNING)
+    for each in (run, other):
+        await arrive(stage, handler, each, said("here", message_id="m1"))
+        assert await log_of(stage, each.id) == ["here"]
+
+
+async def test_a_final_message_that_comes_twice_ends_the_run_once(
+    stage: Stage, handler: HandleNotification, run: StoredInvocation
+) -> None:
+    end = message(NotifyRequest.SUCCEEDED, log_lines=["done"], message_id="m1")
+    await arrive(stage, handler, run, end, end)
+    assert (await log_of(stage, run.id)).count("done") == 1
+    assert len(await stage.claim(TRIAGE_JOB)) == 1
+
+
+async def test_the_end_that_overtakes_a_running_message_stays_the_end(
+    stage: Stage, handler: HandleNotification, run: StoredInvocation, registry: CollectorRegistry
+) -> None:
+    await arrive(stage, handler, run, message(NotifyRequest.SUCCEEDED), said("half way", message_id="m1"))
+    assert (await read(stage, run.id)).status is S.SUCCEEDED
+    assert "half way" not in await log_of(stage, run.id)
+    assert registry.get_sample_value(REGISTRY_NAME, {"outcome": "IGNORED"}) == 1
+
+
+async def test_a_message_from_before_the_launch_is_saved_is_applied_once_it_is(
+    stage: Stage, handler: HandleNotification
+) -> None:
+    run = await start_run(stage)
+    await notify(stage, run.id, said("early", message_id="m1"))
+    tasks = await stage.claim(HANDLE_NOTIFICATION)
+    (outcome,) = await handler.handle_notifications(tasks)
+    assert outcome is not None
+    await set_status(stage, run.id, S.RUNNING)
+    assert await handler.handle_notifications(tasks) == [None]
+    assert await log_of(stage, run.id) == ["early"]
+
+
+async def test_an_end_from_before_the_launch_is_saved_ends_the_run_once_it_is(
+    stage: Stage, handler: HandleNotification
+) -> None:
+    run = await start_run(stage)
+    await notify(stage, run.id, message(NotifyRequest.SUCCEEDED, message_id="m1"))
+    tasks = await stage.claim(HANDLE_NOTIFICATION)
+    await handler.handle_notifications(tasks)
+    await set_status(stage, run.id, S.RUNNING)
+    assert await handler.handle_notifications(tasks) == [None]
+    assert (await read(stage, run.id)).status is S.SUCCEEDED
+
+
+async def test_the_same_message_at_two_engines_at_once_is_applied_once(
+    stage: Stage, handler: HandleNotification, run: StoredInvocation
+) -> None:
+    for _ in range(2):
+        await notify(stage, run.id, said("once", message_id="m1"))
+    first, second = await stage.claim(HANDLE_NOTIFICATION)
+    outcomes = await asyncio.gather(handler.handle_notifications([first]), handler.handle_notifications([second]))
+    assert outcomes == [[None], [None]]
+    assert await log_of(stage, run.id) == ["once"]
+    assert await tasks_left(stage) == 0
+
+
+async def test_messages_of_overlapping_sets_of_runs_do_not_deadlock(stage: Stage, handler: HandleNotification) -> None:
+    runs = [await set_status(stage, (await start_run(stage, f"job-{number}")).id, S.RUNNING) for number in range(4)]
+    for _ in range(2):
+        for run in runs:
+            await notify(stage, run.id, said("once", message_id="m1"))
+    tasks = await stage.claim(HANDLE_NOTIFICATION)
+    halves = tasks[:4], tasks[:3:-1]
+    assert await asyncio.gather(*map(handler.handle_notifications, halves)) == [[None] * 4] * 2
+    assert [await log_of(stage, run.id) for run in runs] == [["once"]] * 4
+
+
+@pytest.mark.parametrize("text", [(), ("a line",)], ids=["without lines", "with lines"])
+async def test_a_running_message_is_a_sign_of_life(
+    stage: Stage, handler: HandleNotification, run: StoredInvocation, text: tuple[str, ...]
+) -> None:
+    await stage.db.execute("update invocation set last_heartbeat_at = '2026-01-01T00:00:00Z'")
+    await arrive(stage, handler, run, said(*text))
+    assert await stage.db.fetchval("select last_heartbeat_at > '2026-02-01T00:00:00Z' from invocation")
+
+
+async def test_a_foreign_token_is_no_sign_of_life(
+    stage: Stage, handler: HandleNotification, run: StoredInvocation
+) -> None:
+    before = (await row_of(stage, run.id))["last_heartbeat_at"]
+    await notify(stage, run.id, said("x"), job_id=run.job_id + 1)
+    await handle(stage, handler)
+    assert (await row_of(stage, run.id))["last_heartbeat_at"] == before
