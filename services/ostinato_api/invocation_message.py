@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ostinato.jobstore.invocation_listing_store import ListedInvocation
+from ostinato.jobstore.invocation_listing_store import ListedInvocation, ListedTimer
 from ostinato.pb.internal.v1.stored_pb2 import TriggerList
 from ostinato.pb.scheduler.v1.invocations_pb2 import Invocation
 from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
@@ -26,6 +26,8 @@ def invocation_message(row: ListedInvocation) -> Invocation:
         view_url=row.view_url,
         config_revision=row.revision,
         launch_attempts=row.launch_attempts,
+        retry_of="" if row.retry_of is None else invocation_name(row.job_name, row.retry_of),
+        timers=map(_timer, row.timers),
     )
     if row.result is not None:
         message.result.ParseFromString(row.result)
@@ -38,6 +40,14 @@ def invocation_message(row: ListedInvocation) -> Invocation:
     set_time(message.start_time, row.started_at)
     set_time(message.finish_time, row.finished_at)
     set_time(message.deadline_time, _deadline(row))
+    set_time(message.last_heartbeat_time, row.last_heartbeat_at)
+    return message
+
+
+def _timer(timer: ListedTimer) -> Invocation.Timer:
+    message = Invocation.Timer(id=timer.id, title=timer.title)
+    set_time(message.create_time, timer.created_at)
+    set_time(message.due_time, timer.due_at)
     return message
 
 

@@ -15,6 +15,7 @@ from ostinato_api.api_resources import ApiResources
 from ostinato_api.get_invocation import get_invocation
 from ostinato_api.list_invocations import list_invocations
 from ostinato_api.list_logs import list_logs
+from ostinato_api.retry_invocation import retry_invocation
 from ostinato_api.watch_invocation import watch_invocation
 
 
@@ -36,6 +37,11 @@ class InvocationServicer(invocations_pb2_grpc.InvocationServiceServicer):
         self, request: invocations_pb2.AbortInvocationRequest, context: grpc.ServicerContext
     ) -> invocations_pb2.Invocation:
         return await abort_invocation(self._api, current_access(), request)
+
+    async def RetryInvocation(
+        self, request: invocations_pb2.RetryInvocationRequest, context: grpc.ServicerContext
+    ) -> invocations_pb2.RetryInvocationResponse:
+        return await retry_invocation(self._api, current_access(), request)
 
     async def ListLogs(
         self, request: invocations_pb2.ListLogsRequest, context: grpc.ServicerContext

@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "run": LazyCommand("ostinato.cli.runs_command", "run", "Show one run."),
     "logs": LazyCommand("ostinato.cli.logs_command", "logs", "Print the log of a run."),
     "cancel": LazyCommand("ostinato.cli.runs_command", "cancel", "End a run."),
+    "retry": LazyCommand("ostinato.cli.runs_command", "retry", "Run once more what has ended."),
     "preview": LazyCommand("ostinato.cli.preview_command", "preview", "List the coming slots of a schedule."),
     "queues": LazyCommand("ostinato.cli.queues_command", "queues", "Show the task queues."),
     "dead-letters": LazyCommand(

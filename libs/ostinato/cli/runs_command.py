@@ -1,4 +1,4 @@
-"""`ostinato runs`, `ostinato run` and `ostinato cancel`."""
+"""`ostinato runs`, `ostinato run`, `ostinato cancel` and `ostinato retry`."""
 
 from __future__ import annotations
 
@@ -58,3 +58,16 @@ def cancel(session: Session, name: str, reason: str) -> None:
     ended = session.call(lambda client: client.abort_invocation(name, reason=reason))
     what = "is ABORTED" if ended.status == Invocation.ABORTED else f"had ended: {Invocation.Status.Name(ended.status)}"
     session.show(ended, lambda: click.echo(f"{short_name(ended.name)} {what}."))
+
+
+@click.command
+@click.argument("name", type=RUN, metavar="RUN")
+@session_options
+@click.pass_obj
+def retry(session: Session, name: str) -> None:
+    """Run once more what RUN was, with the same triggers and the job as it is now. RUN must have ended."""
+    from ostinato.cli.formatting import short_name
+
+    trigger = session.call(lambda client: client.retry_invocation(name))
+    what = f"Attempt {trigger.retry.attempt} of {short_name(trigger.retry.invocation)}"
+    session.show(trigger, lambda: click.echo(f"{what} starts as soon as the job has room."))

@@ -116,6 +116,11 @@ class OstinatoClient:
         request = invocations_pb2.AbortInvocationRequest(name=name, reason=reason)
         return await self._connection.call(self._invocations.AbortInvocation, request)
 
+    async def retry_invocation(self, name: str) -> triggers_pb2.Trigger:
+        """What now waits to become another run; a triage makes one of it as soon as the job has room."""
+        request = invocations_pb2.RetryInvocationRequest(name=name)
+        return (await self._connection.call(self._invocations.RetryInvocation, request)).trigger
+
     async def list_logs(self, parent: str, *, page_size: int = LOG_PAGE_SIZE) -> AsyncIterator[invocations_pb2.LogLine]:
         """Lines of an invocation's log so far, oldest first."""
         request = invocations_pb2.ListLogsRequest(parent=parent, page_size=page_size)

@@ -5,6 +5,7 @@ One statement reads both tables, so a row that moves from one to the other is se
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -13,6 +14,16 @@ from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.scheduling.invocation_id import InvocationId
 from ostinato.storage.database import Reader
 from ostinato.storage.transaction import Row
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTimer:
+    """A pending one."""
+
+    id: str
+    title: str
+    created_at: datetime
+    due_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,9 @@ class ListedInvocation:
     outgoing: bytes | None
     definition: bytes
     incoming: bytes
+    retry_of: InvocationId | None
+    last_heartbeat_at: datetime | None
+    timers: Sequence[ListedTimer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +64,16 @@ class InvocationPage:
 
 STATE_COLUMNS = (
     "invocation_id, job_id, status, attempt, launch_attempts, created_at, started_at, finished_at, scheduled_for, "
-    "triggered_by, revision, view_url, error_reason, error_message, error_retryable, result, outgoing"
+    "triggered_by, revision, view_url, error_reason, error_message, error_retryable, result, outgoing, "
+    "retry_of, last_heartbeat_at"
 )
-INPUT_COLUMNS = "n.job_name, n.job_uid, n.definition, n.incoming"
+INPUT_COLUMNS = """
+    n.job_name, n.job_uid, n.definition, n.incoming,
+    array(select row(t.timer_id::text, t.title, t.created_at, t.due_at)
+            from invocation_timer t
+           where t.invocation_id = n.invocation_id
+           order by t.due_at, t.timer_id) as timers
+"""
 
 _FIND = f"""
 select s.*, {INPUT_COLUMNS}
@@ -152,4 +173,7 @@ def listed_from_row(row: Row) -> ListedInvocation:
         outgoing=row["outgoing"],
         definition=row["definition"],
         incoming=row["incoming"],
+        retry_of=row["retry_of"],
+        last_heartbeat_at=row["last_heartbeat_at"],
+        timers=[ListedTimer(*timer) for timer in row["timers"]],
     )

@@ -58,11 +58,20 @@ async def load_retried_runs(reader: Reader, ids: Collection[InvocationId]) -> di
 
 _BRING_FORWARD = """
 update trigger
-   set not_before = least(not_before, $3), body = $4
- where job_id = $1 and trigger_id = $2 and consumed_at is null and not_before > $3
+   set not_before = least(not_before, $3),
+       emitted_by = case when not_before > $3 then $4 else emitted_by end,
+       body = case when not_before > $3 then $5 else body end
+ where job_id = $1 and trigger_id = $2
+returning body
 """
 
 
-async def bring_forward(tx: Tx, job_id: int, trigger_id: str, *, not_before: datetime, body: bytes) -> None:
-    """A waiting trigger may start at `not_before` if that is earlier; then it says so itself in `body`."""
-    await tx.execute(_BRING_FORWARD, job_id, trigger_id, not_before, body)
+async def bring_forward(
+    tx: Tx, job_id: int, trigger_id: str, *, not_before: datetime, emitted_by: str, body: bytes
+) -> bytes | None:
+    """A locked job's waiting trigger may start at `not_before` if that is earlier, and then says so itself.
+
+    Returns what it says, None if there is no such trigger.
+    """
+    said: bytes | None = await tx.fetchval(_BRING_FORWARD, job_id, trigger_id, not_before, emitted_by, body)
+    return said

@@ -35,6 +35,7 @@ def requests(invocation: str) -> dict[str, Message]:
         "GetInvocation": invocations_pb2.GetInvocationRequest(name=invocation),
         "ListInvocations": invocations_pb2.ListInvocationsRequest(parent=JOB),
         "AbortInvocation": invocations_pb2.AbortInvocationRequest(name=invocation),
+        "RetryInvocation": invocations_pb2.RetryInvocationRequest(name=invocation),
         "ListLogs": invocations_pb2.ListLogsRequest(parent=invocation),
         "EmitTriggers": triggers_pb2.EmitTriggersRequest(batches=[{"trigger": {"id": "x"}, "jobs": [JOB]}]),
         "ListTriggers": triggers_pb2.ListTriggersRequest(parent=JOB),
@@ -48,7 +49,7 @@ def requests(invocation: str) -> dict[str, Message]:
 
 
 READING = {"GetJob", "ListJobs", "PreviewSchedule", "GetInvocation", "ListInvocations", "ListLogs", "ListTriggers"}
-TRIGGERING = READING | {"EmitTriggers"}
+TRIGGERING = READING | {"EmitTriggers", "RetryInvocation"}
 OPERATING = TRIGGERING | {"PauseJob", "ResumeJob", "AbortInvocation"}
 OWNING = OPERATING | {"ApplyProjectConfig", "GetProject"}
 # Filters: what they answer depends on who asks, and is tested where listings are.
@@ -56,12 +57,14 @@ FILTERS = {"BatchGetJobs", "ListProjects"}
 
 
 async def make_shop(api: Client, stage: Stage) -> str:
-    """The name of a running invocation of job a."""
+    """The name of an invocation of job a; it has ended."""
     await api.apply(CONFIG)
     await api.emit("a", "t1")
     await stage.triage_until_quiet()
     answer = await api.send("ListInvocations", invocations_pb2.ListInvocationsRequest(parent=JOB))
-    return answer.invocations[0].name
+    name: str = answer.invocations[0].name
+    await api.send("AbortInvocation", invocations_pb2.AbortInvocationRequest(name=name))
+    return name
 
 
 async def outcome(api: Client, user: str, method: str, request: Message) -> str:

@@ -18,10 +18,12 @@ from ostinato.pb.scheduler.v1.invocations_pb2 import (
     ListLogsRequest,
     ListLogsResponse,
     LogLine,
+    RetryInvocationRequest,
+    RetryInvocationResponse,
     WatchInvocationRequest,
     WatchInvocationResponse,
 )
-from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger
+from ostinato.pb.scheduler.v1.triggers_pb2 import RetryPayload, Trigger
 from tests.integration.cli.conftest import Ran
 from tests.integration.client.fake_api import FakeApi
 
@@ -103,6 +105,33 @@ def test_cancelling_a_run_that_has_ended_says_how_it_ended(ostinato: Ostinato, a
     api.answers["AbortInvocation"] = Invocation(name=f"{JOB}/invocations/7", status=Invocation.SUCCEEDED, final=True)
     ran = ostinato("cancel", "shop/nightly/7")
     assert (ran.exit_code, ran.out) == (0, "shop/nightly/7 had ended: SUCCEEDED.\n")
+
+
+def test_retry_says_what_it_asked_for(ostinato: Ostinato, api: FakeApi) -> None:
+    trigger = Trigger(retry=RetryPayload(invocation=f"{JOB}/invocations/7", attempt=3))
+    api.answers["RetryInvocation"] = RetryInvocationResponse(trigger=trigger)
+    assert ostinato("retry", "shop/nightly/7").lines == [
+        "Attempt 3 of shop/nightly/7 starts as soon as the job has room."
+    ]
+    assert api.requests == [RetryInvocationRequest(name=f"{JOB}/invocations/7")]
+
+
+def test_a_run_that_goes_on_is_shown_with_its_lineage_and_timers(ostinato: Ostinato, api: FakeApi) -> None:
+    run = Invocation(
+        name=f"{JOB}/invocations/7", status=Invocation.RUNNING, attempt=2, retry_of=f"{JOB}/invocations/9"
+    )
+    run.last_heartbeat_time.FromDatetime(NOON)
+    run.timers.add(id="1:0", title="end of the sleep").due_time.FromDatetime(NOON)
+    api.answers["GetInvocation"] = run
+    shown = [line.split("  ", 1) for line in ostinato("run", "shop/nightly/7").lines]
+    assert [(name, value.strip()) for name, value in shown] == [
+        ("run", "shop/nightly/7"),
+        ("status", "RUNNING"),
+        ("last sign of life", "2026-11-21T12:00:00Z"),
+        ("timers", "end of the sleep at 2026-11-21T12:00:00Z"),
+        ("attempt", "2"),
+        ("retry of", "shop/nightly/9"),
+    ]
 
 
 def line(text: str) -> LogLine:
