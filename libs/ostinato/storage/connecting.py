@@ -13,6 +13,7 @@ from typing import Any, Final
 import asyncpg
 
 from ostinato.config.database import DatabaseSettings
+from ostinato.storage.remembered_types import RememberingConnection
 from ostinato.storage.transaction import Row
 
 _CONNECT_SECONDS = 10
@@ -39,7 +40,11 @@ async def dial(*args: Any, **kwargs: Any) -> asyncpg.Connection[Row]:
 
 def connect_options(settings: DatabaseSettings) -> dict[str, Any]:
     """What `asyncpg.connect` is told besides the address."""
-    options: dict[str, Any] = {"timeout": _CONNECT_SECONDS, "server_settings": _server_settings(settings)}
+    options: dict[str, Any] = {
+        "timeout": _CONNECT_SECONDS,
+        "server_settings": _server_settings(settings),
+        "connection_class": RememberingConnection,
+    }
     # The server ends a slow statement by itself; this is for one that nobody answers any more.
     options["command_timeout"] = (settings.statement_timeout + _NETWORK_ALLOWANCE).total_seconds()
     if not settings.prepared_statements:
@@ -78,6 +83,7 @@ def _server_settings(settings: DatabaseSettings) -> dict[str, str]:
     }
     if settings.plans_anew:
         told["plan_cache_mode"] = "force_custom_plan"
+        told["enable_seqscan"] = "off"
     return told
 
 
