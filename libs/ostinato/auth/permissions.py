@@ -67,7 +67,6 @@ METHOD_PERMISSIONS: Mapping[str, Permission] = MappingProxyType(
             ListInvocations=Permission.JOBS_GET,
             AbortInvocation=Permission.JOBS_ABORT,
             RetryInvocation=Permission.JOBS_TRIGGER,
-            RetryInvocation=Permission.JOBS_TRIGGER,
             ListLogs=Permission.JOBS_GET,
             WatchInvocation=Permission.JOBS_GET,
         ),
