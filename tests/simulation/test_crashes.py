@@ -12,7 +12,7 @@ from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.scheduling.job_definition import Downstream, TriggeringPolicy
 from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.scheduling.targets import NoopSpec
-from ostinato.testing.simulated_database import CrashPlan
+from ostinato.testing.faults import CrashPlan
 from ostinato.testing.simulation import Simulation
 from tests.simulation.world import LIVELY, MONDAY, World, clone, open_world, simulated
 
@@ -37,7 +37,7 @@ async def story(simulation: Simulation, crash: CrashPlan | None, *, beside: bool
         )
         ticks = await world.stage.add_job("ticks", schedule="every 1m")
         await world.stage.emit_ids(clean, *TRIGGERS)
-        first = await world.begin_engine(LIVELY, crash=crash)
+        first = await world.begin_engine(LIVELY, faults=crash)
         if beside:
             await world.begin_engine(LIVELY)
         await world.sleep(minutes=3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ostinato.testing.simulated_database import CrashPlan
+from ostinato.testing.faults import CrashPlan
 from tests.simulation.test_crashes import story
 from tests.simulation.world import clone, simulated
 

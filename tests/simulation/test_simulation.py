@@ -12,7 +12,8 @@ import pytest
 
 from ostinato.config.database import DatabaseSettings
 from ostinato.storage.database import Database, open_database
-from ostinato.testing.simulated_database import CrashPlan, SimulatedProcess
+from ostinato.testing.faults import CrashPlan
+from ostinato.testing.simulated_database import SimulatedProcess
 from ostinato.testing.simulation import Simulation, open_simulation
 from ostinato.testing.virtual_time import Stalled
 from tests.simulation.world import MONDAY
@@ -89,7 +90,7 @@ def test_a_process_dies_directly_before_or_after_its_commit(database_url: str, a
         def begin(gate: SimulatedProcess, _: Random) -> object:
             return writer(simulation, gate)
 
-        life = await simulation.begin("writer", begin, crash=CrashPlan(2, after=after))  # type: ignore[arg-type]
+        life = await simulation.begin("writer", begin, faults=CrashPlan(2, after=after))  # type: ignore[arg-type]
         assert life.process.died.is_set()
         await simulation.bury(life)
         assert not life.process.tasks

@@ -23,8 +23,9 @@ from ostinato.storage.database import Database, open_database
 from ostinato.storage.transaction import Row
 from ostinato.taskqueue import WorkerSettings, open_dispatcher
 from ostinato.taskqueue.embedded.pace import Pace
+from ostinato.testing.faults import Faults
 from ostinato.testing.postgres import fresh_database
-from ostinato.testing.simulated_database import CrashPlan, SimulatedProcess
+from ostinato.testing.simulated_database import SimulatedProcess
 from ostinato.testing.simulation import Life, Simulation, open_simulation
 from ostinato_engine.engine_host import EngineHost, EnginePace
 from ostinato_engine.main import open_engine
@@ -84,9 +85,9 @@ class World:
         self.db = db
         self.stage = stage
 
-    async def begin_engine(self, tempo: Tempo, *, crash: CrashPlan | None = None) -> Life:
+    async def begin_engine(self, tempo: Tempo, *, faults: Faults | None = None) -> Life:
         return await self.simulation.begin(
-            "engine", lambda gate, random: self._open_engine(gate, random, tempo), crash=crash
+            "engine", lambda gate, random: self._open_engine(gate, random, tempo), faults=faults
         )
 
     async def sleep(self, **duration: float) -> None:

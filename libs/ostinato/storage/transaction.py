@@ -32,7 +32,7 @@ class Gate(Protocol):
         ...
 
     def after(self, step: str) -> None:
-        """The server answered, or the step failed."""
+        """The server answered, or the step failed. May raise: then the caller never hears the answer."""
         ...
 
 

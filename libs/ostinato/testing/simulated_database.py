@@ -7,6 +7,7 @@ process had been killed between two of them.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,7 @@ from random import Random
 from typing import Any
 
 from ostinato.storage.transaction import Connection
+from ostinato.testing.faults import Fault, Faults
 from ostinato.testing.lock_watcher import LockWatcher
 
 # Each connection is told the time, because a row that says it would be locked by whoever moved it last.
@@ -32,9 +34,10 @@ _IN_TRANSACTION = "BEGIN"
 class _Step:
     process: SimulatedProcess
     text: str
+    connection: Connection | None
     pid: int
     turn: asyncio.Future[None]
-    commit: int  # which commit of its process it is; 0: none
+    fault: Fault | None
     begins: bool  # it stands alone, or begins a transaction
 
 
@@ -43,12 +46,14 @@ class StepOrder:
 
     def __init__(self, seed: int, watcher: LockWatcher) -> None:
         self.trace: list[str] = []
+        self.between_steps: Callable[[], None] = _nothing  # called when nothing is under way
         self._random = Random(seed)
         self._watcher = watcher
         self._waiting: list[_Step] = []
         self._under_way: _Step | None = None
         self._locked: list[_Step] = []
         self._locks_were_freed = False
+        self._cut: set[int] = set()  # of connections that were hung up
 
     async def wait_for_turn(self, step: _Step) -> None:
         self._waiting.append(step)
@@ -65,6 +70,15 @@ class StepOrder:
             if step in steps:
                 steps.remove(step)
         self._locks_were_freed |= step.text in _ENDS_TRANSACTION or bool(self._locked)
+
+    def has_sent(self, process: SimulatedProcess) -> bool:
+        """Whether any of its steps is under way, or waits for a lock."""
+        return any(step.process is process for step in (self._under_way, *self._locked) if step is not None)
+
+    def cut(self, pid: int) -> None:
+        """A connection was hung up: nothing else happens before the server has rolled back what it left open."""
+        self._cut.add(pid)
+        self._locks_were_freed = True
 
     # -- what the event loop asks -------------------------------------------------------------------------------
 
@@ -84,21 +98,21 @@ class StepOrder:
             self._locked.append(step)
 
     def let_one_through(self) -> float | None:
-        if not self._waiting:
+        if self._cut:
+            self._watcher.wait_until_gone(self._cut)
+            self._cut.clear()
+            if self.is_under_way():
+                return 0.0
+        self.between_steps()
+        able = [step for step in self._waiting if not step.process.stalled]
+        if not able:
             return None
-        step = self._waiting.pop(self._random.randrange(len(self._waiting)))
+        step = able[self._random.randrange(len(able))]
+        self._waiting.remove(step)
         self._under_way = step
         self.trace.append(f"{step.turn.get_loop().time():.6f} {step.process.name} {_shortened(step.text)}")
         step.turn.set_result(None)
         return self._random.random() * _LONGEST_WAIT if step.begins else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class CrashPlan:
-    """Dies at the `number`-th commit (a COMMIT, or a statement on its own): directly before it, or directly after."""
-
-    number: int
-    after: bool
 
 
 class SimulatedProcess:
@@ -110,7 +124,10 @@ class SimulatedProcess:
         self.pids: set[int] = set()
         self.tasks: dict[asyncio.Task[Any], None] = {}  # in the order of their creation
         self.commits = 0
-        self.crash: CrashPlan | None = None
+        self.faults: Faults | None = None
+        self.stalled = False
+        self.held: list[asyncio.Handle] = []  # what it will do when it goes on
+        self._quiet = asyncio.Event()
         self._order = order
         self._now = now
         self._steps: dict[asyncio.Task[Any], _Step] = {}
@@ -120,33 +137,68 @@ class SimulatedProcess:
     def die(self) -> None:
         self.died.set()
 
+    async def stall(self) -> None:
+        """Stands still from the next moment on in which none of its steps is under way."""
+        while self._order.has_sent(self):
+            self._quiet.clear()
+            await self._quiet.wait()
+        self.stalled = True
+
+    def go_on(self) -> list[asyncio.Handle]:
+        """What is to be run now."""
+        self.stalled = False
+        held, self.held = self.held, []
+        return held
+
     async def before(self, step: str, connection: Connection | None) -> None:
         self._check_alive()
         pid = connection.get_server_pid() if connection is not None else 0
         self.pids.add(pid)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         begins = pid not in self._in_transaction
-        entry = _Step(self, step, pid, turn, commit=self._count_commit(step, pid), begins=begins)
-        self._crash_if_planned(entry, after=False)
+        fault = self._choose_fault(step, self._count_commit(step, pid))
+        entry = _Step(self, step, connection, pid, turn, fault, begins)
+        if fault is Fault.DEATH_BEFORE:
+            self.die()
         self._check_alive()
         await self._order.wait_for_turn(entry)
         self._steps[_current_task()] = entry
         try:
             self._check_alive()
+            self._fail(entry, happened=False)
             await self._tell_time(step, pid, connection)
         except BaseException:
-            self.after(step)
+            self._end(entry)
             raise
         self._note_transaction(step, pid)
 
     def after(self, step: str) -> None:  # noqa: ARG002 - the task knows its step
-        entry = self._steps.pop(_current_task())
-        self._order.end(entry)
-        self._crash_if_planned(entry, after=True)
+        entry = self._steps[_current_task()]
+        self._end(entry)
+        if sys.exc_info()[0] is None:
+            self._fail(entry, happened=True)
 
-    def _crash_if_planned(self, entry: _Step, *, after: bool) -> None:
-        if entry.commit and self.crash == CrashPlan(entry.commit, after=after):
+    def _end(self, entry: _Step) -> None:
+        self._steps.pop(_current_task())
+        self._order.end(entry)
+        self._quiet.set()
+
+    def _choose_fault(self, step: str, commit: int) -> Fault | None:
+        return None if self.faults is None else self.faults.choose(step, commit)
+
+    def _fail(self, entry: _Step, *, happened: bool) -> None:
+        fault = entry.fault
+        if fault is None or fault.happens != happened:
+            return
+        if fault.kills:
             self.die()
+            return  # the next step tells
+        if fault.cuts and entry.connection is not None:
+            entry.connection.terminate()
+            self._in_transaction.discard(entry.pid)
+            self._told.pop(entry.pid, None)
+            self._order.cut(entry.pid)
+        raise fault.error(entry.text)
 
     def _check_alive(self) -> None:
         if self.died.is_set():
@@ -173,6 +225,10 @@ class SimulatedProcess:
             return
         await connection.execute(f"set testing.now = '{now.isoformat()}'")
         self._told[pid] = now
+
+
+def _nothing() -> None:
+    """Until somebody looks between the steps."""
 
 
 def _current_task() -> asyncio.Task[Any]:

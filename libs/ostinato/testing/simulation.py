@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from datetime import datetime
 from random import Random
 from typing import Any, TypeVar
@@ -21,8 +21,9 @@ import asyncpg
 
 from ostinato.jobstore.schema import PARTITIONED_TABLES
 from ostinato.storage.partitions import ensure_partitions
+from ostinato.testing.faults import Faults
 from ostinato.testing.lock_watcher import LockWatcher
-from ostinato.testing.simulated_database import CLOCK_SQL, CrashPlan, SimulatedProcess, StepOrder
+from ostinato.testing.simulated_database import CLOCK_SQL, SimulatedProcess, StepOrder
 from ostinato.testing.virtual_time import VirtualClock, VirtualTimeLoop
 
 T = TypeVar("T")
@@ -80,12 +81,12 @@ class Simulation:
         name: str,
         open_service: Callable[[SimulatedProcess, Random], AbstractAsyncContextManager[object]],
         *,
-        crash: CrashPlan | None = None,
+        faults: Faults | None = None,
     ) -> Life:
         """Starts a process and returns once it serves, or has died. It gets a gate and randomness of its own."""
         self._processes += 1
         process = self.new_process(f"{name}-{self._processes}")
-        process.crash = crash
+        process.faults = faults
         life = Life(process)
         token = _CURRENT.set(process)
         try:
@@ -101,9 +102,22 @@ class Simulation:
             await life.task
         return life
 
+    async def stall(self, life: Life, seconds: float) -> None:
+        """Nothing of the process moves for that long, as by SIGSTOP and SIGCONT; its connections stay open."""
+        await life.process.stall()
+        await self.clock.sleep(seconds)
+        self._go_on(life.process)
+
+    def _go_on(self, process: SimulatedProcess) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        for handle in process.go_on():
+            loop.run_held(handle)
+
     async def bury(self, life: Life) -> None:
         """Kills the process if it lives, and waits until the server has rolled back what it left open."""
         life.process.die()
+        self._go_on(life.process)
         for _ in range(_MOST_ROUNDS):
             left = [task for task in life.process.tasks if not task.done()]
             if not left:
@@ -116,9 +130,17 @@ class Simulation:
         self._watcher.wait_until_gone(life.process.pids)
 
     def _make_loop(self) -> VirtualTimeLoop:
-        loop = VirtualTimeLoop(self._order)
+        loop = VirtualTimeLoop(self._order, _held)
         loop.set_task_factory(_make_task)  # type: ignore[arg-type]
         return loop
+
+
+def _held(handle: asyncio.Handle, context: Context) -> bool:
+    process = context.get(_CURRENT)
+    if process is None or not process.stalled:
+        return False
+    process.held.append(handle)
+    return True
 
 
 def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], **options: Any) -> asyncio.Task[T]:

@@ -7,8 +7,9 @@ and only when nothing else can run, so that the order of everything follows from
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import selectors
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -36,11 +37,16 @@ class Steps(Protocol):
         ...
 
 
-class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """Begins at time 0."""
+# Takes what should have run now, if it belongs to a process that stands still; false if it doesn't.
+Hold = Callable[[asyncio.Handle, contextvars.Context], bool]
 
-    def __init__(self, steps: Steps) -> None:
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """Begins at time 0. `hold` is asked before anything is run."""
+
+    def __init__(self, steps: Steps, hold: Hold) -> None:
         self._virtual_now = 0.0
+        self._hold = hold
         super().__init__(_VirtualSelector(self, steps))
         # Timers this close are due. Must exceed the spacing of floats, which is 4 ns after a year.
         self._clock_resolution = 1e-6
@@ -50,6 +56,24 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def advance(self, seconds: float) -> None:
         self._virtual_now += seconds
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        within = context or contextvars.copy_context()
+        handle = asyncio.Handle(callback, args, self, within)
+        if self._hold(handle, within):
+            return handle
+        return super().call_soon(callback, *args, context=within)
+
+    def run_held(self, handle: asyncio.Handle) -> None:
+        """What was held runs after all, unless it was cancelled meanwhile."""
+        super().call_soon(_run_unless_cancelled, handle)
+
+
+def _run_unless_cancelled(handle: asyncio.Handle) -> None:
+    if not handle.cancelled():
+        handle._run()  # noqa: SLF001 - in its own context, as the event loop does it
 
 
 class VirtualClock:
@@ -66,6 +90,17 @@ class VirtualClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))
+
+
+class SkewedClock(VirtualClock):
+    """A process's own clock, wrong by `skew`. It runs as fast as time passes, so its monotonic time is right."""
+
+    def __init__(self, clock: VirtualClock, skew: timedelta) -> None:
+        self._clock = clock
+        self._skew = skew
+
+    def now(self) -> datetime:
+        return self._clock.now() + self._skew
 
 
 class _VirtualSelector(selectors.BaseSelector):
