@@ -1,6 +1,7 @@
 """Log records as JSON lines on stderr, from structlog and from the standard library alike.
 
-Passwords inside URLs are cut out of every text; nothing else secret may be logged in the first place.
+Nothing secret may be logged in the first place. For whatever an error's text repeats: passwords inside URLs, bearer
+tokens and fields that are called secret are cut out.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ import structlog
 from ostinato.telemetry.tracing import current_traceparent
 
 _PASSWORD_IN_URL = re.compile(r"(\w://[^\s:/@]*):[^\s/]*@")
+_BEARER = re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]+")
+_SECRET_FIELDS = re.compile(r"(?i)token|secret|password|authorization|cookie")
+_HIDDEN = "***"
 _QUIET = ("asyncio", "aiohttp", "grpc")
 
 EventDict = MutableMapping[str, Any]
@@ -53,7 +57,7 @@ def _json_formatter(shared: list[structlog.typing.Processor]) -> logging.Formatt
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
-            _cut_passwords,
+            _cut_secrets,
             structlog.processors.JSONRenderer(default=str),
         ],
     )
@@ -74,8 +78,16 @@ def _add_trace(_logger: object, _method: str, event: EventDict) -> EventDict:
     return event
 
 
-def _cut_passwords(_logger: object, _method: str, event: EventDict) -> EventDict:
+def _cut_secrets(_logger: object, _method: str, event: EventDict) -> EventDict:
     for key, value in event.items():
-        if isinstance(value, str) and "://" in value:
-            event[key] = _PASSWORD_IN_URL.sub(r"\1:***@", value)
+        if _SECRET_FIELDS.search(key):
+            event[key] = _HIDDEN
+        elif isinstance(value, str):
+            event[key] = _without_secrets(value)
     return event
+
+
+def _without_secrets(text: str) -> str:
+    if "://" in text:
+        text = _PASSWORD_IN_URL.sub(rf"\1:{_HIDDEN}@", text)
+    return _BEARER.sub(rf"\1{_HIDDEN}", text)

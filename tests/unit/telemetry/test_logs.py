@@ -67,6 +67,15 @@ def test_passwords_in_urls_are_cut_out_everywhere(stream: io.StringIO) -> None:
     assert lines(stream)[0]["event"] == "lost postgresql://ostinato:***@127.0.0.1:5432/db"
 
 
+def test_bearer_tokens_and_fields_called_secret_are_cut_out(stream: io.StringIO) -> None:
+    logging.getLogger("a").warning("sent Authorization: Bearer hush.hush-_hush=")
+    structlog.get_logger("a").warning("sent", notify_token="hush", Authorization="hush", task=3)
+    assert "hush" not in stream.getvalue()
+    text, fields = lines(stream)
+    assert text["event"] == "sent Authorization: Bearer ***"
+    assert (fields["notify_token"], fields["task"]) == ("***", 3)
+
+
 def test_the_current_trace_is_named(stream: io.StringIO) -> None:
     with use_traceparent(f"00-{TRACE}-00f067aa0ba902b7-01"):
         logging.getLogger("a").info("inside")

@@ -1,0 +1,91 @@
+"""One line for each task that did not end well, and for some of those that did.
+
+Every line has the task's fields, and says in words what becomes of it. Texts of payloads are never among them: they
+may be secret.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from ostinato.clock import Clock
+from ostinato.taskqueue.embedded.lease import Lease
+from ostinato.taskqueue.outcome import Outcome, Verdict
+from ostinato.taskqueue.task_context import TaskContext
+
+_log = logging.getLogger(__name__)
+SAMPLE_EVERY = 10.0  # seconds between two successes of one class that are told
+
+
+class TaskLog:
+    """Of one incarnation. At level debug every success is told."""
+
+    def __init__(self, lease: Lease, clock: Clock) -> None:
+        self._lease = lease
+        self._clock = clock
+        self._tell_from: dict[int, float] = {}  # by class, on the monotonic clock
+
+    def done(self, task: TaskContext, monotonic: float) -> None:
+        if monotonic < self._tell_from.get(task.class_id, 0.0):
+            return
+        every = 0.0 if _log.isEnabledFor(logging.DEBUG) else SAMPLE_EVERY
+        self._tell_from[task.class_id] = monotonic + every
+        _log.info("task %d (%s) done", task.id, task.class_name, extra=self._fields(task, "done", monotonic))
+
+    def retried(self, task: TaskContext, outcome: Outcome, delay: timedelta) -> None:
+        """What handlers expect (retry later, overloaded) is told at level debug."""
+        _log.log(
+            logging.WARNING if outcome.verdict is Verdict.RETRY else logging.DEBUG,
+            "task %d (%s) failed, again in %.1f s: %s",
+            task.id,
+            task.class_name,
+            delay.total_seconds(),
+            outcome.error,
+            extra=self._fields(task, outcome.verdict, self._clock.monotonic()),
+        )
+
+    def refused(self, task: TaskContext, why: str, delay: timedelta) -> None:
+        _log.warning(
+            "task %d (%s) refused, again in %s: %s",
+            task.id,
+            task.class_name,
+            delay,
+            why,
+            extra=self._fields(task, "refused", self._clock.monotonic()),
+        )
+
+    def dead(self, task: TaskContext, why: str) -> None:
+        _log.error(
+            "task %d (%s) goes to the dead letters: %s",
+            task.id,
+            task.class_name,
+            why,
+            extra=self._fields(task, Verdict.DEAD, self._clock.monotonic()),
+        )
+
+    def lost(self, task: TaskContext, why: str) -> None:
+        _log.warning(
+            "task %d (%s) is no longer this process's: %s",
+            task.id,
+            task.class_name,
+            why,
+            extra=self._fields(task, Verdict.LOST, self._clock.monotonic()),
+        )
+
+    def _fields(self, task: TaskContext, verdict: str, monotonic: float) -> dict[str, object]:
+        """`late_ms` and `duration_ms` only of tasks that were started."""
+        fields: dict[str, object] = {
+            "task_id": task.id,
+            "task_class": task.class_name,
+            "queue": task.queue,
+            "attempt": task.attempt,
+            "verdict": str(verdict),
+        }
+        if task.started_at:
+            late = self._lease.db_now(task.started_at) - task.eta
+            fields["late_ms"] = round(max(0.0, late.total_seconds()) * 1000, 3)
+            fields["duration_ms"] = round((monotonic - task.started_at) * 1000, 3)
+        if trace := task.traceparent:
+            fields["trace"] = trace.split("-")[1]
+        return fields
