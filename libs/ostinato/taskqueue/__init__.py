@@ -8,11 +8,13 @@ from ostinato.taskqueue.dispatcher import Dispatcher, open_dispatcher
 from ostinato.taskqueue.embedded.dead_letter_store import DeadLetter, list_dead_letters, requeue_dead_letters
 from ostinato.taskqueue.embedded.queue_store import QueueStats, queue_stats
 from ostinato.taskqueue.embedded.ready_store import missing_tasks
+from ostinato.taskqueue.embedded.strand import Priority
 from ostinato.taskqueue.embedded.worker_stats import BUCKET_ENDS, CLASS_EVENTS, ClassStats, TimeHistogram
 from ostinato.taskqueue.grouped_calls import GroupedCalls
 from ostinato.taskqueue.handler import Handler
 from ostinato.taskqueue.outcome import Outcome
 from ostinato.taskqueue.queue_measure import QueueMeasure
+from ostinato.taskqueue.queue_settings import QueueSettings
 from ostinato.taskqueue.task_class import Retry, TaskClass, TaskKind
 from ostinato.taskqueue.task_context import TaskContext, complete_many_in
 from ostinato.taskqueue.worker import Worker, WorkerSettings
@@ -26,7 +28,9 @@ __all__ = [
     "GroupedCalls",
     "Handler",
     "Outcome",
+    "Priority",
     "QueueMeasure",
+    "QueueSettings",
     "QueueStats",
     "Retry",
     "TaskClass",

@@ -7,7 +7,7 @@ starts later than 2 s after its pause, not even in a process that stood still me
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Protocol
@@ -19,6 +19,7 @@ from ostinato.taskqueue.embedded.fair_share import BEGINNING
 from ostinato.taskqueue.embedded.queue_store import QueueStats, notify, queue_stats
 from ostinato.taskqueue.embedded.ready_store import find_strands
 from ostinato.taskqueue.embedded.strand import strands_of
+from ostinato.taskqueue.queue_settings import QueueSettings
 from ostinato.taskqueue.wake_up import CHANNEL, QUEUES_CHANGED
 
 _log = logging.getLogger(__name__)
@@ -66,6 +67,16 @@ async def _in_batches(purge: _PurgeBatch) -> int:
             return purged
         purged += count
         since = last
+
+
+async def store_queue_settings(db: Database, queues: Sequence[QueueSettings]) -> None:
+    """Limits of existing queues, for all processes; what is stored already changes nothing."""
+    if not queues:
+        return
+    changed = await db.transact(lambda tx: queue_settings_store.store_limits(tx, queues))
+    if changed:
+        _log.info("limits were stored of %s", ", ".join(changed))
+        await _tell(db)
 
 
 async def _told(db: Database, name: str) -> QueueStats:

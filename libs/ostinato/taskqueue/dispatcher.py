@@ -26,11 +26,14 @@ from ostinato.taskqueue.add_rules import (
     kind_violations,
     payload_violations,
 )
+from ostinato.taskqueue.administration import store_queue_settings
 from ostinato.taskqueue.embedded.name_store import delete_names, insert_named
 from ostinato.taskqueue.embedded.queue_store import ensure_classes, ensure_queues
 from ostinato.taskqueue.embedded.ready_store import NewTasks, insert_tasks
-from ostinato.taskqueue.embedded.strand import strand_of
+from ostinato.taskqueue.embedded.strand import Priority, strand_of
+from ostinato.taskqueue.flood_diversion import FloodDiversion
 from ostinato.taskqueue.grouped_calls import GroupedCalls
+from ostinato.taskqueue.queue_settings import QueueSettings, check_queue_settings
 from ostinato.taskqueue.task_class import P, TaskClass, check_classes
 from ostinato.taskqueue.task_header import TaskHeader
 from ostinato.taskqueue.task_ids import TaskIds
@@ -54,6 +57,7 @@ class Dispatcher:
         class_ids: Mapping[str, int],
         wake_ups: WakeUps,
         *,
+        clock: Clock,
         namespace: str = "",
     ) -> None:
         self.db = db
@@ -63,6 +67,7 @@ class Dispatcher:
         self._classes = {task_class.name: task_class for task_class in classes}
         self._namespace = namespace
         self._ids = TaskIds(db)
+        self._diversion = FloodDiversion(clock)
         self._add_grouped = GroupedCalls(self._insert_group, parallel=2)
         self._added = dict.fromkeys(self.class_ids.values(), 0)
 
@@ -81,6 +86,7 @@ class Dispatcher:
         delay: timedelta | None = None,
         eta: datetime | None = None,
         fair_key: int = 0,
+        priority: Priority | None = None,
     ) -> int: ...
 
     @overload
@@ -94,6 +100,7 @@ class Dispatcher:
         delay: timedelta | None = None,
         eta: datetime | None = None,
         fair_key: int = 0,
+        priority: Priority | None = None,
     ) -> int | None: ...
 
     async def add(
@@ -106,16 +113,20 @@ class Dispatcher:
         delay: timedelta | None = None,
         eta: datetime | None = None,
         fair_key: int = 0,
+        priority: Priority | None = None,
     ) -> int | None:
         """Adds one task and returns its id. With `tx` it exists if and only if the transaction commits.
 
-        `delay` counts from the insert, by the database's clock; `eta` is absolute. With `dedup_key`, only outside a
+        `delay` counts from the insert, by the database's clock; `eta` is absolute. Tasks of one `fair_key` (0: none)
+        can't hold up those of others; `priority` is the class's where none is given. With `dedup_key`, only outside a
         transaction, None means that the class has a task of this key which has not ended, or ended less than the
         queue's window (1 h) ago; then nothing was added. Raises InvalidArgument, and CommitOutcomeUnknown for an
         add of its own whose answer was lost.
         """
         keys = [dedup_key] if dedup_key is not None else None
-        tasks = await self._new_tasks(task_class, [payload], [fair_key], dedup_keys=keys, tx=tx, delay=delay, eta=eta)
+        tasks = await self._new_tasks(
+            task_class, [payload], [fair_key], dedup_keys=keys, tx=tx, delay=delay, eta=eta, priority=priority
+        )
         if keys is not None:
             return (await self._submit_named(task_class, tasks, keys))[0]
         await self._submit(tasks, tx)
@@ -131,6 +142,7 @@ class Dispatcher:
         delay: timedelta | None = None,
         eta: datetime | None = None,
         fair_keys: Sequence[int] | None = None,
+        priority: Priority | None = None,
     ) -> list[int]: ...
 
     @overload
@@ -144,6 +156,7 @@ class Dispatcher:
         delay: timedelta | None = None,
         eta: datetime | None = None,
         fair_keys: Sequence[int] | None = None,
+        priority: Priority | None = None,
     ) -> list[int | None]: ...
 
     async def add_many(
@@ -156,12 +169,15 @@ class Dispatcher:
         delay: timedelta | None = None,
         eta: datetime | None = None,
         fair_keys: Sequence[int] | None = None,
+        priority: Priority | None = None,
     ) -> Sequence[int | None]:
         """Adds tasks of one class by one statement; ids in the order of `payloads`, `dedup_keys` as in `add`."""
         if not payloads:
             return []
         fair = [0] * len(payloads) if fair_keys is None else list(fair_keys)
-        tasks = await self._new_tasks(task_class, payloads, fair, dedup_keys=dedup_keys, tx=tx, delay=delay, eta=eta)
+        tasks = await self._new_tasks(
+            task_class, payloads, fair, dedup_keys=dedup_keys, tx=tx, delay=delay, eta=eta, priority=priority
+        )
         if dedup_keys is not None:
             return await self._submit_named(task_class, tasks, dedup_keys)
         await self._submit(tasks, tx)
@@ -196,6 +212,7 @@ class Dispatcher:
         tx: Tx | None,
         delay: timedelta | None,
         eta: datetime | None,
+        priority: Priority | None,
     ) -> NewTasks:
         """Raises InvalidArgument for whatever could not be delivered."""
         if len(fair_keys) != len(payloads):
@@ -215,7 +232,9 @@ class Dispatcher:
             ids=await self._ids.take(len(payloads), tx),
             fair_keys=fair_keys,
             payloads=encoded,
-            strand=strand_of(self.queue_ids[task_class.queue]),
+            strand=strand_of(
+                self.queue_ids[task_class.queue], priority=task_class.priority if priority is None else priority
+            ),
             class_id=self.class_ids[task_class.name],
             header=_current_header(),
             delay=delay or None,
@@ -242,21 +261,23 @@ class Dispatcher:
         return [task_id if task_id in added else None for task_id in tasks.ids]
 
     async def _submit(self, tasks: NewTasks, tx: Tx | None) -> None:
+        parts = self._diversion.split(tasks)
         if tx is None:
-            await self._submit_at_once(tasks)
+            await self._submit_at_once(parts)
         elif tx.foreign:
-            await insert_tasks(tx, [tasks])
-            tx.after_commit(lambda: self._announce([tasks]))  # where nobody runs hooks it is found by polling
+            await insert_tasks(tx, parts)
+            tx.after_commit(lambda: self._announce(parts))  # where nobody runs hooks it is found by polling
             self._added[tasks.class_id] += len(tasks.ids)
         else:
             tx.before_commit(self, self._flush)
-            tx.buffers.setdefault(self, []).append(tasks)
+            tx.buffers.setdefault(self, []).extend(parts)
 
-    async def _submit_at_once(self, tasks: NewTasks) -> None:
+    async def _submit_at_once(self, parts: Sequence[NewTasks]) -> None:
         """Small adds of concurrent callers share one statement and one commit."""
-        if tasks.is_later or len(tasks.ids) > 1 or len(tasks.payloads[0]) > _MOST_GROUPED_BYTES:
-            await insert_tasks(self.db, [tasks])
-            self._announce([tasks])
+        tasks = parts[0]
+        if tasks.is_later or len(parts) > 1 or len(tasks.ids) > 1 or len(tasks.payloads[0]) > _MOST_GROUPED_BYTES:
+            await insert_tasks(self.db, parts)
+            self._announce(parts)
         elif (failure := await self._add_grouped(tasks)) is not None:
             raise type(failure)(str(failure)) from failure
 
@@ -296,21 +317,27 @@ async def open_dispatcher(
     clock: Clock | None = None,
     notify: bool = True,
     namespace: str = "",
+    queues: Sequence[QueueSettings] = (),
 ) -> AsyncIterator[Dispatcher]:
     """Creates the queues and classes where missing, and sends wake-ups as long as the block lasts.
 
+    The settings of `queues` are stored for all processes; those of queues that are not named stay as they are.
     `namespace` keeps the dedup keys of programs apart that share a database and class names. Raises InvalidArgument,
     also for two classes of one name or one payload type.
     """
     check_classes(classes)
     if not _NAMESPACE.fullmatch(namespace):
         raise InvalidArgument.of("namespace", "must be empty, or a letter or _ and up to 49 letters, digits or _")
-    queue_ids = await ensure_queues(db, [task_class.queue for task_class in classes])
+    names = {task_class.queue for task_class in classes}
+    check_queue_settings(queues, names)
+    queue_ids = await ensure_queues(db, sorted(names))
+    await store_queue_settings(db, queues)
     class_ids = await ensure_classes(db, [task_class.name for task_class in classes])
-    wake_ups = WakeUps(db, clock or SystemClock(), notify=notify)
+    clock = clock or SystemClock()
+    wake_ups = WakeUps(db, clock, notify=notify)
     sender = asyncio.ensure_future(wake_ups.run())
     try:
-        yield Dispatcher(db, classes, queue_ids, class_ids, wake_ups, namespace=namespace)
+        yield Dispatcher(db, classes, queue_ids, class_ids, wake_ups, clock=clock, namespace=namespace)
     finally:
         sender.cancel()
         with suppress(asyncio.CancelledError):

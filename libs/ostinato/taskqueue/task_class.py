@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.message import Message
 
 from ostinato.errors import InvalidArgument
+from ostinato.taskqueue.embedded.strand import Priority
 from ostinato.taskqueue.embedded.task_flags import CULPRIT_FROM, MOST_CRASHES
 
 P = TypeVar("P", bound=Message)
@@ -49,6 +50,7 @@ class TaskClass(Generic[P]):
     kind: TaskKind
     queue: str
     retry: Retry = Retry()
+    priority: Priority = Priority.NORMAL
     # At most this many handlers of the class run at once in one process (batch handlers: batches).
     max_running: int = 100
     batch_size: int = 500

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from ostinato.taskqueue.embedded.queue_state import QueueState
 from ostinato.taskqueue.embedded.ready_store import END_NAMES, Executor
+from ostinato.taskqueue.queue_settings import QueueSettings
 
 # One statement: the sum belongs to exactly these states.
 _STATES = """
@@ -35,6 +36,28 @@ async def load_states(executor: Executor, queue_ids: Sequence[int]) -> tuple[int
         for row in rows
     }
     return max((row["versions"] for row in rows), default=0), states
+
+
+_STORE_LIMITS = """
+update tq_queue q
+   set max_rate = u.max_rate, burst = u.burst, max_concurrent = u.max_concurrent, version = q.version + 1
+  from unnest($1::text[], $2::float8[], $3::int[], $4::int[]) u(name, max_rate, burst, max_concurrent)
+ where q.name = u.name
+   and (q.max_rate, q.burst, q.max_concurrent) is distinct from (u.max_rate, u.burst, u.max_concurrent)
+returning q.name
+"""
+
+
+async def store_limits(executor: Executor, queues: Sequence[QueueSettings]) -> list[str]:
+    """Returns the names of those that changed."""
+    rows = await executor.fetch(
+        _STORE_LIMITS,
+        [queue.name for queue in queues],
+        [queue.max_rate for queue in queues],
+        [queue.stored_burst for queue in queues],
+        [queue.max_concurrent for queue in queues],
+    )
+    return sorted(row["name"] for row in rows)
 
 
 # A queue that is paused already keeps the time of its first pause, and its version.
