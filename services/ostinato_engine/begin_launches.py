@@ -29,7 +29,7 @@ from ostinato.scheduling.invocation_id import InvocationId
 from ostinato.scheduling.job_definition import JobDefinition
 from ostinato.scheduling.launching import GiveUpLaunch, SkipLaunch, StartLaunch, decide_launch
 from ostinato.scheduling.names import invocation_name
-from ostinato.storage.database import Database
+from ostinato.storage.database import FEW_ROWS, Database
 from ostinato.taskqueue import Dispatcher, TaskContext, complete_many_in
 from ostinato_engine.targets.target import Run
 
@@ -65,7 +65,7 @@ class BeginLaunches:
 
     async def __call__(self, tasks: Sequence[TaskContext]) -> Sequence[LaunchAttempt | None]:
         """None: there is nothing to launch (any more), and the task is completed."""
-        async with self._db.transaction() as tx:
+        async with self._db.transaction(few_rows=len(tasks) <= FEW_ROWS) as tx:
             wanted = {task.id: InvocationId(task.payload.invocation_id) for task in tasks}
             found = await load_invocations(tx, set(wanted.values()))
             inputs = await load_invocation_inputs(tx, found)

@@ -17,7 +17,7 @@ from ostinato.jobstore.invocation_store import StoredInvocation
 from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger
 from ostinato.scheduling.invocation import InvocationStatus, is_initial
 from ostinato.scheduling.invocation_id import InvocationId
-from ostinato.storage.database import Database
+from ostinato.storage.database import FEW_ROWS, Database
 from ostinato.taskqueue import Dispatcher, TaskContext, complete_many_in
 from ostinato.telemetry.tracing import use_traceparent
 from ostinato_engine.begin_launches import LaunchAttempt
@@ -55,7 +55,7 @@ class SaveLaunches:
         return [end.attempt.invocation.id in changed for end in ends]
 
     async def _save(self, ends: Sequence[LaunchEnd]) -> Collection[InvocationId]:
-        async with self._db.transaction() as tx:
+        async with self._db.transaction(few_rows=len(ends) <= FEW_ROWS) as tx:
             changed = await edit_invocations(
                 tx,
                 self._dispatcher,

@@ -95,7 +95,8 @@ select invocation_id, job_name, job_uid, definition, incoming
  where invocation_id = any($1::bigint[])
 """
 
-# Rows are locked in the order of their ids first, so that two sets that overlap can't deadlock.
+# Rows are locked in the order of their ids first, all of them: `locked` is read to its end before the update begins.
+# So two sets that overlap can't deadlock. Each part is bounded by the ids, so no plan of it reads other rows.
 _CHANGE = f"""
 with wanted as (
     select *
@@ -126,8 +127,9 @@ update invocation i
        last_heartbeat_at = case when w.status = {_RUNNING} and i.status <> {_RUNNING} then ostinato_now()
                                 else i.last_heartbeat_at end
   from wanted w
-  join locked l on l.invocation_id = w.invocation_id
- where i.invocation_id = w.invocation_id and i.version = w.version and i.finished_at is null
+ where (select count(*) from locked) > 0
+   and i.invocation_id = any($1::bigint[]) and i.invocation_id = w.invocation_id
+   and i.version = w.version and i.finished_at is null
 returning i.invocation_id, i.job_id, i.project_id, i.version, i.launch_attempts, i.started_at,
           ostinato_now() as changed_at, i.log_bytes
 """

@@ -345,10 +345,10 @@ async def test_a_database_that_is_away_for_a_moment_does_not_cost_the_result(
     original = stage.db.transaction
     failures = iter([Unavailable("away")])
 
-    def sometimes_away():
+    def sometimes_away(**options):
         if launching.http.calls and (error := next(failures, None)):
             raise error
-        return original()
+        return original(**options)
 
     monkeypatch.setattr(stage.db, "transaction", sometimes_away)
     await launching.launch(task)
