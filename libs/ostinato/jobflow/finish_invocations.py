@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from ostinato.errors import InternalError
 from ostinato.jobflow.emit_retries import Retry, emit_retries
 from ostinato.jobflow.emit_triggers import Emission, emit_triggers
+from ostinato.jobflow.invocation_timers import NewTimer, SetTimers, end_timers, set_timers
 from ostinato.jobflow.kick_triage import kick_triage
 from ostinato.jobstore.downstream_store import find_downstream_jobs
 from ostinato.jobstore.invocation_log_store import LogEntry, LogLine, append_log_lines, cut_long_logs
@@ -28,6 +29,7 @@ from ostinato.jobstore.invocation_store import (
     load_invocation_inputs,
 )
 from ostinato.jobstore.job_definition_codec import Aftermath, decode_aftermath
+from ostinato.jobstore.timer_store import StoredTimer
 from ostinato.pb.internal.v1.stored_pb2 import TriggerList
 from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger, UpstreamPayload
 from ostinato.scheduling.downstream import triggered_jobs
@@ -67,6 +69,7 @@ class InvocationChange:
     result: bytes | None = None
     log_lines: Sequence[LogLine] = ()
     triggers: Sequence[Trigger] = ()  # emitted by the target, for the downstream jobs
+    timers: Sequence[NewTimer] = ()  # to set; only of what goes on RUNNING
     input: InvocationInput | None = None  # where the caller has it already
     traceparent: str | None = None  # the trace of what follows; None: the current one, if any
 
@@ -86,13 +89,21 @@ class _Plan:
     def ends(self) -> bool:
         return is_final(self.change.to_status)
 
+    @property
+    def may_leave_timers(self) -> bool:
+        return self.ends and self.change.invocation.status is InvocationStatus.RUNNING
+
 
 @dataclass(frozen=True, slots=True)
-class _Failed:
-    """What could not follow: downstream jobs that don't exist, names of runs whose job has no room for retries."""
+class _Followed:
+    """What the log says of what followed: downstream jobs that don't exist, names of runs that their jobs have no room
+    to retry, timers that were set and dropped.
+    """
 
     missing: Collection[tuple[str, str]]
     unretried: Collection[str]
+    set_timers: Sequence[StoredTimer]
+    dropped_timers: Sequence[StoredTimer]
 
 
 async def apply_changes(
@@ -109,7 +120,10 @@ async def apply_changes(
     done = [plans[invocation_id] for invocation_id in applied]
     missing = await _emit(tx, dispatcher, done)
     refused = await emit_retries(tx, [retry for plan in done if (retry := _retry(plan, applied)) is not None])
-    await _write_log(tx, done, applied, _Failed(missing, {retry.invocation for retry in refused}))
+    timers_set = await set_timers(tx, dispatcher, [_timers_of(plan, applied) for plan in done if plan.change.timers])
+    timers_dropped = await end_timers(tx, [plan.change.invocation.id for plan in done if plan.may_leave_timers])
+    followed = _Followed(missing, {retry.invocation for retry in refused}, timers_set, timers_dropped)
+    await _write_log(tx, done, applied, followed)
     ended = [row for row in applied.values() if plans[row.id].ends]
     traces = {row.job_id: trace for row in ended if (trace := plans[row.id].change.traceparent)}
     await kick_triage(tx, dispatcher, ((row.job_id, row.project_id) for row in ended), traces)
@@ -139,6 +153,8 @@ def _check_move(change: InvocationChange) -> None:
     before, after = change.invocation.status, change.to_status
     if not may_move(before, after):
         raise InternalError(f"an invocation can't go from {before.name} to {after.name}")
+    if change.timers and after is not InvocationStatus.RUNNING:
+        raise InternalError(f"an invocation that becomes {after.name} has no timers")
 
 
 def _plan_of(change: InvocationChange, inputs: Mapping[InvocationId, InvocationInput]) -> _Plan:
@@ -176,6 +192,10 @@ def _retry_after(change: InvocationChange, policy: RetryPolicy) -> timedelta | N
         error_retryable=change.error is not None and change.error.retryable,
         jitter=retry_jitter(change.invocation.id),
     )
+
+
+def _timers_of(plan: _Plan, applied: Mapping[InvocationId, ChangedInvocation]) -> SetTimers:
+    return SetTimers(applied[plan.change.invocation.id], plan.change.timers, plan.change.traceparent)
 
 
 def _retry(plan: _Plan, applied: Mapping[InvocationId, ChangedInvocation]) -> Retry | None:
@@ -256,18 +276,24 @@ async def _write_log(
     tx: Tx,
     plans: Sequence[_Plan],
     applied: Mapping[InvocationId, ChangedInvocation],
-    failed: _Failed,
+    followed: _Followed,
 ) -> None:
-    await append_log_lines(tx, [_log_entry(plan, applied[plan.change.invocation.id], failed) for plan in plans])
-    await cut_long_logs(tx, {row.id: row.log_bytes for row in applied.values()})
+    entries = [_log_entry(plan, applied[plan.change.invocation.id], followed) for plan in plans]
+    await append_log_lines(tx, entries)
+    # What was said beyond the change's own lines is not counted in the row, which nobody writes again.
+    beyond = [entry.lines[len(plan.change.log_lines) :] for entry, plan in zip(entries, plans, strict=True)]
+    told = {entry.invocation_id: sum(line.size for line in lines) for entry, lines in zip(entries, beyond, strict=True)}
+    await cut_long_logs(tx, {row.id: row.log_bytes + told[row.id] for row in applied.values()})
 
 
-def _log_entry(plan: _Plan, row: ChangedInvocation, failed: _Failed) -> LogEntry:
-    told = [f"Job {job} does not exist, so it is not triggered" for job in _absent(plan, failed.missing)]
+def _log_entry(plan: _Plan, row: ChangedInvocation, followed: _Followed) -> LogEntry:
+    told = [f"Job {job} does not exist, so it is not triggered" for job in _absent(plan, followed.missing)]
+    told += [f"Timer set: {timer.title}" for timer in followed.set_timers if timer.invocation_id == row.id]
+    told += [f"Timer dropped: {timer.title}" for timer in followed.dropped_timers if timer.invocation_id == row.id]
     if plan.ends:
         told.append(_last_words(plan.change.to_status, row))
     if plan.retry_after is not None:
-        told.append(_about_retry(plan, plan.retry_after, refused=plan.name in failed.unretried))
+        told.append(_about_retry(plan, plan.retry_after, refused=plan.name in followed.unretried))
     return LogEntry(row.id, row.version, [*plan.change.log_lines, *(LogLine(row.changed_at, text) for text in told)])
 
 

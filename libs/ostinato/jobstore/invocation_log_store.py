@@ -6,20 +6,14 @@ its limit keeps its head and its last lines; a marker row stands for what was cu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import accumulate, takewhile
 
 from ostinato.jobstore.invocation_store import set_log_bytes, storable
 from ostinato.scheduling.invocation_id import InvocationId
-from ostinato.storage.transaction import Tx
-
-MAX_LOG_BYTES = 200_000
-# Cut well below the limit, so that not every further line cuts again.
-CUT_LOG_BYTES = 150_000
-LAST_LINES_KEPT = 100
-CUT_MARKER = "--- the log has been cut here ---"
+from ostinato.scheduling.log_cut import CUT_MARKER, MAX_LOG_BYTES, LogRow, decide_cut, lines_of
+from ostinato.storage.transaction import Row, Tx
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +35,10 @@ class LogEntry:
     version: int
     lines: Sequence[LogLine]
 
-
-@dataclass(frozen=True, slots=True)
-class LogRow:
-    """Where a stored line stands and how much room it takes."""
-
-    version: int
-    line_no: int
-    size: int
-    is_marker: bool
+    def stored_lines(self) -> Iterator[tuple[datetime, str]]:
+        for line in self.lines:
+            for text in lines_of(storable(line.text)):
+                yield line.at, text
 
 
 _APPEND = """
@@ -58,7 +47,7 @@ select * from unnest($1::bigint[], $2::int[], $3::smallint[], $4::timestamptz[],
 """
 
 _LOAD_SIZES = """
-select version, line_no, octet_length(line) + 1 as size, line = $2 as is_marker
+select version, line_no, at, octet_length(line) + 1 as size, line = $2 as is_marker
   from invocation_log
  where invocation_id = $1
  order by version, line_no
@@ -66,52 +55,40 @@ select version, line_no, octet_length(line) + 1 as size, line = $2 as is_marker
 
 _REMOVE = """
 delete from invocation_log
- where invocation_id = $1 and (version, line_no) >= ($2, $3) and (version, line_no) < ($4, $5)
-returning at
+ where invocation_id = $1 and (version, line_no) between ($2, $3) and ($4, $5)
 """
 
 
 async def append_log_lines(tx: Tx, entries: Sequence[LogEntry]) -> None:
     rows = [
-        (entry.invocation_id, entry.version, number, line.at, storable(line.text))
+        (entry.invocation_id, entry.version, number, at, text)
         for entry in entries
-        for number, line in enumerate(entry.lines)
+        for number, (at, text) in enumerate(entry.stored_lines())
     ]
     if rows:
         await tx.execute(_APPEND, *map(list, zip(*rows, strict=True)))
 
 
 async def cut_long_logs(tx: Tx, sizes: Mapping[InvocationId, int]) -> None:
-    """Cuts the logs that grew past the limit; `sizes` are their bytes."""
+    """Cuts the logs that grew past the limit; `sizes` are their bytes, at least."""
     for invocation_id, size in sorted(sizes.items()):
         if size > MAX_LOG_BYTES:
             await _cut(tx, invocation_id)
 
 
-def decide_cut(rows: Sequence[LogRow]) -> tuple[int, int] | None:
-    """Which rows [first, last) to replace by a marker; None if the log is short enough. Pure."""
-    if sum(row.size for row in rows) <= MAX_LOG_BYTES:
-        return None
-    tail = _fitting([row.size for row in reversed(rows[-LAST_LINES_KEPT:])], CUT_LOG_BYTES // 2)
-    room = CUT_LOG_BYTES - sum(row.size for row in rows[len(rows) - tail :])
-    head = _fitting([row.size for row in rows], room)
-    former_cut = next((index for index, row in enumerate(rows) if row.is_marker), head)
-    return min(head, former_cut), len(rows) - tail
-
-
-def _fitting(sizes: Sequence[int], room: int) -> int:
-    return len(list(takewhile(lambda total: total <= room, accumulate(sizes))))
-
-
 async def _cut(tx: Tx, invocation_id: InvocationId) -> None:
+    """The marker takes the place of the last line that goes: who reads on from within the cut comes upon it."""
     found = await tx.fetch(_LOAD_SIZES, invocation_id, CUT_MARKER)
-    rows = [LogRow(row["version"], row["line_no"], row["size"], row["is_marker"]) for row in found]
-    if (cut := decide_cut(rows)) is None:
-        return
-    first, last = cut
-    start, end = rows[first], rows[last] if last < len(rows) else LogRow(rows[-1].version + 1, 0, 0, is_marker=False)
-    removed = await tx.fetch(_REMOVE, invocation_id, start.version, start.line_no, end.version, end.line_no)
-    marker = LogLine(removed[0]["at"], CUT_MARKER)
-    await tx.execute(_APPEND, [invocation_id], [start.version], [start.line_no], [marker.at], [marker.text])
-    kept = [*rows[:first], *rows[last:]]
-    await set_log_bytes(tx, invocation_id, sum(row.size for row in kept) + len(CUT_MARKER) + 1)
+    rows = [LogRow(row["size"], row["is_marker"]) for row in found]
+    kept = sum(row.size for row in rows)
+    if (cut := decide_cut(rows)) is not None:
+        first, last = cut
+        start, end = found[first], found[last - 1]
+        await tx.execute(_REMOVE, invocation_id, *_place(start), *_place(end))
+        await tx.execute(_APPEND, [invocation_id], *([part] for part in (*_place(end), end["at"], CUT_MARKER)))
+        kept += len(CUT_MARKER) + 1 - sum(row.size for row in rows[first:last])
+    await set_log_bytes(tx, invocation_id, kept)
+
+
+def _place(row: Row) -> tuple[int, int]:
+    return row["version"], row["line_no"]

@@ -10,10 +10,10 @@ import pytest
 
 from ostinato.auth.notification_token import NotificationTokens
 from ostinato.jobflow.engine_tasks import HANDLE_NOTIFICATION
-from ostinato.jobstore.invocation_log_store import CUT_MARKER, MAX_LOG_BYTES
 from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
 from ostinato.pb.scheduler.v1.invocations_pb2 import AppendLogsRequest, Invocation
 from ostinato.scheduling.invocation import InvocationStatus as S
+from ostinato.scheduling.log_cut import CUT_MARKER, MAX_LOG_BYTES
 from tests.integration.api.served_api import TOKENS, Client, refused
 from tests.integration.api.test_invocations import CONFIG, abort, start
 from tests.integration.engine.runs import log_of, row_of, set_status

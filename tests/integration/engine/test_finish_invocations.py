@@ -10,12 +10,14 @@ import pytest
 from ostinato.errors import InternalError
 from ostinato.jobflow.engine_tasks import TRIAGE_JOB
 from ostinato.jobflow.finish_invocations import InvocationChange, RunError, apply_changes
-from ostinato.jobstore.invocation_log_store import CUT_MARKER, MAX_LOG_BYTES, LogLine
+from ostinato.jobstore.invocation_log_store import LogLine
 from ostinato.jobstore.invocation_store import ChangedInvocation, StoredInvocation
+from ostinato.jobstore.log_listing_store import BEFORE_ALL, list_log_lines
 from ostinato.pb.scheduler.v1.triggers_pb2 import NoopPayload, Trigger
 from ostinato.scheduling.invocation import InvocationStatus as S
 from ostinato.scheduling.invocation_id import InvocationId
 from ostinato.scheduling.job_definition import Downstream, TriggeringPolicy, TriggerOn
+from ostinato.scheduling.log_cut import CUT_MARKER, MAX_LOG_BYTES
 from tests.integration.engine.runs import log_of, outgoing_of, read, row_of, set_status, start_run, start_run_of
 from tests.integration.engine.stage import Stage
 
@@ -194,3 +196,41 @@ async def test_half_a_surrogate_pair_in_texts_does_not_stop_a_finish(stage: Stag
     row = await row_of(stage, run.id)
     assert row["error_message"] == "a\N{REPLACEMENT CHARACTER}b"
     assert row["log_bytes"] == len(log[0].encode()) + 1
+
+
+async def test_who_reads_on_from_within_what_was_cut_comes_upon_the_marker(stage: Stage) -> None:
+    run = await set_status(stage, (await start_run(stage)).id, S.RUNNING)
+    await apply(stage, change(run, S.RUNNING, log_lines=[LogLine(NOW, f"{line} {'x' * 990}") for line in range(190)]))
+    read_so_far = await list_log_lines(stage.db, run.id, after=BEFORE_ALL, limit=100)
+    run = await read(stage, run.id)
+    await apply(stage, change(run, S.RUNNING, log_lines=[LogLine(NOW, f"new {'x' * 990}") for _ in range(50)]))
+    (marker, *rest) = await list_log_lines(stage.db, run.id, after=read_so_far[-1].position, limit=1000)
+    assert marker.line == CUT_MARKER
+    assert rest[-1].line.startswith("new")
+    assert CUT_MARKER not in [line.line for line in rest]
+
+
+async def test_the_last_words_count_for_the_limit(stage: Stage) -> None:
+    run = await set_status(stage, (await start_run(stage)).id, S.RUNNING)
+    lines = [LogLine(NOW, "x" * 999) for _ in range(MAX_LOG_BYTES // 1000)]
+    await apply(stage, change(run, S.SUCCEEDED, log_lines=lines))
+    log = await log_of(stage, run.id)
+    assert CUT_MARKER in log
+    assert log[-1].startswith("Ended with status SUCCEEDED")
+    assert sum(len(line) + 1 for line in log) <= MAX_LOG_BYTES
+
+
+async def test_a_line_longer_than_a_whole_log_is_cut_and_stays_through_later_cuts(stage: Stage) -> None:
+    run = await set_status(stage, (await start_run(stage)).id, S.RUNNING)
+    await apply(stage, change(run, S.RUNNING, log_lines=[LogLine(NOW, "é" * MAX_LOG_BYTES)]))
+    (kept, marker) = await log_of(stage, run.id)
+    assert marker == CUT_MARKER
+    for _ in range(3):
+        lines = [LogLine(NOW, "x" * 999) for _ in range(100)]
+        await apply(stage, change(await read(stage, run.id), S.RUNNING, log_lines=lines))
+    log = await log_of(stage, run.id)
+    assert log[:2] == [kept, CUT_MARKER]
+    assert log.count(CUT_MARKER) == 1
+    assert sum(len(line.encode()) + 1 for line in log) <= MAX_LOG_BYTES
+    stored = await stage.db.fetchval("select log_bytes from invocation where invocation_id = $1", run.id)
+    assert stored == sum(len(line.encode()) + 1 for line in log)
