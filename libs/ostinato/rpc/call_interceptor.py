@@ -63,7 +63,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._metrics = metrics
         self._authenticate = authenticate
         self._permissions = permissions
-        self.streams = RunningStreams()
+        self.streams = RunningStreams(clock)
         self._spans = spans
 
     async def intercept_service(

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
+from ostinato.clock import Clock
 from ostinato.errors import Transient
 from ostinato.rpc.call_deadline import DeadlineExceeded
 
@@ -28,15 +29,16 @@ class StreamInterrupted(Transient):
 
 
 class RunningStream:
-    def __init__(self, remaining: float | None) -> None:
+    def __init__(self, clock: Clock, remaining: float | None) -> None:
+        self._clock = clock
         limit = MAX_STREAM.total_seconds()
         self._ended_by_server = remaining is None or remaining > limit
-        self._ends_at = asyncio.get_running_loop().time() + (limit if self._ended_by_server else remaining or 0)
+        self._ends_at = clock.monotonic() + (limit if self._ended_by_server else remaining or 0)
         self._wait: asyncio.Timeout | None = None
 
     async def next_of(self, messages: AsyncIterator[M]) -> M | None:
         """None at the end. Raises DeadlineExceeded when the caller's time is over, StreamInterrupted when ours is."""
-        self._wait = wait = asyncio.timeout_at(self._ends_at)
+        self._wait = wait = asyncio.timeout(max(0.0, self._ends_at - self._clock.monotonic()))
         try:
             async with wait:
                 return await anext(messages, None)
@@ -53,15 +55,16 @@ class RunningStream:
         if self._wait is not None and self._wait.expired():
             return
         self._ended_by_server = True
-        self._ends_at = 0.0
+        self._ends_at = self._clock.monotonic()
         if self._wait is not None:
-            self._wait.reschedule(self._ends_at)
+            self._wait.reschedule(0)
 
 
 class RunningStreams:
     """`drain` ends those under way and refuses new ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._streams: set[RunningStream] = set()
         self._draining = False
 
@@ -70,7 +73,7 @@ class RunningStreams:
         """`remaining`: seconds until the caller's deadline, if it has one."""
         if self._draining:
             raise StreamInterrupted("the server is draining")
-        stream = RunningStream(remaining)
+        stream = RunningStream(self._clock, remaining)
         self._streams.add(stream)
         try:
             yield stream
