@@ -48,14 +48,7 @@ class LaunchAttempt:
 
     @property
     def run(self) -> Run:
-        return Run(
-            id=self.invocation.id,
-            job_id=self.invocation.job_id,
-            name=invocation_name(self.input.job_name, self.invocation.id),
-            attempt=self.invocation.attempt,
-            scheduled_for=self.invocation.scheduled_for,
-            timeout=self.definition.timeout,
-        )
+        return Run.of(self.invocation, invocation_name(self.input.job_name, self.invocation.id), self.definition)
 
 
 class BeginLaunches:
@@ -100,7 +93,7 @@ class _Batch:
             case SkipLaunch():
                 return None
             case GiveUpLaunch() as give_up:
-                return self._end(found, give_up.status, RunError(give_up.reason, give_up.message))
+                return self._end(found, give_up.status, _error_of(give_up))
             case StartLaunch() as start:
                 self.starting[found.id] = (found, start)
                 return InvocationChange(
@@ -136,3 +129,7 @@ class _Batch:
             input=self._inputs[found.id],
             log_lines=[LogLine(found.read_at, error.message)],
         )
+
+
+def _error_of(give_up: GiveUpLaunch) -> RunError:
+    return RunError(give_up.reason, give_up.message, retryable=give_up.status is InvocationStatus.TIMED_OUT)

@@ -51,6 +51,9 @@ class EngineMetrics:
         self.notifications = Counter(
             "ostinato_engine_notifications", "Notifications by what became of them.", ("outcome",), registry=registry
         )
+        self.timers = Counter(
+            "ostinato_engine_timers", "Timers of runs by what became of them.", ("outcome",), registry=registry
+        )
         self.timed_out = Counter("ostinato_engine_runs_timed_out", "Runs ended by their timeout.", registry=registry)
         self.stopped_calls = Counter(
             "ostinato_engine_calls_stopped", "Calls stopped because their run had ended.", registry=registry

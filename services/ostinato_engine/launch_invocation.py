@@ -93,7 +93,8 @@ class LaunchInvocation:
 
     def _count_lateness(self, attempt: LaunchAttempt) -> None:
         slot, started_at = attempt.invocation.scheduled_for, attempt.invocation.started_at
-        if slot is not None and started_at is not None and attempt.number == 1:
+        first = attempt.number == 1 and attempt.run.attempt == 1
+        if slot is not None and started_at is not None and first:
             self._metrics.start_lateness.observe((started_at - slot).total_seconds())
 
     async def _call(self, task: TaskContext, attempt: LaunchAttempt) -> LaunchEnd:
@@ -120,7 +121,7 @@ class LaunchInvocation:
 
 def _ended(task: TaskContext, attempt: LaunchAttempt, log: _RunLog, result: LaunchResult) -> LaunchEnd:
     if result.status is InvocationStatus.RUNNING:
-        log("Running, until a notification or the timeout ends it")
+        log("Running, until its target, a notification or the timeout ends it")
     return LaunchEnd(
         task=task,
         attempt=attempt,
@@ -128,6 +129,7 @@ def _ended(task: TaskContext, attempt: LaunchAttempt, log: _RunLog, result: Laun
         error=result.error,
         view_url=result.view_url,
         triggers=result.triggers,
+        timers=result.timers,
         log_lines=log.lines,
     )
 

@@ -43,6 +43,7 @@ from ostinato_engine.engine_host import EngineHost
 from ostinato_engine.engine_metrics import EngineMetrics
 from ostinato_engine.engine_servicer import EngineServicer
 from ostinato_engine.handle_notification import HandleNotification
+from ostinato_engine.handle_timer import HandleTimer
 from ostinato_engine.launch_invocation import LaunchInvocation
 from ostinato_engine.maintenance_loop import MaintenanceLoop
 from ostinato_engine.queue_metrics import QueueMetrics
@@ -98,6 +99,7 @@ async def open_engine(settings: EngineSettings, host: EngineHost | None = None) 
             TriageJobs(db, dispatcher, metrics=metrics, rewound=cron.wake, random=host.randomness),
             LaunchInvocation(db, dispatcher, launchers, running, clock=host.clock, metrics=metrics),
             HandleNotification(db, dispatcher, metrics=metrics),
+            HandleTimer(db, dispatcher, launchers, clock=host.clock, metrics=metrics),
         )
         worker = Worker(
             db,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ostinato.jobflow.finish_invocations import InvocationChange, RunError
 from ostinato.jobflow.invocation_session import edit_invocations
+from ostinato.jobflow.invocation_timers import NewTimer
 from ostinato.jobstore.invocation_log_store import LogLine
 from ostinato.jobstore.invocation_store import StoredInvocation
 from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger
@@ -36,6 +37,7 @@ class LaunchEnd:
     error: RunError | None = None
     view_url: str | None = None
     triggers: Sequence[Trigger] = ()
+    timers: Sequence[NewTimer] = ()
     log_lines: Sequence[LogLine] = ()
 
     @property
@@ -78,6 +80,7 @@ def _edit(end: LaunchEnd, status: InvocationStatus) -> Callable[[StoredInvocatio
             error=end.error,
             view_url=end.view_url,
             triggers=end.triggers,
+            timers=end.timers,
             log_lines=end.log_lines,
             input=end.attempt.input,
             traceparent=end.task.traceparent,

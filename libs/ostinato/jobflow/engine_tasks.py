@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask, LaunchInvocationTask, TriageJobTask
+from ostinato.pb.internal.v1.engine_tasks_pb2 import (
+    HandleNotificationTask,
+    HandleTimerTask,
+    LaunchInvocationTask,
+    TriageJobTask,
+)
 from ostinato.scheduling.launching import MAX_LAUNCH_BACKOFF, MIN_LAUNCH_BACKOFF
 from ostinato.taskqueue.task_class import Retry, TaskClass, TaskKind
 
@@ -34,4 +39,14 @@ HANDLE_NOTIFICATION = TaskClass(
     retry=_UNLIMITED,
 )
 
-ENGINE_TASK_CLASSES = (TRIAGE_JOB, LAUNCH_INVOCATION, HANDLE_NOTIFICATION)
+HANDLE_TIMER = TaskClass(
+    "handle-timer",
+    HandleTimerTask,
+    kind=TaskKind.TRANSACTIONAL,
+    queue="timers",
+    retry=_UNLIMITED,
+    max_running=1000,
+    deadline=timedelta(minutes=1),
+)
+
+ENGINE_TASK_CLASSES = (TRIAGE_JOB, LAUNCH_INVOCATION, HANDLE_NOTIFICATION, HANDLE_TIMER)

@@ -89,6 +89,13 @@ select invocation_id, job_id, project_id, version, status, attempt, launch_attem
  where invocation_id = any($1::bigint[])
 """
 
+_LOCK = f"""
+{_LOAD}
+   and finished_at is null
+ order by invocation_id
+   for no key update
+"""
+
 _LOAD_INPUTS = """
 select invocation_id, job_name, job_uid, definition, incoming
   from invocation_input
@@ -163,6 +170,11 @@ async def load_invocations(reader: Reader, ids: Collection[InvocationId]) -> dic
     """Those of `ids` that exist and are not in the history yet."""
     rows = await reader.fetch(_LOAD, list(ids))
     return {found.id: found for found in map(invocation_from_row, rows)}
+
+
+async def lock_invocations(tx: Tx, ids: Collection[InvocationId]) -> dict[InvocationId, StoredInvocation]:
+    """Locks those of `ids` that have not ended."""
+    return {found.id: found for found in map(invocation_from_row, await tx.fetch(_LOCK, list(ids)))}
 
 
 async def load_invocation_inputs(reader: Reader, ids: Collection[InvocationId]) -> dict[InvocationId, InvocationInput]:
