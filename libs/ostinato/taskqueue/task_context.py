@@ -55,7 +55,8 @@ class TaskContext:
 
     @property
     def class_id(self) -> int:
-        return int(self._row[6])
+        class_id: int = self._row[6]
+        return class_id
 
     @property
     def class_name(self) -> str:

@@ -224,3 +224,31 @@ async def test_an_error_that_no_handler_means_to_raise_is_told_with_its_tracebac
         ["the handler of task 7 (numbered, value 7) failed unexpectedly"] if told else []
     )
     await desk.executor.stop()
+
+
+async def test_every_task_is_counted_with_its_lateness_and_duration() -> None:
+    async def handle(_: TaskContext, __: Any) -> None:
+        """Quick."""
+
+    desk = Desk(handle)
+    desk.put(*range(100))
+    while len(desk.settled) < 100:
+        await asyncio.sleep(0)
+    await rounds(5)
+    assert (sum(desk.stats.latency.counts), sum(desk.stats.duration.counts)) == (100, 100)
+    await desk.executor.stop()
+
+
+async def test_a_task_of_a_batch_counts_as_long_as_the_batch() -> None:
+    async def many(tasks: Sequence[TaskContext]) -> Sequence[None]:
+        await asyncio.sleep(0.002)
+        return [None] * len(tasks)
+
+    desk = Desk(many=many)
+    desk.put(*range(10))
+    while len(desk.settled) < 10:
+        await asyncio.sleep(0.001)
+    await rounds(5)
+    assert sum(desk.stats.duration.counts) == 10
+    assert desk.stats.duration.total >= 10 * 0.002
+    await desk.executor.stop()

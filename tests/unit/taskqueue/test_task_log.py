@@ -13,6 +13,7 @@ from ostinato.errors import RetryLater
 from ostinato.taskqueue import Retry, TaskClass, TaskContext, TaskKind
 from ostinato.taskqueue.embedded.lease import Lease
 from ostinato.taskqueue.embedded.task_log import SAMPLE_EVERY, TaskLog
+from ostinato.taskqueue.embedded.worker_stats import ClassStats
 from ostinato.taskqueue.outcome import Outcome
 from ostinato.taskqueue.task_header import TaskHeader
 from tests.unit.taskqueue.test_executors import NOW
@@ -71,14 +72,15 @@ def test_what_a_handler_expects_is_told_at_debug(log: TaskLog, caplog: pytest.Lo
 
 
 def test_of_many_successes_one_in_ten_seconds_is_told(log: TaskLog, caplog: pytest.LogCaptureFixture) -> None:
+    stats = ClassStats()
     with caplog.at_level(logging.INFO):
-        for monotonic in (100.0, 100.1, 100.0 + SAMPLE_EVERY - 0.1, 100.0 + SAMPLE_EVERY):
-            log.done(task(), monotonic)
-    assert [record.getMessage() for record in caplog.records] == ["task 7 (mail) done"] * 2
+        log.done(task(), stats, 100.0)
+        assert stats.tell_from == 100.0 + SAMPLE_EVERY
+    assert [record.getMessage() for record in caplog.records] == ["task 7 (mail) done"]
 
 
 def test_at_debug_every_success_is_told(log: TaskLog, caplog: pytest.LogCaptureFixture) -> None:
+    stats = ClassStats()
     with caplog.at_level(logging.DEBUG):
-        for number in (1, 2, 3):
-            log.done(task(number), 100.0)
-    assert [vars(record)["task_id"] for record in caplog.records] == [1, 2, 3]
+        log.done(task(), stats, 100.0)
+    assert stats.tell_from == 100.0

@@ -273,8 +273,10 @@ class ClaimedTasks:
         monotonic = self._clock.monotonic()
         load.ended(monotonic, outcome.verdict)
         if outcome.verdict is Verdict.DONE:
-            self._stats.of(task.class_id).done += 1
-            self._log.done(task, monotonic)
+            stats = self._stats.of(task.class_id)
+            stats.done += 1
+            if monotonic >= stats.tell_from:
+                self._log.done(task, stats, monotonic)
             if task.completed:
                 self._forget(task.id)
             else:

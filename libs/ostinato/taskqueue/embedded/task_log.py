@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from ostinato.clock import Clock
 from ostinato.taskqueue.embedded.lease import Lease
+from ostinato.taskqueue.embedded.worker_stats import ClassStats
 from ostinato.taskqueue.outcome import Outcome, Verdict
 from ostinato.taskqueue.task_context import TaskContext
 
@@ -24,13 +25,10 @@ class TaskLog:
     def __init__(self, lease: Lease, clock: Clock) -> None:
         self._lease = lease
         self._clock = clock
-        self._tell_from: dict[int, float] = {}  # by class, on the monotonic clock
 
-    def done(self, task: TaskContext, monotonic: float) -> None:
-        if monotonic < self._tell_from.get(task.class_id, 0.0):
-            return
-        every = 0.0 if _log.isEnabledFor(logging.DEBUG) else SAMPLE_EVERY
-        self._tell_from[task.class_id] = monotonic + every
+    def done(self, task: TaskContext, stats: ClassStats, monotonic: float) -> None:
+        """To be called from `stats.tell_from` on, which it puts off."""
+        stats.tell_from = monotonic + (0.0 if _log.isEnabledFor(logging.DEBUG) else SAMPLE_EVERY)
         _log.info("task %d (%s) done", task.id, task.class_name, extra=self._fields(task, "done", monotonic))
 
     def retried(self, task: TaskContext, outcome: Outcome, delay: timedelta) -> None:

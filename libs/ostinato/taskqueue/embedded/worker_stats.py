@@ -42,6 +42,7 @@ class ClassStats:
     purged: int = 0  # dropped: added before their queue was purged
     latency: TimeHistogram = field(default_factory=TimeHistogram)  # from when it was due to the start of its handler
     duration: TimeHistogram = field(default_factory=TimeHistogram)  # of its handler, of its whole batch
+    tell_from: float = 0.0  # when a success is logged again, on the monotonic clock
 
 
 # What happened to a task, in the order of its life.
