@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -25,15 +25,15 @@ class NotStartedError(Exception):
 
 
 class Installation:
-    """Build it with `open_installation`."""
+    """Build it with `open_installation`, or with `open_services` on a database that others look after."""
 
-    def __init__(self, postgres: Postgres, target: Target, folder: Path) -> None:
+    def __init__(self, postgres: Postgres, target: Target, folder: Path, environ: Mapping[str, str]) -> None:
         self.postgres = postgres
         self.target = target
         self.journal = Journal(folder / "chaos.log")
         self.served_again_at: list[float] = []  # on the loop's clock, one per fault of the database
         self._folder = folder
-        self._common = common_environ(postgres.url, postgres.owner_url)
+        self._common = {**common_environ(postgres.url, postgres.owner_url), **environ}
         self._running: dict[Service, asyncio.Task[None]] = {}
         self._freezing: set[asyncio.Task[None]] = set()
         self._engine_numbers = count(1)
@@ -79,13 +79,6 @@ class Installation:
         async with open_client(self.api.grpc_address) as client:
             for job in SCHEDULED:
                 await client.pause_job(resource_name(job), reason="the end of the run")
-
-    async def successes(self) -> dict[str, str]:
-        """The newest success of every scheduled job."""
-        async with open_client(self.api.grpc_address) as client:
-            return {
-                job: (await client.get_job(resource_name(job))).last_success_time.ToJsonString() for job in SCHEDULED
-            }
 
     async def end(self) -> None:
         """SIGTERM to all. Whoever does not drain in time is complained about."""
@@ -169,9 +162,21 @@ async def _reached(after: float, end: float) -> bool:
 @asynccontextmanager
 async def open_installation(folder: Path, seed: int) -> AsyncIterator[Installation]:
     """Its files are in `folder`. Every process ends with the block."""
-    async with open_target(seed) as target, open_postgres(folder / "postgres", folder / "postgres.log") as postgres:
-        installation = Installation(postgres, target, folder)
-        try:
-            yield installation
-        finally:
-            await installation.kill()
+    async with (
+        open_target(seed) as target,
+        open_postgres(folder / "postgres", folder / "postgres.log") as postgres,
+        open_services(postgres, target, folder) as installed,
+    ):
+        yield installed
+
+
+@asynccontextmanager
+async def open_services(
+    postgres: Postgres, target: Target, folder: Path, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[Installation]:
+    """`environ`: settings of all services, which win over the usual ones."""
+    installed = Installation(postgres, target, folder, environ or {})
+    try:
+        yield installed
+    finally:
+        await installed.kill()

@@ -4,36 +4,12 @@ from __future__ import annotations
 
 PROJECT = "chaos"
 
-_TEMPLATE = """
+# Many of each, so that what piles up while nobody works stays below what a job keeps pending.
+COPIES = 4
+
+_ONCE = """
 project: chaos
 jobs:
-  - {id: noop-a, noop: {}, triggering_policy: {max_concurrent_invocations: 3, max_batch_size: 10}}
-  - {id: noop-b, noop: {}, triggering_policy: {max_concurrent_invocations: 5, max_batch_size: 5}}
-  - id: sleeping
-    noop: {sleep: 300ms}
-    triggering_policy: {max_concurrent_invocations: 4, max_batch_size: 50}
-  - id: calling
-    http: {url: "TARGET/work"}
-    triggering_policy: {max_concurrent_invocations: 5, max_batch_size: 20}
-    triggers: [after-calling]
-  - id: after-calling
-    noop: {}
-    triggering_policy: {max_concurrent_invocations: 5, max_batch_size: 3}
-    downstream: [{job: after-that, trigger_on: FINISH}]
-  - id: after-that
-    http: {url: "TARGET/work"}
-    triggering_policy: {max_concurrent_invocations: 2}
-  - id: reporting
-    http: {url: "TARGET/report", multistage: true}
-    timeout: 10m
-    triggering_policy: {max_concurrent_invocations: 10, max_batch_size: 20}
-    triggers: [after-reporting]
-  - {id: after-reporting, noop: {}}
-  - id: failing
-    http: {url: "TARGET/fail"}
-    triggering_policy: {max_concurrent_invocations: 3, max_batch_size: 20}
-    downstream: [{job: after-failing, trigger_on: FAILURE}]
-  - {id: after-failing, noop: {}}
   - {id: tick-noop, schedule: every 1s, noop: {}, triggers: [after-tick]}
   - {id: after-tick, noop: {}}
   - id: tick-calling
@@ -47,26 +23,61 @@ jobs:
     triggering_policy: {max_concurrent_invocations: 3}
   - {id: interval, schedule: with 1s interval, noop: {}}
 """
+_EACH = """
+  - {id: noop-N, noop: {}, triggering_policy: {max_concurrent_invocations: 5, max_batch_size: 5}}
+  - {id: batched-N, noop: {}}
+  - id: sleeping-N
+    noop: {sleep: 300ms}
+    triggering_policy: {max_concurrent_invocations: 2, max_batch_size: 50}
+  - id: calling-N
+    http: {url: "TARGET/work"}
+    triggering_policy: {max_concurrent_invocations: 3, max_batch_size: 50}
+    triggers: [after-calling-N]
+  - id: after-calling-N
+    noop: {}
+    triggering_policy: {max_concurrent_invocations: 5, max_batch_size: 3}
+    downstream: [{job: after-that-N, trigger_on: FINISH}]
+  - id: after-that-N
+    http: {url: "TARGET/work"}
+    triggering_policy: {max_concurrent_invocations: 2}
+  - id: reporting-N
+    http: {url: "TARGET/report", multistage: true}
+    timeout: 10m
+    triggering_policy: {max_concurrent_invocations: 3, max_batch_size: 50}
+    triggers: [after-reporting-N]
+  - {id: after-reporting-N, noop: {}}
+  - id: failing-N
+    http: {url: "TARGET/fail"}
+    triggering_policy: {max_concurrent_invocations: 3, max_batch_size: 50}
+    downstream: [{job: after-failing-N, trigger_on: FAILURE}]
+  - {id: after-failing-N, noop: {}}
+"""
+
+
+def _copies(*jobs: str) -> tuple[str, ...]:
+    return tuple(f"{job}-{number}" for job in jobs for number in range(COPIES))
+
 
 # What the emitter triggers; the others follow from these or from their schedules.
-TRIGGERED = ("noop-a", "noop-b", "sleeping", "calling", "reporting", "failing")
+TRIGGERED = _copies("noop", "batched", "sleeping", "calling", "reporting", "failing")
 EVERY_SECOND = ("tick-noop", "tick-calling", "tick-reporting")
 SCHEDULED = (*EVERY_SECOND, "interval")
 # Every run of them ends in FAILED; no run of any other job may.
-MEANT_TO_FAIL = ("failing",)
+MEANT_TO_FAIL = _copies("failing")
 # (upstream, downstream): every run of the first ends in the way that triggers the second.
 FOLLOWS = (
-    ("calling", "after-calling"),
-    ("after-calling", "after-that"),
-    ("reporting", "after-reporting"),
-    ("failing", "after-failing"),
     ("tick-noop", "after-tick"),
+    *zip(_copies("calling"), _copies("after-calling"), strict=True),
+    *zip(_copies("after-calling"), _copies("after-that"), strict=True),
+    *zip(_copies("reporting"), _copies("after-reporting"), strict=True),
+    *zip(_copies("failing"), _copies("after-failing"), strict=True),
 )
 
 
 def config(target: str) -> str:
     """`target` is the base URL of the http target."""
-    return _TEMPLATE.replace("TARGET", target)
+    text = _ONCE + "".join(_EACH.replace("-N", f"-{number}") for number in range(COPIES))
+    return text.replace("TARGET", target)
 
 
 def resource_name(job: str) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 # Ids, addresses and times differ from line to line.
 _VARIABLE = re.compile(r"\b[0-9a-f]{12,}\b|\d+(\.\d+)?")
 # The reconciler's word for work that had lost its task.
+# What a process says after it was frozen.
+_HARMLESS = ("lost its lease",)
 _NEVER = ("were set going again", "unexpectedly")
 _NOT_OF_SERVICES = ("postgres.log", "chaos.log")
 _LOUD = ("warning", "error", "critical")
@@ -42,5 +44,7 @@ def _lines(path: Path) -> Iterator[dict[str, str]]:
 
 
 def _tells_of_a_bug(line: dict[str, str]) -> bool:
+    if any(part in line["event"] for part in _HARMLESS):
+        return False
     loud = "exception" in line or line.get("level") in ("error", "critical")
     return loud or any(part in line["event"] for part in _NEVER)

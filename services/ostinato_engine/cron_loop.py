@@ -35,7 +35,7 @@ _BATCH = 500
 _HELD_ELSEWHERE = timedelta(milliseconds=20)
 _BROKEN_AGAIN = timedelta(minutes=1)
 _LEAST_BACKOFF = timedelta(milliseconds=50)
-_MOST_BACKOFF = timedelta(seconds=10)
+_MOST_BACKOFF = timedelta(seconds=5)
 
 
 @dataclass(slots=True)

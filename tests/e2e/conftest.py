@@ -18,6 +18,13 @@ def installed() -> Iterator[RunningInstallation]:
         yield prepared
 
 
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    """A folder for all tests of a module that PostgreSQL's own account may enter."""
+    with temporary_home() as folder:
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def examples() -> Path:
     return Path(__file__).resolve().parents[2] / "examples"

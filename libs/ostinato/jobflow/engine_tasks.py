@@ -17,7 +17,14 @@ from ostinato.pb.internal.v1.engine_tasks_pb2 import (
 from ostinato.scheduling.launching import MAX_LAUNCH_BACKOFF, MIN_LAUNCH_BACKOFF
 from ostinato.taskqueue.task_class import Retry, TaskClass, TaskKind
 
-_UNLIMITED = Retry(max_attempts=0, min_backoff=timedelta(milliseconds=100), max_backoff=timedelta(minutes=5))
+# The database is back, or another transaction was faster: ten seconds later everything goes on.
+_PASSING = timedelta(seconds=5)
+_UNLIMITED = Retry(
+    max_attempts=0,
+    min_backoff=timedelta(milliseconds=100),
+    max_backoff=timedelta(minutes=5),
+    max_transient_backoff=_PASSING,
+)
 
 TRIAGE_JOB = TaskClass(
     "triage-job", TriageJobTask, kind=TaskKind.FOLLOWS_CONTEXT, queue="triages", retry=_UNLIMITED, max_running=1
@@ -27,7 +34,12 @@ LAUNCH_INVOCATION = TaskClass(
     LaunchInvocationTask,
     kind=TaskKind.TRANSACTIONAL,
     queue="launches",
-    retry=Retry(max_attempts=0, min_backoff=MIN_LAUNCH_BACKOFF, max_backoff=MAX_LAUNCH_BACKOFF),
+    retry=Retry(
+        max_attempts=0,
+        min_backoff=MIN_LAUNCH_BACKOFF,
+        max_backoff=MAX_LAUNCH_BACKOFF,
+        max_transient_backoff=_PASSING,
+    ),
     max_running=1000,
     deadline=timedelta(days=8),  # a run's own timeout ends it long before
 )

@@ -146,7 +146,8 @@ class Database:
             connection.terminate()
         # The pool waits for the server to confirm that a cancelled statement has ended; one that is out of reach
         # would hold up the drain of a process and the pool of one that goes on. Then the connection is dropped.
-        with suppress(TimeoutError):
+        # One that ends at this very moment is in the pool's hands already, which it tells by an error.
+        with suppress(TimeoutError, asyncpg.InternalClientError, asyncpg.InterfaceError):
             await self._pool.release(connection, timeout=ANSWER_PATIENCE)  # shielded from cancellations by the pool
 
 

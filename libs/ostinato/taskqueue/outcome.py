@@ -58,11 +58,12 @@ ERROR_VERDICTS: dict[type[BaseException], Verdict] = {
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A verdict with its delay (RETRY_LATER, AGAIN) and the error to record."""
+    """A verdict with its delay (RETRY_LATER, AGAIN) and the error to record. `transient`: it passes by itself."""
 
     verdict: Verdict
     delay: timedelta = timedelta(0)
     error: str = ""
+    transient: bool = False
 
     @classmethod
     def done(cls) -> Outcome:
@@ -77,7 +78,7 @@ class Outcome:
     def of_error(cls, error: BaseException) -> Outcome:
         verdict = next((ERROR_VERDICTS[kind] for kind in type(error).__mro__ if kind in ERROR_VERDICTS), Verdict.RETRY)
         delay = error.delay if isinstance(error, errors.RetryLater) else timedelta(0)
-        return cls(verdict, delay=delay, error=describe(error))
+        return cls(verdict, delay=delay, error=describe(error), transient=isinstance(error, errors.Transient))
 
 
 _DONE = Outcome(Verdict.DONE)
@@ -100,7 +101,8 @@ def decide_next_step(outcome: Outcome, retry: Retry, *, failures: int, jitter: f
             failed = failures + 1
             if retry.max_attempts and failed >= retry.max_attempts:
                 return NextStep(Verdict.DEAD, failures=failed, error=outcome.error)
-            return NextStep(Verdict.RETRY, delay=backoff(retry, failed, jitter), failures=failed, error=outcome.error)
+            delay = backoff(retry, failed, jitter, transient=outcome.transient)
+            return NextStep(Verdict.RETRY, delay=delay, failures=failed, error=outcome.error)
         case Verdict.RETRY_LATER | Verdict.OVERLOADED:
             return NextStep(Verdict.RETRY, delay=outcome.delay, failures=failures, error=outcome.error)
         case Verdict.DEAD:

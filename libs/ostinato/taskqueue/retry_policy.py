@@ -7,8 +7,8 @@ from datetime import timedelta
 from ostinato.taskqueue.task_class import Retry
 
 
-def backoff(retry: Retry, failures: int, jitter: float) -> timedelta:
-    """Delay before the attempt after `failures` (≥ 1) failures.
+def backoff(retry: Retry, failures: int, jitter: float, *, transient: bool = False) -> timedelta:
+    """Delay before the attempt after `failures` (≥ 1) failures, the last of which passes by itself if `transient`.
 
     Doubles from min_backoff for max_doublings steps, then grows by the last doubled step, never above max_backoff.
     `jitter` in [0, 1) adds up to a tenth, within max_backoff, so that what failed together does not return together.
@@ -18,4 +18,5 @@ def backoff(retry: Retry, failures: int, jitter: float) -> timedelta:
     doublings = min(failures - 1, retry.max_doublings)
     doubled = min(most, retry.min_backoff.total_seconds() * 2.0 ** min(doublings, 64))
     grown = min(most, doubled * (failures - doublings))
-    return min(retry.max_backoff, timedelta(seconds=grown * (1 + jitter / 10)))
+    delay = min(retry.max_backoff, timedelta(seconds=grown * (1 + jitter / 10)))
+    return min(delay, retry.max_transient_backoff) if transient and retry.max_transient_backoff else delay

@@ -33,12 +33,16 @@ class TaskKind(StrEnum):
 class Retry:
     """Cloud Tasks' meaning: `max_attempts` counts the first run, 0 means unlimited; backoff doubles
     `max_doublings` times from `min_backoff`, then grows linearly, and never exceeds `max_backoff`.
+
+    After an error that passes by itself (`Transient`) it never exceeds `max_transient_backoff` where that is given: a
+    database that was away for minutes is back in a moment, and then nothing should wait for minutes more.
     """
 
     max_attempts: int = 0
     min_backoff: timedelta = timedelta(milliseconds=100)
     max_backoff: timedelta = timedelta(hours=1)
     max_doublings: int = 16
+    max_transient_backoff: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

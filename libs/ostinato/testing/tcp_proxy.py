@@ -30,6 +30,10 @@ class TcpProxy:
         """When `request` passes, the server gets it, and both connections break before its answer comes through."""
         self._swallow_before = request
 
+    def lose_nothing(self) -> None:
+        """Takes back a `lose_answer_to` whose request has not passed."""
+        self._swallow_before = None
+
     def black_hole(self) -> None:
         """Bytes of existing and new connections are held back until `recover`; nobody is told."""
         self._flow.clear()

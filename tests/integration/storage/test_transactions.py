@@ -12,8 +12,9 @@ import asyncpg
 import pytest
 
 from ostinato.errors import CommitOutcomeUnknown, Contention, Unavailable
+from ostinato.storage.commit_protocol import commit
 from ostinato.storage.database import Database, DatabaseSettings, open_database, transaction_on
-from ostinato.storage.transaction import Tx, affected
+from ostinato.storage.transaction import Connection, Gate, Tx, affected
 from ostinato.storage.translate import DatabaseError
 from ostinato.testing.tcp_proxy import TcpProxy, open_tcp_proxy
 
@@ -231,6 +232,24 @@ async def test_a_terminated_session_is_unavailable_and_the_next_one_is_new(note:
             await note.execute("select pg_terminate_backend($1)", pid)
             await write(tx, 1)
     assert await notes(note) == []
+
+
+async def test_a_connection_lost_directly_after_the_commit_does_not_undo_the_success(
+    note: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller was told of an internal error, and the hooks for after the commit did not run."""
+
+    async def commit_and_lose(connection: Connection, gate: Gate | None) -> None:
+        await commit(connection, gate)
+        asyncio.get_running_loop().call_soon(connection.terminate)
+
+    monkeypatch.setattr("ostinato.storage.database.commit", commit_and_lose)
+    after: list[str] = []
+    async with note.transaction() as tx:
+        await write(tx, 1)
+        tx.after_commit(lambda: after.append("ran"))
+    assert after == ["ran"]
+    assert await notes(note) == [1]
 
 
 async def test_a_side_connection_that_is_lost_is_unavailable(note: Database) -> None:

@@ -28,11 +28,11 @@ def run(run_id: int, job: str, *triggers: Trigger, status: InvocationStatus = In
 
 
 # Two triggers in one run; of the reporting run an end; of three seconds the first two in runs, the third skipped.
-CALLING = run(1, "calling", Trigger(id="a"), Trigger(id="b"))
-AFTER_CALLING = run(2, "after-calling", Trigger(id=f"upstream:{CALLING.name}"))
-AFTER_THAT = run(3, "after-that", Trigger(id=f"upstream:{AFTER_CALLING.name}"))
-REPORTING = run(4, "reporting", Trigger(id="a"))
-AFTER_REPORTING = run(5, "after-reporting", Trigger(id=f"upstream:{REPORTING.name}"))
+CALLING = run(1, "calling-0", Trigger(id="a"), Trigger(id="b"))
+AFTER_CALLING = run(2, "after-calling-0", Trigger(id=f"upstream:{CALLING.name}"))
+AFTER_THAT = run(3, "after-that-0", Trigger(id=f"upstream:{AFTER_CALLING.name}"))
+REPORTING = run(4, "reporting-0", Trigger(id="a"))
+AFTER_REPORTING = run(5, "after-reporting-0", Trigger(id=f"upstream:{REPORTING.name}"))
 TICKS = [run(10 + n, job, cron(1), cron(2)) for n, job in enumerate(EVERY_SECOND)]
 AFTER_TICK = run(20, "after-tick", Trigger(id=f"upstream:{TICKS[0].name}"))
 LEDGER = {
@@ -52,7 +52,8 @@ WELL = Evidence(
     waiting={},
 )
 CLAIMS = Claims(
-    accepted=frozenset({("calling", "a"), ("calling", "b"), ("reporting", "a")}), ended=frozenset({REPORTING.name})
+    accepted=frozenset({("calling-0", "a"), ("calling-0", "b"), ("reporting-0", "a")}),
+    ended=frozenset({REPORTING.name}),
 )
 
 
@@ -72,7 +73,7 @@ def test_nothing_is_found_where_all_is_well() -> None:
     ("evidence", "rules"),
     [
         (replace(WELL, runs=[*without(CALLING), replace(CALLING, triggers=[Trigger(id="a")])]), ["lost triggers"]),
-        (replace(WELL, runs=[*WELL.runs, run(9, "noop-a", Trigger(id="x"), Trigger(id="x"))]), ["doubled triggers"]),
+        (replace(WELL, runs=[*WELL.runs, run(9, "noop-0", Trigger(id="x"), Trigger(id="x"))]), ["doubled triggers"]),
         (replace(WELL, waiting={"claimed tasks": 1}), ["stuck"]),
         (replace(WELL, doubly_stored=[1]), ["accepted more than one end"]),
         (replace(WELL, ends_logged={REPORTING.id: 2}), ["accepted more than one end"]),
@@ -112,7 +113,7 @@ def test_a_slot_that_ran_twice_is_found_although_the_ledger_knows_one() -> None:
 
 
 def test_a_retry_repeats_the_triggers_of_its_run_and_doubles_none() -> None:
-    retry = run(31, "calling", Trigger(id="retry:1", retry=RetryPayload(invocation=CALLING.name)), *CALLING.triggers)
-    followed = run(32, "after-calling", Trigger(id=f"upstream:{retry.name}"))
-    followed_too = run(33, "after-that", Trigger(id=f"upstream:{followed.name}"))
+    retry = run(31, "calling-0", Trigger(id="retry:1", retry=RetryPayload(invocation=CALLING.name)), *CALLING.triggers)
+    followed = run(32, "after-calling-0", Trigger(id=f"upstream:{retry.name}"))
+    followed_too = run(33, "after-that-0", Trigger(id=f"upstream:{followed.name}"))
     assert broken(replace(WELL, runs=[*WELL.runs, retry, followed, followed_too])) == []

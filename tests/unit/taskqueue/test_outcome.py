@@ -40,6 +40,17 @@ def test_a_failure_before_the_last_attempt_is_retried_with_backoff() -> None:
     assert (step.verdict, step.failures, step.delay) == (Verdict.RETRY, 2, timedelta(seconds=2))
 
 
+def test_what_failed_often_while_the_database_was_away_is_soon_tried_again_when_it_is_back() -> None:
+    """It waited for as long as the backoff had grown: up to five minutes."""
+    retry = Retry(max_backoff=timedelta(minutes=5), max_transient_backoff=timedelta(seconds=5))
+    away = Outcome.of_error(errors.CommitOutcomeUnknown("no answer"))
+    assert decide_next_step(away, retry, failures=30, jitter=0).delay == timedelta(seconds=5)
+    assert decide_next_step(away, retry, failures=0, jitter=0).delay == retry.min_backoff
+    broken = Outcome.of_error(RuntimeError("bug"))
+    assert decide_next_step(broken, retry, failures=30, jitter=0).delay == timedelta(minutes=5)
+    assert decide_next_step(away, Retry(), failures=30, jitter=0).delay == Retry().max_backoff
+
+
 def test_unlimited_attempts_never_die() -> None:
     step = decide_next_step(Outcome(Verdict.RETRY), Retry(max_attempts=0), failures=10_000, jitter=0)
     assert step.verdict is Verdict.RETRY

@@ -1,0 +1,119 @@
+"""An installation under load: how soon it works again after a fault, how it comes to rest, and whether all is right."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import asyncpg
+
+from chaos.audit import Claims, audit
+from chaos.emitter import Emitter
+from chaos.evidence import Evidence, what_waits
+from chaos.installation import Installation
+from chaos.project import SCHEDULED, resource_name
+from ostinato.client import ClientError, open_client
+
+T = TypeVar("T")
+
+SETTLE_SECONDS = 90.0
+
+
+class Load:
+    """Build it with `open_load`."""
+
+    def __init__(self, installed: Installation, emitter: Emitter) -> None:
+        self.installed = installed
+        self.emitter = emitter
+        self._emitting = asyncio.create_task(emitter.run())
+
+    async def works_again(self, *jobs: str) -> float:
+        """Seconds from now until the api has taken triggers and each of `jobs` has had a success, or the scheduled."""
+        clock = asyncio.get_running_loop().time
+        began, now = clock(), datetime.now(UTC)
+        await _until(lambda: _done(any(at > began for at in self.emitter.accepted_at[-1:])))
+        await self._newer_successes(dict.fromkeys(jobs or SCHEDULED, now))
+        return clock() - began
+
+    async def settle(self) -> list[str]:
+        """No more faults: everything has to come to its end by itself. Returns what did not."""
+        try:
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await self.installed.until_ready()
+                self.emitter.stop()
+                await self._emitting
+                await self._newer_successes(dict.fromkeys(SCHEDULED, datetime.now(UTC)))
+                await _patiently(self.installed.pause_schedules)
+        except TimeoutError:
+            return [f"after {SETTLE_SECONDS:g} s of peace a service does not serve, or a schedule stands still"]
+        try:
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await _until(self._nothing_waits)
+        except TimeoutError:
+            return [f"not at rest after {SETTLE_SECONDS:g} s of peace"]
+        return []
+
+    def audit(self, evidence: Evidence) -> dict[str, Sequence[str]]:
+        """What breaks each rule."""
+        target = self.installed.target
+        return {
+            **audit(evidence, Claims(frozenset(self.emitter.accepted), frozenset(target.ended))),
+            "unexpected answers": [
+                f"{count} x {text}" for text, count in (self.emitter.unexpected + target.refused).items()
+            ],
+            "misbehaving processes": self.installed.journal.complaints,
+        }
+
+    def end(self) -> None:
+        self._emitting.cancel()
+
+    async def _newer_successes(self, than: dict[str, datetime]) -> None:
+        async with open_client(self.installed.api.grpc_address) as client:
+
+            async def all_newer() -> bool:
+                for job, at in than.items():
+                    found = await client.get_job(resource_name(job))
+                    if found.last_success_time.ToDatetime(tzinfo=UTC) <= at:
+                        return False
+                return True
+
+            await _until(lambda: _patiently(all_newer))
+
+    async def _nothing_waits(self) -> bool:
+        if self.installed.target.has_more_to_tell:
+            return False
+        try:
+            return not await what_waits(self.installed.postgres.owner_url)
+        except (OSError, TimeoutError, asyncpg.PostgresError):
+            return False
+
+
+@asynccontextmanager
+async def open_load(installed: Installation, rate: float, seed: int) -> AsyncIterator[Load]:
+    """Triggers are emitted until `settle`, at the latest until the end of the block."""
+    load = Load(installed, Emitter(installed.api.grpc_address, rate, seed))
+    try:
+        yield load
+    finally:
+        load.end()
+
+
+async def _done(answer: bool) -> bool:  # noqa: FBT001 - what `_until` asks for
+    return answer
+
+
+async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
+    while not await condition():
+        await asyncio.sleep(0.1)
+
+
+async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Our caller's patience bounds it."""
+    while True:
+        try:
+            return await call()
+        except ClientError:
+            await asyncio.sleep(0.1)

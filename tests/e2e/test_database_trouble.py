@@ -1,0 +1,131 @@
+"""Whatever happens to the database: ten seconds after its end all goes on by itself, and nothing was lost or doubled.
+
+One installation under load for all tests, and every service reaches its database through one proxy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from chaos.evidence import collect
+from chaos.fault_plan import DatabaseFault, PlannedFault
+from chaos.installation import open_services
+from chaos.load import Load, open_load
+from chaos.postgres import Postgres, open_postgres
+from chaos.service_logs import read_logs
+from chaos.target import open_target
+from ostinato.testing.tcp_proxy import TcpProxy, open_tcp_proxy
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90), pytest.mark.asyncio(loop_scope="module")]
+
+RECOVERY_SECONDS = 10
+RATE = 50
+
+
+@dataclass
+class Trouble:
+    """The load, the server, and the proxy before it."""
+
+    load: Load
+    postgres: Postgres
+    proxy: TcpProxy
+
+    async def suffer(self, kind: DatabaseFault) -> None:
+        await self.postgres.suffer(PlannedFault(after=0, kind=kind, choice=0.5, lasts=0.2))
+
+    async def works_again(self) -> float:
+        async with asyncio.timeout(60):
+            return await self.load.works_again("tick-noop", "tick-calling")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def trouble(home: Path) -> AsyncIterator[Trouble]:
+    async with AsyncExitStack() as stack:
+        target = await stack.enter_async_context(open_target(seed=1))
+        postgres = await stack.enter_async_context(open_postgres(home / "postgres", home / "postgres.log"))
+        proxy = await stack.enter_async_context(open_tcp_proxy(postgres.url))
+        through = {"OSTINATO_DATABASE_URL": proxy.url(postgres.url)}
+        installed = await stack.enter_async_context(open_services(postgres, target, home, through))
+        await installed.begin()
+        load = await stack.enter_async_context(open_load(installed, RATE, seed=1))
+        await load.works_again()
+        yield Trouble(load, postgres, proxy)
+
+
+@pytest.mark.parametrize("kind", list(DatabaseFault))
+async def test_it_goes_on_after(trouble: Trouble, kind: DatabaseFault) -> None:
+    await trouble.suffer(kind)
+    assert await trouble.works_again() < RECOVERY_SECONDS
+
+
+async def test_it_goes_on_after_a_restart_every_few_seconds(trouble: Trouble) -> None:
+    for _ in range(3):
+        await trouble.suffer(DatabaseFault.FAST)
+        await asyncio.sleep(1)
+    assert await trouble.works_again() < RECOVERY_SECONDS
+
+
+async def test_it_goes_on_after_all_connections_broke(trouble: Trouble) -> None:
+    for _ in range(5):
+        trouble.proxy.break_all()
+        await asyncio.sleep(0.2)
+    assert await trouble.works_again() < RECOVERY_SECONDS
+
+
+async def test_it_goes_on_after_a_network_that_swallowed_everything(trouble: Trouble) -> None:
+    """For longer than a lease lasts."""
+    trouble.proxy.black_hole()
+    await asyncio.sleep(8)
+    trouble.proxy.recover()
+    assert await trouble.works_again() < RECOVERY_SECONDS
+
+
+async def test_it_goes_on_after_the_answers_to_commits_were_lost(trouble: Trouble) -> None:
+    """Each commit happened, or not; whoever sent it can't know. What counts is that nobody acts as if he knew."""
+    for _ in range(20):
+        trouble.proxy.lose_answer_to(b"COMMIT")
+        await asyncio.sleep(0.1)
+    trouble.proxy.lose_nothing()
+    assert await trouble.works_again() < RECOVERY_SECONDS
+
+
+@pytest.mark.parametrize("table", ["job", "invocation", "trigger", "tq_ready", "tq_worker"])
+async def test_it_goes_on_after_a_long_lock_of(trouble: Trouble, table: str) -> None:
+    connection = await asyncpg.connect(trouble.postgres.owner_url)
+    async with connection.transaction():
+        await connection.execute(f"lock table {table} in access exclusive mode")
+        await asyncio.sleep(4)
+    await connection.close()
+    assert await trouble.works_again() < RECOVERY_SECONDS
+
+
+async def test_it_goes_on_beside_a_transaction_that_keeps_vacuum_from_its_work(trouble: Trouble) -> None:
+    """A snapshot for two minutes, three of them overlapping: `make chaos` and `make bench` take the time for that."""
+    connection = await asyncpg.connect(trouble.postgres.owner_url)
+    async with connection.transaction(isolation="repeatable_read"):
+        await connection.execute("select from job")
+        for _ in range(4):
+            assert await trouble.works_again() < RECOVERY_SECONDS
+    await connection.close()
+
+
+async def test_afterwards_nothing_was_lost_or_done_twice(trouble: Trouble) -> None:
+    assert await trouble.load.settle() == []
+    evidence = await collect(trouble.postgres.owner_url)
+    assert len(trouble.load.emitter.accepted) > 500
+    assert {rule: found for rule, found in trouble.load.audit(evidence).items() if found} == {}
+
+
+async def test_afterwards_every_process_drains_and_no_log_tells_of_a_bug(trouble: Trouble, home: Path) -> None:
+    await trouble.load.installed.end()
+    assert trouble.load.installed.journal.complaints == []
+    _, bugs = read_logs(home)
+    assert bugs == []
