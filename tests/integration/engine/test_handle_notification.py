@@ -17,7 +17,8 @@ from ostinato.scheduling.job_definition import Downstream
 from ostinato.taskqueue import Outcome
 from ostinato.taskqueue.outcome import Verdict
 from ostinato_engine.engine_metrics import EngineMetrics
-from ostinato_engine.handle_notification import MAX_RESULT_BYTES, HandleNotification
+from ostinato_engine.handle_notification import HandleNotification
+from ostinato_engine.run_reports import MAX_RESULT_BYTES
 from tests.integration.engine.runs import log_of, read, row_of, set_status, start_run
 from tests.integration.engine.stage import Stage
 
@@ -54,6 +55,10 @@ async def handle(stage: Stage, handler: HandleNotification) -> Sequence[Outcome 
 
 def message(status: NotifyRequest.Status, **rest: object) -> NotifyRequest:
     return NotifyRequest(status=status, **rest)  # type: ignore[arg-type]
+
+
+def said(*lines: str, message_id: str = "") -> NotifyRequest:
+    return message(NotifyRequest.RUNNING, log_lines=list(lines), message_id=message_id)
 
 
 async def tasks_left(stage: Stage) -> int:
@@ -155,20 +160,39 @@ async def test_a_notification_for_a_run_in_the_history_is_ignored(
     assert history == S.SUCCEEDED
 
 
-async def test_notifications_of_one_run_that_come_together_are_applied_one_after_the_other(
+async def test_notifications_of_one_run_that_come_together_are_one_change_in_their_order(
     stage: Stage, handler: HandleNotification, run: StoredInvocation
 ) -> None:
-    lines = [message(NotifyRequest.RUNNING, log_lines=[f"line {number}"]) for number in range(3)]
-    await notify(stage, run.id, *lines)
+    expected = [f"line {number}" for number in range(30)]
+    await notify(stage, run.id, *(message(NotifyRequest.RUNNING, log_lines=[line]) for line in expected))
+    await notify(stage, run.id, message(NotifyRequest.SUCCEEDED), message(NotifyRequest.RUNNING, log_lines=["late"]))
     tasks = await stage.claim(HANDLE_NOTIFICATION)
-    rounds = 0
-    while tasks:
-        outcomes = await handler.handle_notifications(tasks)
-        assert all(outcome is None or outcome.verdict is Verdict.AGAIN for outcome in outcomes)
-        tasks = [task for task, outcome in zip(tasks, outcomes, strict=True) if outcome is not None]
-        rounds += 1
-    assert rounds == 3
-    assert sorted(await log_of(stage, run.id)) == ["line 0", "line 1", "line 2"]
+    assert await handler.handle_notifications(tasks[::-1]) == [None] * 32
+    assert (await log_of(stage, run.id))[:-1] == expected
+    assert (await row_of(stage, run.id))["version"] == run.version + 1
+    assert await tasks_left(stage) == 0
+
+
+async def test_a_run_that_is_talked_about_too_much_for_one_change_gets_several(
+    stage: Stage, handler: HandleNotification, run: StoredInvocation
+) -> None:
+    for number in range(5):
+        await notify(stage, run.id, message(NotifyRequest.RUNNING, log_lines=[f"{number}"] * 1000))
+    tasks = sorted(await stage.claim(HANDLE_NOTIFICATION), key=lambda task: task.eta)
+    outcomes = await handler.handle_notifications(tasks)
+    assert [outcome is None for outcome in outcomes] == [True] * 3 + [False] * 2
+    assert all(outcome.verdict is Verdict.AGAIN for outcome in outcomes if outcome is not None)
+    assert await handler.handle_notifications(tasks[3:]) == [None] * 2
+    assert await log_of(stage, run.id) == [f"{number}" for number in range(5) for _ in range(1000)]
+
+
+async def test_repetitions_that_come_together_are_told_apart(
+    stage: Stage, handler: HandleNotification, run: StoredInvocation, registry: CollectorRegistry
+) -> None:
+    await notify(stage, run.id, *(said("once", message_id="m1") for _ in range(4)), said("other", message_id="m2"))
+    assert await handle(stage, handler) == [None] * 5
+    assert await log_of(stage, run.id) == ["once", "other"]
+    assert registry.get_sample_value(REGISTRY_NAME, {"outcome": "REPEATED"}) == 3
 
 
 async def test_runs_that_are_notified_together_end_in_one_transaction(
@@ -203,10 +227,6 @@ async def test_a_notified_end_triggers_downstream_jobs(stage: Stage, handler: Ha
 
 
 # What senders and networks do to messages. Each order of arrival ends in the same state.
-
-
-def said(*lines: str, message_id: str = "") -> NotifyRequest:
-    return message(NotifyRequest.RUNNING, log_lines=list(lines), message_id=message_id)
 
 
 async def arrive(stage: Stage, handler: HandleNotification, run: StoredInvocation, *messages: NotifyRequest) -> None:
