@@ -30,35 +30,35 @@ class Postgres:
     """Build it with `open_postgres`: migrated, and stopped at the end of the block."""
 
     def __init__(self, server: EmbeddedServer) -> None:
-        self._server = server
+        self.server = server
 
     @property
     def url(self) -> str:
         """Of the role that the services use."""
-        return self._server.runtime_url()
+        return self.server.runtime_url()
 
     @property
     def owner_url(self) -> str:
-        return self._server.owner_url()
+        return self.server.owner_url()
 
     @property
     def major(self) -> int:
-        return self._server.binaries.major
+        return self.server.binaries.major
 
     async def suffer(self, fault: PlannedFault) -> None:
         """Returns when it serves again."""
         if fault.kind in (DatabaseFault.KILL_BACKEND, DatabaseFault.CUT_OFF):
             await self._hit_sessions(fault)
             return
-        process = self._server.process
+        process = self.server.process
         assert process is not None
         process.send_signal(_SIGNALS[DatabaseFault(fault.kind)])
         await asyncio.to_thread(process.wait)
         await asyncio.sleep(fault.lasts)
-        await self._server.start()
+        await self.server.start()
 
     async def _hit_sessions(self, fault: PlannedFault) -> None:
-        connection = await asyncpg.connect(self._server.superuser_url())
+        connection = await asyncpg.connect(self.server.superuser_url())
         try:
             if fault.kind is DatabaseFault.CUT_OFF:
                 await connection.execute(f"select pg_terminate_backend(pid) from ({_SESSIONS}) s")
@@ -74,7 +74,7 @@ class Postgres:
         """The server starts all its processes anew when one of them was killed."""
         while True:
             try:
-                connection = await asyncpg.connect(self._server.superuser_url(), timeout=2)
+                connection = await asyncpg.connect(self.server.superuser_url(), timeout=2)
             except (asyncpg.PostgresError, OSError, TimeoutError):
                 await asyncio.sleep(0.05)
                 continue

@@ -35,7 +35,7 @@ class DatabaseSettings:
 def read_database(reader: EnvironmentReader, application_name: str) -> DatabaseSettings:
     return DatabaseSettings(
         url=read_database_url(reader),
-        listen_url=reader.url("OSTINATO_LISTEN_DATABASE_URL", "", schemes=POSTGRES_SCHEMES),
+        listen_url=reader.url("OSTINATO_LISTEN_DATABASE_URL", "", schemes=POSTGRES_SCHEMES, several_hosts=True),
         pool_size=reader.integer("OSTINATO_DATABASE_POOL_SIZE", 10, low=1, high=1000),
         prepared_statements=reader.switch("OSTINATO_DATABASE_PREPARED_STATEMENTS", default=True),
         application_name=application_name,
@@ -44,8 +44,8 @@ def read_database(reader: EnvironmentReader, application_name: str) -> DatabaseS
 
 
 def read_database_url(reader: EnvironmentReader) -> str:
-    plain = reader.url("DATABASE_URL", "", schemes=POSTGRES_SCHEMES)
-    url = reader.url(DATABASE_URL, plain, schemes=POSTGRES_SCHEMES)
+    plain = reader.url("DATABASE_URL", "", schemes=POSTGRES_SCHEMES, several_hosts=True)
+    url = reader.url(DATABASE_URL, plain, schemes=POSTGRES_SCHEMES, several_hosts=True)
     if not reader.given("DATABASE_URL") and not reader.given(DATABASE_URL):
         reader.refuse(DATABASE_URL, "must be set (or DATABASE_URL): postgresql://user:password@host:5432/database")
     return url
@@ -53,7 +53,7 @@ def read_database_url(reader: EnvironmentReader) -> str:
 
 def read_maintenance_url(reader: EnvironmentReader, default: str) -> str:
     """The address of the role that may change the schema; the services' own by default."""
-    return reader.url(MAINTENANCE_URL, default, schemes=POSTGRES_SCHEMES)
+    return reader.url(MAINTENANCE_URL, default, schemes=POSTGRES_SCHEMES, several_hosts=True)
 
 
 def load_migration_database(environ: Mapping[str, str]) -> DatabaseSettings:

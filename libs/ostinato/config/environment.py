@@ -81,9 +81,10 @@ class EnvironmentReader:
             return default
         return text
 
-    def url(self, name: str, default: str, *, schemes: Sequence[str]) -> str:
+    def url(self, name: str, default: str, *, schemes: Sequence[str], several_hosts: bool = False) -> str:
+        """`several_hosts`: they may be separated by commas, each with its port, as PostgreSQL's clients read it."""
         text = self.given(name) or default
-        if text and not _is_url(text, schemes):
+        if text and not _is_url(text, schemes, several_hosts=several_hosts):
             self.refuse(name, "must be a URL that begins with " + " or ".join(f"{scheme}://" for scheme in schemes))
             return default
         return text
@@ -132,13 +133,14 @@ def is_loopback(address: str) -> bool:
         return False
 
 
-def _is_url(text: str, schemes: Sequence[str]) -> bool:
+def _is_url(text: str, schemes: Sequence[str], *, several_hosts: bool) -> bool:
     try:
         parts = urlsplit(text)
-        port = parts.port  # parsed only now
+        hosts = parts.netloc.rpartition("@")[2].split(",") if several_hosts else [parts.netloc]
+        ports = [urlsplit(f"//{host}").port for host in hosts]  # parsed only now
     except ValueError:
         return False
-    return parts.scheme in schemes and port != 0
+    return parts.scheme in schemes and 0 not in ports
 
 
 def _from_hex(text: str) -> bytes | None:

@@ -47,6 +47,15 @@ def test_each_service_has_its_own_default_ports() -> None:
     assert engine.notify_url == "http://127.0.0.1:7082/notify"
 
 
+def test_a_database_may_have_several_hosts_of_which_one_takes_writes() -> None:
+    pair = "postgresql://app:pw@db-1:5432,db-2:5433/ostinato?target_session_attrs=read-write"
+    assert load_api_settings({**NEEDED, "OSTINATO_DATABASE_URL": pair}).database.url == pair
+    with pytest.raises(InvalidSettings, match="OSTINATO_DATABASE_URL"):
+        load_api_settings({**NEEDED, "OSTINATO_DATABASE_URL": pair.replace("5433", "0")})
+    with pytest.raises(InvalidSettings, match="OSTINATO_ENGINE_NOTIFY_URL"):
+        load_engine_settings({**NEEDED, "OSTINATO_ENGINE_NOTIFY_URL": "http://in-1:80,in-2:80/notify"})
+
+
 def test_the_general_database_url_serves_where_ours_is_absent() -> None:
     assert load_api_settings({"DATABASE_URL": URL, "OSTINATO_SECRET": SECRET}).database.url == URL
     assert load_api_settings({**NEEDED, "DATABASE_URL": "postgresql://other/db"}).database.url == URL
