@@ -13,7 +13,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-vers
 BUF = PATH="$(CURDIR)/$(BIN):$$PATH" buf
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
-.PHONY: help setup run test test-fast lint format protos protos-verify protos-release schema schema-verify bench chaos \
+.PHONY: help setup run test test-fast lint format protos protos-verify protos-release schema schema-verify bench bench-queue bench-engine chaos \
 	migrate lock clean clean-all
 
 help: ## List the targets
@@ -62,6 +62,12 @@ schema-verify: $(VENV)/.installed-dev ## Fail if docs/schema.txt is not current
 
 bench: $(VENV)/.installed-dev ## Measure the queue and the scheduler on this machine
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-queue: $(VENV)/.installed-dev ## Measure the task queue, beside a hand-written loop
+	$(BIN)/python -m benchmarks queue $(ARGS)
+
+bench-engine: $(VENV)/.installed-dev ## Measure the scheduler through its real processes
+	$(BIN)/python -m benchmarks engine $(ARGS)
 
 chaos: $(VENV)/.installed-dev ## Kill everything again and again under load, and count what is lost or done twice
 	$(BIN)/python -m chaos $(ARGS)

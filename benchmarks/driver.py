@@ -96,8 +96,8 @@ async def produce(side: Side, *, rate: float, seconds: float, warm_up: int) -> N
     await heard()
 
 
-async def work(side: Side, *, counter: str, log: bool = False, hold: bool = False) -> None:
-    """Runs tasks until told to stop; with `hold` no handler ever returns."""
+async def work(side: Side, *, counter: str, log: bool = False, hold: bool = False, listen: bool = True) -> None:
+    """Runs tasks until told to stop; with `hold` no handler ever returns, without `listen` wake-ups are not heard."""
     starts = StartCounter(counter, log=log)
 
     async def handle(number: int) -> None:
@@ -107,7 +107,7 @@ async def work(side: Side, *, counter: str, log: bool = False, hold: bool = Fals
 
     await side.open(4)
     await ready()
-    running = asyncio.ensure_future(side.work(handle))
+    running = asyncio.ensure_future(side.work(handle, listen=listen))
     await asyncio.wait([running, stop := asyncio.ensure_future(heard())], return_when=asyncio.FIRST_COMPLETED)
     if not stop.done():
         running.result()

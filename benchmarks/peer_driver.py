@@ -106,7 +106,7 @@ async def work(*, path: str, log: bool = False, nap: float = 0) -> None:
     side = await opened(4)
     say("READY")
     await heard()
-    running = asyncio.ensure_future(side.work(handle))
+    running = asyncio.ensure_future(side.work(handle, listen=True))
     await asyncio.wait([running, asyncio.ensure_future(heard())], return_when=asyncio.FIRST_COMPLETED)
     side.stop_work()
     await running

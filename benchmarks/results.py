@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from benchmarks.laboratory import Usage
@@ -69,3 +69,11 @@ async def alternate(
         for variant in variants:
             samples[variant].append(await measure(variant))
     return {variant: Series(tuple(taken)) for variant, taken in samples.items()}
+
+
+def related(series: Series, reference: Series, name: str) -> Series:
+    """Each repetition with its ratio to the reference's of the same round, under `name` among its other values."""
+    pairs = zip(series.samples, reference.samples, strict=True)
+    return Series(
+        tuple(replace(sample, also={**sample.also, name: sample.value / normal.value}) for sample, normal in pairs)
+    )

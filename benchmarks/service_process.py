@@ -15,6 +15,7 @@ from pathlib import Path
 import aiohttp
 
 from benchmarks import processor_time
+from benchmarks.resident_memory import resident_megabytes
 from ostinato.storage.embedded.child_process import die_with_parent
 from ostinato.storage.embedded.listening_port import free_port
 
@@ -32,6 +33,11 @@ class Service:
     @property
     def processor_seconds(self) -> float | None:
         return processor_time.of_process(self.pid)
+
+    @property
+    def memory_megabytes(self) -> float | None:
+        """Resident now; None where the system does not tell."""
+        return resident_megabytes(self.pid)
 
 
 @asynccontextmanager

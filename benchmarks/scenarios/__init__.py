@@ -8,27 +8,36 @@ from benchmarks.comparison import Comparison
 from benchmarks.laboratory import Laboratory
 from benchmarks.scenarios.adding import add_concurrently, add_in_bulk, add_one_at_a_time
 from benchmarks.scenarios.business import add_in_business_transactions
-from benchmarks.scenarios.care import crash_a_worker, rest
+from benchmarks.scenarios.care import crash_a_worker, rest_engine, rest_worker
+from benchmarks.scenarios.crons import fire_at_once
 from benchmarks.scenarios.draining import drain, drain_under_strain
 from benchmarks.scenarios.herd import due_at_once
-from benchmarks.scenarios.latency import commit_to_start
-from benchmarks.scenarios.scheduling import run_the_scheduler
+from benchmarks.scenarios.latency import commit_to_start, commit_to_start_by_polling
+from benchmarks.scenarios.pinning import work_while_pinned
+from benchmarks.scenarios.scheduling import run_a_hot_job, run_many_jobs
 from benchmarks.sizes import Sizes
 
 Scenario = Callable[[Laboratory, Sizes], Awaitable[list[Comparison]]]
 
-SCENARIOS: dict[str, Scenario] = {
+QUEUE: dict[str, Scenario] = {
     "add1": add_one_at_a_time,
     "add10": add_concurrently,
     "bulk": add_in_bulk,
     "drain": drain,
     "strain": drain_under_strain,
     "latency": commit_to_start,
+    "polling": commit_to_start_by_polling,
     "herd": due_at_once,
     "business": add_in_business_transactions,
+    "pinned": work_while_pinned,
     "crash": crash_a_worker,
-    "idle": rest,
-    "scheduler": run_the_scheduler,
+    "idle": rest_worker,
 }
-# Not part of the four minutes.
-LONG_ONES = ("strain",)
+ENGINE: dict[str, Scenario] = {
+    "jobs": run_many_jobs,
+    "hot": run_a_hot_job,
+    "crons": fire_at_once,
+    "rest": rest_engine,
+}
+SCENARIOS = QUEUE | ENGINE
+GROUPS = {"queue": list(QUEUE), "engine": list(ENGINE)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from benchmarks.comparison import Comparison, at_most
 from benchmarks.driver_process import open_driver
@@ -41,18 +42,20 @@ async def _crash(laboratory: Laboratory, count: int) -> Sample:
         return Sample(survivor.starts.last_at - killed_at)
 
 
-async def rest(laboratory: Laboratory, sizes: Sizes) -> list[Comparison]:
-    """All at the same time: they do next to nothing."""
-    times = range(sizes.repetitions)
-    workers, engines = await asyncio.gather(
-        asyncio.gather(*(_idle_worker(laboratory, sizes.idle_seconds) for _ in times)),
-        asyncio.gather(*(_idle_engine(laboratory, sizes.idle_seconds) for _ in times)),
-    )
-    first, goal = at_most(10, "1/s"), at_most(5, "1/s")
-    return [
-        Comparison("a worker without work: transactions", "1/s", Series(tuple(workers)), first=first, goal=goal),
-        Comparison("an engine without work: transactions", "1/s", Series(tuple(engines)), first=first, goal=goal),
-    ]
+async def rest_worker(laboratory: Laboratory, sizes: Sizes) -> list[Comparison]:
+    """All repetitions at the same time: they do next to nothing."""
+    samples = await asyncio.gather(*(_idle_worker(laboratory, sizes.idle_seconds) for _ in range(sizes.repetitions)))
+    return [_resting("a worker without work: transactions", samples)]
+
+
+async def rest_engine(laboratory: Laboratory, sizes: Sizes) -> list[Comparison]:
+    """As above."""
+    samples = await asyncio.gather(*(_idle_engine(laboratory, sizes.idle_seconds) for _ in range(sizes.repetitions)))
+    return [_resting("an engine without work: transactions", samples)]
+
+
+def _resting(work: str, samples: Sequence[Sample]) -> Comparison:
+    return Comparison(work, "1/s", Series(tuple(samples)), first=at_most(10, "1/s"), goal=at_most(5, "1/s"))
 
 
 async def _idle_worker(laboratory: Laboratory, seconds: float) -> Sample:

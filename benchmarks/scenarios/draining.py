@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 
 from benchmarks.comparison import Comparison, also_at_least, at_least, ratio_at_least
 from benchmarks.driver_process import open_driver
 from benchmarks.laboratory import Laboratory, connected, until_empty, until_started
-from benchmarks.results import SIDES, Sample, Series, alternate
+from benchmarks.results import SIDES, Sample, Series, alternate, related
 from benchmarks.sizes import Sizes
 
 _LONGEST = 60.0
+_LEAST_RATE = 5_000  # tasks a second: slower is broken
 
 
 async def drain(laboratory: Laboratory, sizes: Sizes) -> list[Comparison]:
@@ -25,7 +25,7 @@ async def drain(laboratory: Laboratory, sizes: Sizes) -> list[Comparison]:
         Comparison(
             f"drain {large:,}, 2 processes",
             "tasks/s",
-            _related(shared["ours", 2], shared["ours", 1], "scaling"),
+            related(shared["ours", 2], shared["ours", 1], "scaling"),
             shared["raw", 2],
             also_at_least("scaling", 1.2, " × 1 process"),
             ratio_at_least(0.62),
@@ -52,36 +52,30 @@ def _by_one(backlog: int, ours: Series, raw: Series) -> Comparison:
 
 async def drain_under_strain(laboratory: Laboratory, sizes: Sizes) -> list[Comparison]:
     """Ours alone, related to a drain of the same repetition on fresh tables."""
-    backlog = sizes.backlog
+    backlog, grown = sizes.backlog, sizes.growth
 
     async def measure(variant: str) -> Sample:
-        async with laboratory.database("ours", future=sizes.herd_future if variant == "crowded" else 0) as url:
+        async with laboratory.database("ours", future=grown if variant == "grown" else 0) as url:
             if variant == "analyzed":
                 async with connected(url) as connection:
                     await connection.execute("vacuum (analyze) tq_ready")
-            elif variant == "used":
-                await _drain_once(laboratory, "ours", url, 2 * backlog, 1)
+            elif variant == "grown":
+                await _drain_once(laboratory, "ours", url, grown, 1)
             return await _drain_once(laboratory, "ours", url, backlog, 1)
 
-    series = await alternate(measure, ("fresh", "analyzed", "used", "crowded"), repetitions=sizes.repetitions)
+    series = await alternate(measure, ("fresh", "analyzed", "grown"), repetitions=sizes.repetitions)
+    behind = f"with {grown:,} finished behind and {grown:,} later ones ahead"
     return [
         _strained("after VACUUM ANALYZE of the empty table", series["analyzed"], series["fresh"], 0.9, 0.9),
-        _strained(f"with {2 * backlog:,} finished just before", series["used"], series["fresh"], 0.8, 0.95),
-        _strained(f"beside {sizes.herd_future:,} later ones", series["crowded"], series["fresh"], 0.8, 0.95),
+        _strained(behind, series["grown"], series["fresh"], 0.8, 0.95),
     ]
 
 
 def _strained(how: str, strained: Series, fresh: Series, first: float, goal: float) -> Comparison:
     name, unit = "of normal", " × normal"
-    ours = _related(strained, fresh, name)
+    ours = related(strained, fresh, name)
     targets = also_at_least(name, first, unit), also_at_least(name, goal, unit)
     return Comparison(f"drain {how}", "tasks/s", ours, None, *targets)
-
-
-def _related(series: Series, reference: Series, name: str) -> Series:
-    """Each repetition with its ratio to the reference's of the same round."""
-    pairs = zip(series.samples, reference.samples, strict=True)
-    return Series(tuple(replace(sample, also={name: sample.value / normal.value}) for sample, normal in pairs))
 
 
 async def _drain_once(laboratory: Laboratory, side: str, url: str, backlog: int, processes: int) -> Sample:
@@ -92,7 +86,7 @@ async def _drain_once(laboratory: Laboratory, side: str, url: str, backlog: int,
             began = time.perf_counter()
             for worker in workers:
                 worker.driver.send("go")
-            await until_started(workers, backlog, seconds=_LONGEST)
+            await until_started(workers, backlog, seconds=_LONGEST + backlog / _LEAST_RATE)
             await until_empty(watching, side, seconds=_LONGEST)
             seconds = time.perf_counter() - began
         await asyncio.gather(*(worker.driver.stop() for worker in workers))

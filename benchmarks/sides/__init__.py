@@ -28,8 +28,8 @@ class Side(Protocol):
         """A transaction that writes a business row, and a task if wanted."""
         ...
 
-    async def work(self, handle: Callable[[int], Awaitable[None]]) -> None:
-        """Runs tasks until `stop_work`."""
+    async def work(self, handle: Callable[[int], Awaitable[None]], *, listen: bool) -> None:
+        """Runs tasks until `stop_work`; without `listen` it finds them by polling."""
         ...
 
     def stop_work(self) -> None: ...

@@ -58,11 +58,11 @@ class Ours:
             if with_add:
                 await self._queue.add(NUMBERED, Int64Value(value=number), tx=tx)
 
-    async def work(self, handle: Callable[[int], Awaitable[None]]) -> None:
+    async def work(self, handle: Callable[[int], Awaitable[None]], *, listen: bool) -> None:
         async def run(_: TaskContext, payload: Int64Value) -> None:
             await handle(payload.value)
 
-        settings = WorkerSettings(drain_grace=0.5)
+        settings = WorkerSettings(drain_grace=0.5, listen=listen)
         self._worker = Worker(self._db, self._queue, [Handler.single(NUMBERED, run)], settings=settings)
         await self._worker.run()
 

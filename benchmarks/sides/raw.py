@@ -69,9 +69,10 @@ class Raw:
             if with_add:
                 await connection.execute(_ADD, b"%d" % number)
 
-    async def work(self, handle: Callable[[int], Awaitable[None]]) -> None:
+    async def work(self, handle: Callable[[int], Awaitable[None]], *, listen: bool) -> None:
         async with self._connection() as listening:
-            await listening.add_listener(_CHANNEL, lambda *_: self._woken.set())
+            if listen:
+                await listening.add_listener(_CHANNEL, lambda *_: self._woken.set())
             await asyncio.gather(*(self._loop(handle) for _ in range(_LOOPS)))
 
     def stop_work(self) -> None:

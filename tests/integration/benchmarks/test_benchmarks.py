@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
+from benchmarks.__main__ import chosen
 from benchmarks.comparison import Comparison, also_at_most, at_least, at_most, ratio_at_least
 from benchmarks.laboratory import Laboratory, open_laboratory
 from benchmarks.results import Sample, Series
-from benchmarks.scenarios import SCENARIOS
+from benchmarks.scenarios import GROUPS, SCENARIOS
 from benchmarks.server import Server, open_server
 from benchmarks.sizes import TINY
 
@@ -22,15 +23,21 @@ LINES = {
     "add10": 1,
     "bulk": 1,
     "drain": 3,
-    "strain": 3,
+    "strain": 2,
     "latency": 1,
+    "polling": 2,
     "herd": 1,
     "business": 1,
+    "pinned": 1,
     "crash": 1,
-    "idle": 2,
-    "scheduler": 3,
+    "idle": 1,
+    "jobs": 3,
+    "hot": 2,
+    "crons": 2,
+    "rest": 1,
 }
-ALONE = {"strain", "crash", "idle", "scheduler"}  # a bare loop has nothing to compare with these
+# A bare loop has nothing to compare with these.
+ALONE = {"strain", "polling", "pinned", "crash", "idle", *GROUPS["engine"]}
 
 
 @pytest.fixture
@@ -47,6 +54,12 @@ async def laboratory(server: Server) -> AsyncIterator[Laboratory]:
 
 def test_every_scenario_is_tried_here() -> None:
     assert LINES.keys() == SCENARIOS.keys()
+
+
+def test_groups_stand_for_their_scenarios_and_nothing_for_all() -> None:
+    assert chosen([]) == list(SCENARIOS)
+    assert chosen(["engine", "bulk", "hot"]) == ["bulk", *GROUPS["engine"]]
+    assert {*GROUPS["queue"], *GROUPS["engine"]} == SCENARIOS.keys()
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
