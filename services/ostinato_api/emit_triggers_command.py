@@ -31,7 +31,7 @@ MAX_URL_BYTES = 2000
 # How far the caller's clock may be off (LUCI Scheduler).
 CLOCK_TOLERANCE = timedelta(minutes=15)
 # These are made by the scheduler itself.
-_INTERNAL_PAYLOADS = ("cron", "upstream")
+_INTERNAL_PAYLOADS = ("cron", "upstream", "retry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +131,7 @@ def _stamped(order: _Order, created_at: datetime, access: CallAccess) -> Trigger
     trigger.create_time.FromDatetime(created_at)
     trigger.order_in_batch = order.position
     trigger.emitted_by = access.caller.identity
+    trigger.ClearField("not_before")
     trigger.traceparent = ""  # becomes that of the call
     return trigger
 

@@ -32,6 +32,8 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Metadata: TypeAlias = Mapping[str, list[str | bytes]]
 Authenticate: TypeAlias = Callable[[Metadata], Identity]
 
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+
 _ACCESS: ContextVar[CallAccess] = ContextVar("access")
 
 
@@ -201,6 +203,8 @@ def _traceparent(metadata: Metadata) -> str | None:
 
 
 def _parse(handler: Handler, raw: bytes) -> Message:
+    if len(raw) > MAX_REQUEST_BYTES:
+        raise InvalidArgument.of("request", f"must be at most {MAX_REQUEST_BYTES} bytes")
     parse = handler.request_deserializer
     assert parse is not None, "generated services always have one"
     try:

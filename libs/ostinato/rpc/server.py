@@ -12,15 +12,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
-from ostinato.rpc.call_interceptor import CallInterceptor
+from ostinato.rpc.call_interceptor import MAX_REQUEST_BYTES, CallInterceptor
 from ostinato.rpc.running_streams import RunningStreams
 
-MAX_REQUEST_BYTES = 4 * 1024 * 1024
 MAX_CONCURRENT_CALLS = 1000
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 
 _OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    # What is a little too large is read, so that it can be refused with a reason; what is far too large is not.
+    ("grpc.max_receive_message_length", 4 * MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", -1),
     # Two processes must not share an address unnoticed.
     ("grpc.so_reuseport", 0),

@@ -245,3 +245,21 @@ async def test_one_call_cannot_multiply_a_large_trigger_without_bound(api: Clien
     request = EmitTriggersRequest(batches=[EmitTriggersRequest.Batch(trigger=trigger, jobs=[A] * 600)])
     refusal = await refused(api.send("EmitTriggers", request))
     assert refusal.rules == {"batches": "must be at most 33554432 bytes, each trigger counted once per job"}
+
+
+async def test_a_retry_is_made_by_the_scheduler_only(api: Client) -> None:
+    """It was refused as our own mistake."""
+    await api.apply(CONFIG)
+    refusal = await refused(emit(api, batch("t1", A, retry={"invocation": f"{A}/invocations/1", "attempt": 2})))
+    assert refusal.rules == {"batches[0].trigger.retry": "is made by the scheduler only"}
+
+
+async def test_what_is_output_only_is_ignored(api: Client, stage: Stage) -> None:
+    """A caller could make a trigger that waits for years, or speak for somebody else's trace."""
+    await api.apply(CONFIG)
+    later = datetime.now(UTC) + timedelta(days=1)
+    await emit(api, batch("t1", A, not_before=later, emitted_by="user:eve@shop.example", traceparent="00-a-b-01"))
+    body = await stage.db.fetchval("select body from trigger")
+    stored = triggers_pb2.Trigger.FromString(body)
+    assert (stored.HasField("not_before"), stored.traceparent) == (False, "")
+    assert stored.emitted_by == "user:dev@localhost"
