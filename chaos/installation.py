@@ -41,12 +41,17 @@ class Installation:
         ingester = self._start("ingester")
         self._common["OSTINATO_ENGINE_NOTIFY_URL"] = f"http://{ingester.http_address}/notify"
         for _ in range(FIRST_ENGINES):
-            self._start_engine()
+            self.start_engine()
 
     @property
     def services(self) -> list[Service]:
         """Those that are to stay."""
-        return [service for service, task in self._running.items() if not task.done() and not service.leaving]
+        return [service for service in self.running if not service.leaving]
+
+    @property
+    def running(self) -> list[Service]:
+        """Those that are there, also if they are leaving."""
+        return [service for service, task in self._running.items() if not task.done()]
 
     @property
     def engines(self) -> list[Service]:
@@ -113,7 +118,7 @@ class Installation:
         if fault.kind is ServiceFault.JOIN:
             if len(self.engines) == MOST_ENGINES:
                 return False
-            self._start_engine()
+            self.start_engine()
             return True
         victims = self._victims(fault.kind)
         if not victims:
@@ -143,8 +148,8 @@ class Installation:
                 self._freezing.add(freezing)
                 freezing.add_done_callback(self._freezing.discard)
 
-    def _start_engine(self) -> None:
-        self._start(f"engine-{next(self._engine_numbers)}")
+    def start_engine(self) -> Service:
+        return self._start(f"engine-{next(self._engine_numbers)}")
 
     def _start(self, name: str) -> Service:
         service = Service(name, self._common, self._folder, self.journal)
