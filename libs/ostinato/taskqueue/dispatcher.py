@@ -67,6 +67,7 @@ class Dispatcher:
         self._classes = {task_class.name: task_class for task_class in classes}
         self._namespace = namespace
         self._ids = TaskIds(db)
+        self._clock = clock
         self._diversion = FloodDiversion(clock)
         self._add_grouped = GroupedCalls(self._insert_group, parallel=2)
         self._added = dict.fromkeys(self.class_ids.values(), 0)
@@ -302,6 +303,8 @@ class Dispatcher:
             self._added[tasks.class_id] += len(tasks.ids)
             if tasks.delay is not None:
                 self.wake_ups.later(tasks.delay)
+            elif tasks.eta is not None:
+                self.wake_ups.later(tasks.eta - self._clock.now())  # by our own clock: it is a hint
 
 
 def _current_header() -> bytes | None:

@@ -47,6 +47,7 @@ class ClaimLoop:
         self._open: frozenset[int] = frozenset()  # queues that had room left after it
         self._pause = self._pace.busy_poll
         self._look_at = self._find_at = self._work_seen_at = float("-inf")
+        self._find_first = True
         self._gathering = False
         self._lines = ClaimLines(tasks.queue_ids, rescue_every=self._pace.rescue_every)
         tasks.on_room = self._room_became_free
@@ -55,7 +56,7 @@ class ClaimLoop:
     def hint(self, strands: frozenset[int] | None) -> bool:
         """Something is due in `strands` (None: anywhere). True if this process will claim all of it soon."""
         if strands is None:
-            self._find_at = float("-inf")
+            self._find_first = True
             self.wake()
             return False
         queues = {queue_of(strand) for strand in strands}
@@ -69,7 +70,7 @@ class ClaimLoop:
     def look_at_everything(self) -> None:
         """Rows became free behind the cursors, or in strands that are not looked at."""
         self._lines.rewind()
-        self._find_at = float("-inf")
+        self._find_first = True
         self.wake()
 
     def may_be_claimed(self, rooms: Mapping[int, int]) -> list[int]:
@@ -132,8 +133,11 @@ class ClaimLoop:
     async def _claim_and_find(
         self, rooms: Mapping[int, int], monotonic: float, *, everywhere: bool
     ) -> tuple[int, bool]:
+        if self._find_first:
+            self._find_first = False
+            await self._find_strands(self._lines.unseen())
         claimed, more = await self._claim_all(rooms, monotonic, everywhere=everywhere)
-        if everywhere and monotonic >= self._find_at:
+        if everywhere and monotonic >= self._find_at:  # after the claim, which somebody may be waiting for
             more |= await self._find_strands(self._lines.unseen())
         return claimed, more
 

@@ -237,14 +237,15 @@ async def complete_named(executor: Executor, worker_id: int, fences: Sequence[Fe
 
 
 # Whatever its handler answered, it did not kill its process: what was charged to it is forgotten.
+# A flood that fails comes back as a flood; only redelivered tasks go back to everybody's line.
 _RETRY = f"""
 with gone as (
     delete from tq_ready where ctid = any($2::tid[]) and id = any($3::bigint[]) and claimed_by = $1
     returning id, strand, fair_key, class_id, attempt, flags, payload
 )
 insert into tq_later (id, due_at, strand, fair_key, class_id, attempt, failures, flags, payload, header)
-select g.id, ostinato_now() + u.delay, g.strand & ~63, g.fair_key, g.class_id, g.attempt, u.failures,
-       g.flags & {NAMED}, g.payload, u.header
+select g.id, ostinato_now() + u.delay, case when g.strand & 63 = 63 then g.strand & ~63 else g.strand end, g.fair_key,
+       g.class_id, g.attempt, u.failures, g.flags & {NAMED}, g.payload, u.header
   from gone g
   join unnest($3::bigint[], $4::interval[], $5::smallint[], $6::bytea[]) u(id, delay, failures, header) using (id)
 """
