@@ -253,12 +253,13 @@ async def _ask_for_more(tx: Tx, dispatcher: Dispatcher, decided: Sequence[Decide
     unfinished = [entry.job.row for entry in decided if entry.is_unfinished]
     await kick_triage(tx, dispatcher, [(row.job_id, row.project_id) for row in unfinished])
     for entry in decided:
-        if entry.plan.adds_wake:
+        wake_at = entry.plan.next_wake_at
+        if entry.plan.adds_wake and wake_at is not None:
             row = entry.job.row
             await dispatcher.add(
                 TRIAGE_JOB,
                 TriageJobTask(job_id=row.job_id),
                 tx=tx,
-                eta=entry.plan.next_wake_at,
+                delay=wake_at - entry.job.snapshot.now,  # a worker that hears of it looks in time
                 fair_key=row.project_id,
             )

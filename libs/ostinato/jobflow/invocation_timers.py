@@ -58,13 +58,14 @@ async def end_timers(tx: Tx, invocation_ids: Collection[InvocationId]) -> list[S
 async def _with_task(tx: Tx, dispatcher: Dispatcher, wanted: SetTimers, index: int, timer: NewTimer) -> StoredTimer:
     row = wanted.row
     timer_id = f"{row.version}:{index}"
-    due_at = row.changed_at + timer.delay
     with use_traceparent(wanted.traceparent):
         task_id = await dispatcher.add(
             HANDLE_TIMER,
             HandleTimerTask(invocation_id=row.id, timer_id=timer_id),
             tx=tx,
-            eta=due_at,
+            delay=timer.delay,
             fair_key=row.project_id,
         )
-    return StoredTimer(row.id, timer_id, timer.title, timer.payload, row.changed_at, due_at, task_id)
+    return StoredTimer(
+        row.id, timer_id, timer.title, timer.payload, row.changed_at, row.changed_at + timer.delay, task_id
+    )

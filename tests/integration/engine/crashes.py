@@ -8,8 +8,8 @@ from ostinato.errors import Unavailable
 from ostinato.storage.database import Database
 
 TABLES = (
-    "job", "job_cron", "trigger", "invocation", "invocation_input", "invocation_history", "occurrence", "triage_log",
-    "tq_ready", "tq_later",
+    "job", "job_cron", "trigger", "invocation", "invocation_input", "invocation_history", "invocation_timer",
+    "occurrence", "triage_log", "tq_ready", "tq_later",
 )  # fmt: skip
 
 
