@@ -211,10 +211,18 @@ async def test_a_client_that_leaves_cancels_its_call() -> None:
     assert [line["code"] for line in logs] == ["CANCELLED"]
 
 
-async def test_a_request_that_is_too_large_is_refused() -> None:
+async def test_a_request_that_is_too_large_is_refused_with_the_limit() -> None:
+    async with serving() as (_, channel):
+        code, details = await refused(get_job(channel, "x" * (4 * 1024 * 1024)))
+    assert code == "INVALID_ARGUMENT"
+    (violation,) = details["BadRequest"].field_violations
+    assert (violation.field, violation.description) == ("request", "must be at most 4194304 bytes")
+
+
+async def test_a_request_that_is_far_too_large_is_not_read() -> None:
     async with serving() as (_, channel):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await get_job(channel, "x" * (4 * 1024 * 1024))
+            await get_job(channel, "x" * (16 * 1024 * 1024))
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
