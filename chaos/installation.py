@@ -32,7 +32,7 @@ class Installation:
         self.target = target
         self.journal = Journal(folder / "chaos.log")
         self.served_again_at: list[float] = []  # on the loop's clock, one per fault of the database
-        self._folder = folder
+        self.folder = folder
         self._common = {**common_environ(postgres.url, postgres.owner_url), **environ}
         self._running: dict[Service, asyncio.Task[None]] = {}
         self._freezing: set[asyncio.Task[None]] = set()
@@ -152,7 +152,7 @@ class Installation:
         return self._start(f"engine-{next(self._engine_numbers)}")
 
     def _start(self, name: str) -> Service:
-        service = Service(name, self._common, self._folder, self.journal)
+        service = Service(name, self._common, self.folder, self.journal)
         self._running[service] = asyncio.create_task(service.keep_running())
         return service
 

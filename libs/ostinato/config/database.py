@@ -31,6 +31,11 @@ class DatabaseSettings:
     # statements have no choice of plans and need neither.
     plans_anew: bool = False
 
+    @property
+    def can_listen(self) -> bool:
+        """A pgbouncer in transaction mode takes a LISTEN, and gives the session that listens to somebody else."""
+        return bool(self.listen_url) or self.prepared_statements
+
 
 def read_database(reader: EnvironmentReader, application_name: str) -> DatabaseSettings:
     return DatabaseSettings(

@@ -110,7 +110,8 @@ class Worker:
         """Runs tasks until drained. Survives a database that comes and goes."""
         self._dispatcher.wake_ups.listen(self._hint_ready, self._hint_later)
         listening = Listening(self._db, self._clock, heard=self._heard, switched=self._set_listening)
-        listener = asyncio.ensure_future(listening.run()) if self._settings.listen else None
+        listens = self._settings.listen and self._db.settings.can_listen
+        listener = asyncio.ensure_future(listening.run()) if listens else None
         try:
             while not self._draining.is_set():
                 lease = await self._take_lease_unless_draining()

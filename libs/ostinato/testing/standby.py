@@ -59,7 +59,7 @@ class Standby:
         self._copy()
         self._process = self._launch()
         async with asyncio.timeout(_START_SECONDS):
-            await _until(self.url(self._primary.superuser_url()), _IS_STANDBY)
+            await until_true(self.url(self._primary.superuser_url()), _IS_STANDBY)
             await self._make_synchronous()
 
     def stop(self) -> None:
@@ -106,7 +106,7 @@ class Standby:
             await connection.execute("select pg_reload_conf()")
         finally:
             await connection.close()
-        await _until(self._primary.superuser_url(), _STREAMS)
+        await until_true(self._primary.superuser_url(), _STREAMS)
 
 
 @asynccontextmanager
@@ -120,7 +120,7 @@ async def open_standby(primary: EmbeddedServer, home: Path) -> AsyncIterator[Sta
         standby.stop()
 
 
-async def _until(url: str, question: str) -> None:
+async def until_true(url: str, question: str) -> None:
     """Until a server answers, and with true."""
     while not await _ask(url, question):  # noqa: ASYNC110 - another process has no event to set
         await asyncio.sleep(0.05)
