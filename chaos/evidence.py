@@ -12,6 +12,7 @@ from chaos.target import END_LINE
 from ostinato.pb.internal.v1.stored_pb2 import TriggerList
 from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger
 from ostinato.scheduling.invocation import InvocationStatus
+from ostinato.testing.invariants import find_violations
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,15 @@ async def what_waits(url: str) -> dict[str, int]:
     connection = await asyncpg.connect(url, timeout=5)
     try:
         return {row[0]: row[1] for row in await connection.fetch(_WAITING) if row[1]}
+    finally:
+        await connection.close()
+
+
+async def find_contradictions(url: str) -> list[str]:
+    """What no commit may leave behind, at this moment."""
+    connection = await asyncpg.connect(url, timeout=5)
+    try:
+        return await find_violations(connection)
     finally:
         await connection.close()
 

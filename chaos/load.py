@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -12,7 +13,7 @@ import asyncpg
 
 from chaos.audit import Claims, audit
 from chaos.emitter import Emitter
-from chaos.evidence import Evidence, what_waits
+from chaos.evidence import Evidence, find_contradictions, what_waits
 from chaos.installation import Installation
 from chaos.project import SCHEDULED, resource_name
 from ostinato.client import ClientError, open_client
@@ -20,6 +21,7 @@ from ostinato.client import ClientError, open_client
 T = TypeVar("T")
 
 SETTLE_SECONDS = 90.0
+_LOOK_EVERY = 2.0
 
 
 class Load:
@@ -28,7 +30,10 @@ class Load:
     def __init__(self, installed: Installation, emitter: Emitter) -> None:
         self.installed = installed
         self.emitter = emitter
+        self.contradictions: Counter[str] = Counter()
+        self.looks = 0
         self._emitting = asyncio.create_task(emitter.run())
+        self._looking = asyncio.create_task(self._look_again_and_again())
 
     async def works_again(self, *jobs: str) -> float:
         """Seconds from now until the api has taken triggers and each of `jobs` has had a success, or the scheduled."""
@@ -64,11 +69,21 @@ class Load:
             "unexpected answers": [
                 f"{count} x {text}" for text, count in (self.emitter.unexpected + target.refused).items()
             ],
+            "contradictions at any moment": [f"{count} x {text}" for text, count in self.contradictions.items()],
             "misbehaving processes": self.installed.journal.complaints,
         }
 
     def end(self) -> None:
         self._emitting.cancel()
+        self._looking.cancel()
+
+    async def _look_again_and_again(self) -> None:
+        """In whatever state a fault has left the database."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                self.contradictions.update(await find_contradictions(self.installed.postgres.owner_url))
+                self.looks += 1
 
     async def _newer_successes(self, than: dict[str, datetime]) -> None:
         async with open_client(self.installed.api.grpc_address) as client:

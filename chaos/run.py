@@ -80,6 +80,7 @@ def _facts(load: Load, evidence: Evidence) -> dict[str, str]:
         "runs": f"{len(evidence.runs)}: " + ", ".join(f"{count} {name}" for name, count in sorted(statuses.items())),
         "calls of the target": f"{calls.total()}, of them repeated {calls.total() - len(calls)}",
         "notifications repeated": str(installed.target.repeated),
+        "looks for contradictions": str(load.looks),
         "slots in the ledger": str(sum(len(slots) for slots in evidence.ledger.values())),
         "longest wait for the api after a fault of the database": f"{_longest_wait(load):.1f} s",
     }

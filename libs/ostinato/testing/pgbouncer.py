@@ -58,8 +58,18 @@ class PgBouncer:
 
     async def start(self) -> None:
         """Returns when it leads to the server. Also after it died."""
+        self._process = self._launch()
+        async with asyncio.timeout(30):
+            await until_true(self.url, "select true")
+
+    def kill(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def _launch(self) -> subprocess.Popen[bytes]:
         with (self._home / "pgbouncer.log").open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [self._program, self._home / "pgbouncer.ini"],
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -68,13 +78,6 @@ class PgBouncer:
                 preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - two system calls, no locks
                 **(self._identity.popen_options() if self._identity else {}),
             )
-        async with asyncio.timeout(30):
-            await until_true(self.url, "select true")
-
-    def kill(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
 
     def prepare(self) -> None:
         """Writes its configuration. It refuses to run as root, so the account of the server may read it."""
