@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ostinato.errors import Contention
-from ostinato.jobflow.finish_invocations import InvocationChange, RunError, apply_changes
+from ostinato.jobflow.finish_invocations import apply_changes
+from ostinato.jobflow.invocation_change import InvocationChange, RunError
 from ostinato.jobstore.invocation_log_store import LogLine
 from ostinato.jobstore.invocation_store import StoredInvocation, load_invocations
 from ostinato.scheduling.invocation import InvocationStatus, is_final

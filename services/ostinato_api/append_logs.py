@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter
 from ostinato.auth.notification_token import NotificationClaims, NotificationTokens, not_valid
 from ostinato.clock import Clock
 from ostinato.jobflow.engine_tasks import HANDLE_NOTIFICATION
-from ostinato.jobflow.finish_invocations import InvocationChange
+from ostinato.jobflow.invocation_change import InvocationChange
 from ostinato.jobflow.invocation_session import edit_invocations
 from ostinato.jobstore.invocation_log_store import LogLine
 from ostinato.jobstore.invocation_store import StoredInvocation, load_invocations, touch_heartbeats

@@ -13,7 +13,7 @@ from datetime import timedelta
 from google.protobuf.message import DecodeError
 
 from ostinato.errors import InvalidArgument
-from ostinato.jobflow.finish_invocations import InvocationChange, RunError
+from ostinato.jobflow.invocation_change import InvocationChange, RunError
 from ostinato.jobflow.invocation_session import edit_invocations
 from ostinato.jobstore.invocation_log_store import LogLine
 from ostinato.jobstore.invocation_store import (

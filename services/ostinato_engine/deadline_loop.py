@@ -15,7 +15,8 @@ from google.protobuf.message import DecodeError
 
 from ostinato.clock import Clock
 from ostinato.errors import OstinatoError
-from ostinato.jobflow.finish_invocations import InvocationChange, RunError, apply_changes
+from ostinato.jobflow.finish_invocations import apply_changes
+from ostinato.jobflow.invocation_change import InvocationChange, RunError
 from ostinato.jobstore.deadline_store import lock_due_deadlines, move_deadlines, next_deadline
 from ostinato.jobstore.invocation_log_store import LogLine
 from ostinato.jobstore.invocation_store import InvocationInput, StoredInvocation, load_invocation_inputs

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 
 from ostinato.clock import Clock
 from ostinato.errors import InvalidArgument
-from ostinato.jobflow.finish_invocations import InvocationChange
+from ostinato.jobflow.invocation_change import InvocationChange
 from ostinato.jobflow.invocation_session import edit_invocations
 from ostinato.jobstore.invocation_log_store import LogLine
 from ostinato.jobstore.invocation_store import (

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from ostinato.clock import Clock
 from ostinato.errors import Transient
-from ostinato.jobflow.finish_invocations import RunError
+from ostinato.jobflow.invocation_change import RunError
 from ostinato.jobstore.invocation_log_store import LogLine
 from ostinato.pb.internal.v1.engine_tasks_pb2 import LaunchInvocationTask
 from ostinato.scheduling.invocation import InvocationStatus

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ostinato.jobflow.finish_invocations import InvocationChange, RunError
+from ostinato.jobflow.invocation_change import InvocationChange, RunError
 from ostinato.jobstore.invocation_log_store import LogLine
 from ostinato.jobstore.invocation_store import StoredInvocation
 from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest

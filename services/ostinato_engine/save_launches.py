@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from ostinato.jobflow.finish_invocations import InvocationChange, RunError
+from ostinato.jobflow.invocation_change import InvocationChange, RunError
 from ostinato.jobflow.invocation_session import edit_invocations
 from ostinato.jobflow.invocation_timers import NewTimer
 from ostinato.jobstore.invocation_log_store import LogLine

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ostinato.errors import Contention
-from ostinato.jobflow.finish_invocations import InvocationChange, apply_changes
+from ostinato.jobflow.finish_invocations import apply_changes
+from ostinato.jobflow.invocation_change import InvocationChange
 from ostinato.jobstore.invocation_store import ChangedInvocation, StoredInvocation, load_invocations
 from ostinato.scheduling.invocation_id import InvocationId
 from ostinato.storage.transaction import Tx

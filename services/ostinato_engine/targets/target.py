@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from ostinato.jobflow.finish_invocations import RunError
+from ostinato.jobflow.invocation_change import RunError
 from ostinato.jobflow.invocation_timers import NewTimer
 from ostinato.jobstore.invocation_store import StoredInvocation
 from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger

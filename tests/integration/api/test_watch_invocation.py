@@ -9,7 +9,8 @@ from typing import Any
 import grpc
 import pytest
 
-from ostinato.jobflow.finish_invocations import InvocationChange, apply_changes
+from ostinato.jobflow.finish_invocations import apply_changes
+from ostinato.jobflow.invocation_change import InvocationChange
 from ostinato.jobstore.invocation_log_store import LogLine
 from ostinato.jobstore.invocation_store import load_invocations
 from ostinato.pb.scheduler.v1 import invocations_pb2

@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from ostinato.clock import SystemClock
 from ostinato.jobflow.engine_tasks import TRIAGE_JOB
-from ostinato.jobflow.finish_invocations import InvocationChange, apply_changes
+from ostinato.jobflow.finish_invocations import apply_changes
+from ostinato.jobflow.invocation_change import InvocationChange
 from ostinato.jobstore.invocation_store import touch_heartbeats
 from ostinato.scheduling.invocation import InvocationStatus as S
 from ostinato.scheduling.job_definition import Downstream, TriggerOn

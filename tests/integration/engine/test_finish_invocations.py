@@ -9,7 +9,8 @@ import pytest
 
 from ostinato.errors import InternalError
 from ostinato.jobflow.engine_tasks import TRIAGE_JOB
-from ostinato.jobflow.finish_invocations import InvocationChange, RunError, apply_changes
+from ostinato.jobflow.finish_invocations import apply_changes
+from ostinato.jobflow.invocation_change import InvocationChange, RunError
 from ostinato.jobstore.invocation_log_store import LogLine
 from ostinato.jobstore.invocation_store import ChangedInvocation, StoredInvocation
 from ostinato.jobstore.log_listing_store import BEFORE_ALL, list_log_lines

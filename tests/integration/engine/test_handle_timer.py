@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry
 from ostinato.clock import SystemClock
 from ostinato.errors import InternalError, StaleLease, Unavailable
 from ostinato.jobflow.engine_tasks import HANDLE_TIMER, TRIAGE_JOB
-from ostinato.jobflow.finish_invocations import InvocationChange, apply_changes
+from ostinato.jobflow.finish_invocations import apply_changes
+from ostinato.jobflow.invocation_change import InvocationChange
 from ostinato.jobflow.invocation_timers import NewTimer
 from ostinato.jobstore.invocation_store import StoredInvocation
 from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleTimerTask

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from ostinato.errors import Contention
-from ostinato.jobflow.finish_invocations import InvocationChange
+from ostinato.jobflow.invocation_change import InvocationChange
 from ostinato.jobflow.invocation_session import edit_invocations
 from ostinato.jobstore.invocation_log_store import LogLine
 from ostinato.jobstore.invocation_store import StoredInvocation

@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry
 
 from ostinato.clock import SystemClock
 from ostinato.errors import StaleLease, Transient, Unavailable
-from ostinato.jobflow.finish_invocations import InvocationChange, apply_changes
+from ostinato.jobflow.finish_invocations import apply_changes
+from ostinato.jobflow.invocation_change import InvocationChange
 from ostinato.scheduling.invocation import InvocationStatus as S
 from ostinato.scheduling.job_definition import TriggeringPolicy
 from ostinato.scheduling.launching import MAX_LAUNCH_ATTEMPTS

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ostinato.jobflow.engine_tasks import TRIAGE_JOB
-from ostinato.jobflow.finish_invocations import InvocationChange, RunError, apply_changes
+from ostinato.jobflow.finish_invocations import apply_changes
+from ostinato.jobflow.invocation_change import InvocationChange, RunError
 from ostinato.jobstore.invocation_store import StoredInvocation
 from ostinato.jobstore.trigger_store import list_pending
 from ostinato.pb.internal.v1.stored_pb2 import TriggerList

@@ -7,7 +7,8 @@ from random import Random
 
 import pytest
 
-from ostinato.jobflow.finish_invocations import InvocationChange, apply_changes
+from ostinato.jobflow.finish_invocations import apply_changes
+from ostinato.jobflow.invocation_change import InvocationChange
 from ostinato.jobflow.poke_cron import rewind
 from ostinato.jobstore.invocation_store import load_invocations
 from ostinato.jobstore.job_store import lock_jobs
