@@ -9,7 +9,15 @@ from ostinato.pb.scheduler.v1 import admin_pb2, admin_pb2_grpc
 from ostinato.rpc.call_interceptor import current_access
 from ostinato_api.api_resources import ApiResources
 from ostinato_api.get_debug_job_state import get_debug_job_state
-from ostinato_api.queue_admin import list_dead_letters, list_queues, requeue_dead_letters
+from ostinato_api.queue_admin import (
+    list_dead_letters,
+    list_queues,
+    pause_queue,
+    purge_dead_letters,
+    purge_queue,
+    requeue_dead_letters,
+    resume_queue,
+)
 
 
 class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
@@ -26,6 +34,19 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.ListQueuesResponse:
         return await list_queues(self._api)
 
+    async def PauseQueue(self, request: admin_pb2.PauseQueueRequest, context: grpc.ServicerContext) -> admin_pb2.Queue:
+        return await pause_queue(self._api, request)
+
+    async def ResumeQueue(
+        self, request: admin_pb2.ResumeQueueRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.Queue:
+        return await resume_queue(self._api, request)
+
+    async def PurgeQueue(
+        self, request: admin_pb2.PurgeQueueRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.PurgeQueueResponse:
+        return await purge_queue(self._api, request)
+
     async def ListDeadLetters(
         self, request: admin_pb2.ListDeadLettersRequest, context: grpc.ServicerContext
     ) -> admin_pb2.ListDeadLettersResponse:
@@ -35,3 +56,8 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.RequeueDeadLettersRequest, context: grpc.ServicerContext
     ) -> admin_pb2.RequeueDeadLettersResponse:
         return await requeue_dead_letters(self._api, request)
+
+    async def PurgeDeadLetters(
+        self, request: admin_pb2.PurgeDeadLettersRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.PurgeDeadLettersResponse:
+        return await purge_dead_letters(self._api, request)

@@ -1,4 +1,4 @@
-"""ListQueues, ListDeadLetters and RequeueDeadLetters."""
+"""What administrators see of queues and dead letters, and do to them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ from ostinato.pb.scheduler.v1.admin_pb2 import (
     ListDeadLettersRequest,
     ListDeadLettersResponse,
     ListQueuesResponse,
+    PauseQueueRequest,
+    PurgeDeadLettersRequest,
+    PurgeDeadLettersResponse,
+    PurgeQueueRequest,
+    PurgeQueueResponse,
     Queue,
     RequeueDeadLettersRequest,
     RequeueDeadLettersResponse,
+    ResumeQueueRequest,
 )
+from ostinato.taskqueue import administration
 from ostinato.taskqueue.embedded import dead_letter_store
 from ostinato.taskqueue.embedded.queue_store import QueueStats, queue_stats
 from ostinato_api.api_resources import ApiResources
@@ -25,12 +32,34 @@ from ostinato_api.proto_time import set_time
 from ostinato_api.request_checks import RequestChecks
 
 MAX_QUEUE_NAME_BYTES = 200
-MAX_REQUEUED = 500
+MAX_LETTERS = 500  # of one call
 _PAYLOADS: Mapping[str, type[Message]] = {task_class.name: task_class.payload for task_class in ENGINE_TASK_CLASSES}
 
 
 async def list_queues(api: ApiResources) -> ListQueuesResponse:
     return ListQueuesResponse(queues=[_queue_message(stats) for stats in await queue_stats(api.db)])
+
+
+async def pause_queue(api: ApiResources, request: PauseQueueRequest) -> Queue:
+    """May be repeated, as may its siblings."""
+    return _queue_message(await administration.pause_queue(api.db, _queue_name(request)))
+
+
+async def resume_queue(api: ApiResources, request: ResumeQueueRequest) -> Queue:
+    return _queue_message(await administration.resume_queue(api.db, _queue_name(request)))
+
+
+async def purge_queue(api: ApiResources, request: PurgeQueueRequest) -> PurgeQueueResponse:
+    return PurgeQueueResponse(purged=await administration.purge_queue(api.db, _queue_name(request)))
+
+
+def _queue_name(request: PauseQueueRequest | ResumeQueueRequest | PurgeQueueRequest) -> str:
+    checks = RequestChecks()
+    name = checks.text(request.name, "name", max_bytes=MAX_QUEUE_NAME_BYTES)
+    if not name:
+        checks.refuse("name", "must be given")
+    checks.finish()
+    return name
 
 
 async def list_dead_letters(api: ApiResources, request: ListDeadLettersRequest) -> ListDeadLettersResponse:
@@ -48,15 +77,34 @@ async def list_dead_letters(api: ApiResources, request: ListDeadLettersRequest) 
 async def requeue_dead_letters(api: ApiResources, request: RequeueDeadLettersRequest) -> RequeueDeadLettersResponse:
     """Ids that are no dead letters any more are passed over, so this may be repeated."""
     checks = RequestChecks()
-    checks.at_most(request.ids, "ids", MAX_REQUEUED)
+    checks.at_most(request.ids, "ids", MAX_LETTERS)
     checks.finish()
     requeued = await dead_letter_store.requeue_dead_letters(api.db, list(request.ids))
     return RequeueDeadLettersResponse(requeued=requeued)
 
 
+async def purge_dead_letters(api: ApiResources, request: PurgeDeadLettersRequest) -> PurgeDeadLettersResponse:
+    """Ids that are no dead letters any more are passed over."""
+    checks = RequestChecks()
+    checks.at_most(request.ids, "ids", MAX_LETTERS)
+    checks.finish()
+    return PurgeDeadLettersResponse(purged=await dead_letter_store.purge_dead_letters(api.db, list(request.ids)))
+
+
 def _queue_message(stats: QueueStats) -> Queue:
-    message = Queue(name=stats.name, ready=stats.ready, claimed=stats.claimed, later=stats.later, dead=stats.dead)
+    message = Queue(
+        name=stats.name,
+        ready=stats.ready,
+        claimed=stats.claimed,
+        later=stats.later,
+        dead=stats.dead,
+        paused=stats.paused_at is not None,
+        max_rate=stats.max_rate or 0,
+        max_burst=stats.burst if stats.max_rate else 0,
+        max_concurrent=stats.max_concurrent or 0,
+    )
     set_time(message.oldest_ready_time, stats.oldest_ready_at)
+    set_time(message.pause_time, stats.paused_at)
     return message
 
 

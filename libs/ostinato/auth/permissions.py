@@ -86,7 +86,11 @@ METHOD_PERMISSIONS: Mapping[str, Permission] = MappingProxyType(
             GetDebugJobState=Permission.ADMIN,
             ListQueues=Permission.ADMIN,
             ListDeadLetters=Permission.ADMIN,
+            PauseQueue=Permission.ADMIN,
+            ResumeQueue=Permission.ADMIN,
+            PurgeQueue=Permission.ADMIN,
             RequeueDeadLetters=Permission.ADMIN,
+            PurgeDeadLetters=Permission.ADMIN,
         ),
         **_methods("engine.v1.EngineService", GetStatus=Permission.ADMIN, Drain=Permission.ADMIN),
     }

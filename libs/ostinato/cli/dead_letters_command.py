@@ -1,12 +1,17 @@
-"""`ostinato dead-letters` and `ostinato dead-letters requeue`."""
+"""`ostinato dead-letters`, `ostinato dead-letters requeue` and `ostinato dead-letters purge`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from ostinato.cli.session import Session, session_options
+
+if TYPE_CHECKING:
+    from ostinato.client import OstinatoClient
 
 # What one call takes.
 _MOST_IDS = 500
@@ -19,14 +24,13 @@ _LARGEST_ID = 2**63 - 1
 @session_options
 @click.pass_context
 def dead_letters(ctx: click.Context, queue: str, limit: int) -> None:
-    """List tasks that were given up, newest first; `requeue` gives them another chance."""
+    """List tasks that were given up, newest first; `requeue` gives them another chance, `purge` deletes them."""
     if ctx.invoked_subcommand is None:
         _list(ctx.obj, queue, limit)
 
 
 def _list(session: Session, queue: str, limit: int) -> None:
     from ostinato.cli.queue_view import print_dead_letters
-    from ostinato.client import OstinatoClient
     from ostinato.pb.scheduler.v1.admin_pb2 import DeadLetter, ListDeadLettersResponse
 
     async def find(client: OstinatoClient) -> Sequence[DeadLetter]:
@@ -47,18 +51,49 @@ def _list(session: Session, queue: str, limit: int) -> None:
 @click.pass_obj
 def requeue(session: Session, ids: tuple[int, ...]) -> None:
     """Put dead letters back into their queues, with fresh retries."""
-    from ostinato.cli.refusal import Refusal
-    from ostinato.client import OstinatoClient
     from ostinato.pb.scheduler.v1.admin_pb2 import RequeueDeadLettersResponse
 
+    requeued = _each(session, ids, lambda client, chunk: client.requeue_dead_letters(chunk))
+    session.show(RequeueDeadLettersResponse(requeued=requeued.count), lambda: click.echo(requeued.text("requeued")))
+    requeued.refuse_missing()
+
+
+@dead_letters.command
+@click.argument("ids", type=click.IntRange(1, _LARGEST_ID), nargs=-1, required=True, metavar="ID...")
+@session_options
+@click.pass_obj
+def purge(session: Session, ids: tuple[int, ...]) -> None:
+    """Delete dead letters for good."""
+    from ostinato.pb.scheduler.v1.admin_pb2 import PurgeDeadLettersResponse
+
+    purged = _each(session, ids, lambda client, chunk: client.purge_dead_letters(chunk))
+    session.show(PurgeDeadLettersResponse(purged=purged.count), lambda: click.echo(purged.text("purged")))
+    purged.refuse_missing()
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    count: int
+    asked: int
+
+    def text(self, what: str) -> str:
+        return f"{self.count} of {self.asked} {what}."
+
+    def refuse_missing(self) -> None:
+        from ostinato.cli.refusal import Refusal
+
+        if self.count < self.asked:
+            raise Refusal("some of these ids are no dead letters (any more).")
+
+
+def _each(
+    session: Session, ids: Collection[int], change: Callable[[OstinatoClient, Sequence[int]], Awaitable[int]]
+) -> _Done:
+    """In calls of what one call takes."""
     asked = sorted(set(ids))
+    chunks = [asked[start : start + _MOST_IDS] for start in range(0, len(asked), _MOST_IDS)]
 
-    async def put_back(client: OstinatoClient) -> int:
-        chunks = [asked[start : start + _MOST_IDS] for start in range(0, len(asked), _MOST_IDS)]
-        return sum([await client.requeue_dead_letters(chunk) for chunk in chunks])
+    async def change_all(client: OstinatoClient) -> int:
+        return sum([await change(client, chunk) for chunk in chunks])
 
-    requeued = session.call(put_back)
-    text = f"{requeued} of {len(asked)} requeued."
-    session.show(RequeueDeadLettersResponse(requeued=requeued), lambda: click.echo(text))
-    if requeued < len(asked):
-        raise Refusal("some of these ids are no dead letters (any more).")
+    return _Done(session.call(change_all), len(asked))

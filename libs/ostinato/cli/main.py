@@ -29,9 +29,9 @@ _COMMANDS: Final = {
     "cancel": LazyCommand("ostinato.cli.runs_command", "cancel", "End a run."),
     "retry": LazyCommand("ostinato.cli.runs_command", "retry", "Run once more what has ended."),
     "preview": LazyCommand("ostinato.cli.preview_command", "preview", "List the coming slots of a schedule."),
-    "queues": LazyCommand("ostinato.cli.queues_command", "queues", "Show the task queues."),
+    "queues": LazyCommand("ostinato.cli.queues_command", "queues", "Show the task queues; pause, resume or purge one."),
     "dead-letters": LazyCommand(
-        "ostinato.cli.dead_letters_command", "dead_letters", "List tasks that were given up, or requeue them."
+        "ostinato.cli.dead_letters_command", "dead_letters", "List tasks that were given up; requeue or purge them."
     ),
 }
 

@@ -17,6 +17,8 @@ _QUEUE_COLUMNS = (
     Column("LATER", right=True),
     Column("DEAD", right=True),
     Column("OLDEST READY", right=True),
+    Column("STATE"),
+    Column("LIMITS"),
 )
 _LETTER_COLUMNS = (
     Column("ID", right=True),
@@ -43,7 +45,14 @@ def print_dead_letters(letters: Sequence[DeadLetter]) -> None:
 def _queue_row(queue: Queue, now: datetime) -> list[str]:
     oldest = find_time(queue, "oldest_ready_time")
     counts = (queue.ready, queue.claimed, queue.later, queue.dead)
-    return [queue.name, *map(str, counts), format_duration(max(now - oldest, now - now)) if oldest else ""]
+    age = format_duration(max(now - oldest, now - now)) if oldest else ""
+    return [queue.name, *map(str, counts), age, "PAUSED" if queue.paused else "", _limits(queue)]
+
+
+def _limits(queue: Queue) -> str:
+    rate = f"{queue.max_rate:g}/s, burst {queue.max_burst}" if queue.max_rate else ""
+    concurrent = f"{queue.max_concurrent} at once" if queue.max_concurrent else ""
+    return ", ".join(filter(None, (rate, concurrent)))
 
 
 def _letter_row(letter: DeadLetter) -> list[str]:

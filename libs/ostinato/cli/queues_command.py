@@ -1,4 +1,4 @@
-"""`ostinato queues`."""
+"""`ostinato queues`, and what it does to one: `pause`, `resume`, `purge`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,53 @@ import click
 from ostinato.cli.session import Session, session_options
 
 
-@click.command
+@click.group(invoke_without_command=True)
 @session_options
-@click.pass_obj
-def queues(session: Session) -> None:
-    """Show how much waits, runs and was given up in each task queue."""
+@click.pass_context
+def queues(ctx: click.Context) -> None:
+    """Show how much waits, runs and was given up in each task queue, and its limits."""
+    if ctx.invoked_subcommand is None:
+        _list(ctx.obj)
+
+
+def _list(session: Session) -> None:
     from ostinato.cli.queue_view import print_queues
     from ostinato.pb.scheduler.v1.admin_pb2 import ListQueuesResponse
 
     found = session.call(lambda client: client.list_queues())
     session.show(ListQueuesResponse(queues=found), lambda: print_queues(found))
+
+
+@queues.command
+@click.argument("queue")
+@session_options
+@click.pass_obj
+def pause(session: Session, queue: str) -> None:
+    """Start nothing more of QUEUE; what runs, runs on. Pausing `launches` stops all new runs."""
+    paused = session.call(lambda client: client.pause_queue(queue))
+    session.show(paused, lambda: click.echo(f"{paused.name} is paused: {paused.ready} wait, {paused.claimed} run."))
+
+
+@queues.command
+@click.argument("queue")
+@session_options
+@click.pass_obj
+def resume(session: Session, queue: str) -> None:
+    """Let QUEUE start tasks again."""
+    resumed = session.call(lambda client: client.resume_queue(queue))
+    session.show(resumed, lambda: click.echo(f"{resumed.name} is active: {resumed.ready} wait."))
+
+
+@queues.command
+@click.argument("queue")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@session_options
+@click.pass_obj
+def purge(session: Session, queue: str, *, yes: bool) -> None:
+    """Delete every task of QUEUE that has not started. What they were to do will not be done."""
+    from ostinato.pb.scheduler.v1.admin_pb2 import PurgeQueueResponse
+
+    if not yes:
+        click.confirm(f"Delete what waits in {queue}?", abort=True, err=True)
+    purged = session.call(lambda client: client.purge_queue(queue))
+    session.show(PurgeQueueResponse(purged=purged), lambda: click.echo(f"{purged} purged."))

@@ -26,6 +26,8 @@ from ostinato.pb.scheduler.v1.triggers_pb2_grpc import TriggerServiceStub
 CALL_LIMIT = timedelta(seconds=10)
 # A large project config is validated and written as a whole.
 APPLY_LIMIT = timedelta(seconds=60)
+# Millions of tasks are deleted in batches.
+PURGE_LIMIT = timedelta(seconds=120)
 PAGE_SIZE = 100
 LOG_PAGE_SIZE = 500
 WATCH_PATIENCE = timedelta(minutes=1)
@@ -158,6 +160,18 @@ class OstinatoClient:
     async def list_queues(self) -> Sequence[admin_pb2.Queue]:
         return (await self._connection.call(self._admin.ListQueues, admin_pb2.ListQueuesRequest())).queues
 
+    async def pause_queue(self, name: str) -> admin_pb2.Queue:
+        """Nothing of it starts later than 2 s after the answer."""
+        return await self._connection.call(self._admin.PauseQueue, admin_pb2.PauseQueueRequest(name=name))
+
+    async def resume_queue(self, name: str) -> admin_pb2.Queue:
+        return await self._connection.call(self._admin.ResumeQueue, admin_pb2.ResumeQueueRequest(name=name))
+
+    async def purge_queue(self, name: str) -> int:
+        """How many waiting tasks were deleted."""
+        request = admin_pb2.PurgeQueueRequest(name=name)
+        return (await self._connection.call(self._admin.PurgeQueue, request, limit=PURGE_LIMIT)).purged
+
     async def list_dead_letters(
         self, *, queue: str = "", page_size: int = PAGE_SIZE
     ) -> AsyncIterator[admin_pb2.DeadLetter]:
@@ -171,6 +185,11 @@ class OstinatoClient:
         """How many of them were there. At most 500 at once."""
         request = admin_pb2.RequeueDeadLettersRequest(ids=ids)
         return (await self._connection.call(self._admin.RequeueDeadLetters, request)).requeued
+
+    async def purge_dead_letters(self, ids: Sequence[int]) -> int:
+        """How many of them were there. At most 500 at once."""
+        request = admin_pb2.PurgeDeadLettersRequest(ids=ids)
+        return (await self._connection.call(self._admin.PurgeDeadLetters, request)).purged
 
 
 @asynccontextmanager

@@ -22,7 +22,18 @@ bindings:
 jobs:
   - {{id: a, noop: {{}}}}
 """
-ADMIN_ONLY = frozenset({"GetDebugJobState", "ListQueues", "ListDeadLetters", "RequeueDeadLetters"})
+ADMIN_ONLY = frozenset(
+    {
+        "GetDebugJobState",
+        "ListQueues",
+        "PauseQueue",
+        "ResumeQueue",
+        "PurgeQueue",
+        "ListDeadLetters",
+        "RequeueDeadLetters",
+        "PurgeDeadLetters",
+    }
+)
 
 
 def requests(invocation: str) -> dict[str, Message]:
@@ -43,8 +54,12 @@ def requests(invocation: str) -> dict[str, Message]:
         "GetProject": projects_pb2.GetProjectRequest(name="projects/shop"),
         "GetDebugJobState": admin_pb2.GetDebugJobStateRequest(name=JOB),
         "ListQueues": admin_pb2.ListQueuesRequest(),
+        "PauseQueue": admin_pb2.PauseQueueRequest(name="launches"),
+        "ResumeQueue": admin_pb2.ResumeQueueRequest(name="launches"),
+        "PurgeQueue": admin_pb2.PurgeQueueRequest(name="launches"),
         "ListDeadLetters": admin_pb2.ListDeadLettersRequest(),
         "RequeueDeadLetters": admin_pb2.RequeueDeadLettersRequest(),
+        "PurgeDeadLetters": admin_pb2.PurgeDeadLettersRequest(),
     }
 
 

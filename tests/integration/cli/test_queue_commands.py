@@ -11,9 +11,15 @@ from ostinato.pb.scheduler.v1.admin_pb2 import (
     ListDeadLettersRequest,
     ListDeadLettersResponse,
     ListQueuesResponse,
+    PauseQueueRequest,
+    PurgeDeadLettersRequest,
+    PurgeDeadLettersResponse,
+    PurgeQueueRequest,
+    PurgeQueueResponse,
     Queue,
     RequeueDeadLettersRequest,
     RequeueDeadLettersResponse,
+    ResumeQueueRequest,
 )
 from tests.integration.cli.conftest import Ran
 from tests.integration.client.fake_api import FakeApi
@@ -38,10 +44,58 @@ def test_queues_are_counted_and_the_oldest_task_has_an_age(ostinato: Ostinato, a
     assert ran.lines[2].split() == ["triages", "0", "0", "0", "0"]
 
 
+def test_a_pause_and_limits_are_seen_at_a_glance(ostinato: Ostinato, api: FakeApi) -> None:
+    api.answers["ListQueues"] = ListQueuesResponse(
+        queues=[Queue(name="launches", paused=True, max_rate=2.5, max_burst=10, max_concurrent=200)]
+    )
+    ran = ostinato("queues")
+    assert " ".join(ran.lines[1].split()) == "launches 0 0 0 0 PAUSED 2.5/s, burst 10, 200 at once"
+    assert max(map(len, ran.lines)) <= 100
+
+
+def test_a_queue_is_paused_and_resumed_by_name(ostinato: Ostinato, api: FakeApi) -> None:
+    api.answers["PauseQueue"] = Queue(name="launches", paused=True, ready=7, claimed=2)
+    api.answers["ResumeQueue"] = Queue(name="launches", ready=7)
+    assert ostinato("queues", "pause", "launches").out == "launches is paused: 7 wait, 2 run.\n"
+    assert ostinato("queues", "resume", "launches").out == "launches is active: 7 wait.\n"
+    assert api.requests == [PauseQueueRequest(name="launches"), ResumeQueueRequest(name="launches")]
+
+
+def test_a_purge_asks_first(ostinato: Ostinato, api: FakeApi) -> None:
+    api.answers["PurgeQueue"] = PurgeQueueResponse(purged=12)
+    refused = ostinato("queues", "purge", "triages", stdin=b"n\n")
+    assert (refused.exit_code, api.requests) == (1, [])
+    assert ostinato("queues", "purge", "triages", stdin=b"y\n").out.endswith("12 purged.\n")
+    assert ostinato("queues", "purge", "triages", "--yes").out == "12 purged.\n"
+    assert api.requests == [PurgeQueueRequest(name="triages")] * 2
+
+
+def test_dead_letters_are_purged_in_calls_of_500(ostinato: Ostinato, api: FakeApi) -> None:
+    def purge(request: PurgeDeadLettersRequest) -> PurgeDeadLettersResponse:
+        return PurgeDeadLettersResponse(purged=min(400, len(request.ids)))
+
+    api.answers["PurgeDeadLetters"] = purge
+    ran = ostinato("dead-letters", "purge", *map(str, range(1, 502)))
+    assert ran == Ran(1, "401 of 501 purged.\n", "Error: some of these ids are no dead letters (any more).\n")
+    assert [len(request.ids) for request in api.requests] == [500, 1]
+
+
 def test_queues_as_json_are_one_object(ostinato: Ostinato, api: FakeApi) -> None:
     api.answers["ListQueues"] = ListQueuesResponse(queues=[Queue(name="triages", ready=1)])
     assert ostinato("--output", "json", "queues").json == {
-        "queues": [{"name": "triages", "ready": "1", "claimed": "0", "later": "0", "dead": "0"}]
+        "queues": [
+            {
+                "name": "triages",
+                "ready": "1",
+                "claimed": "0",
+                "later": "0",
+                "dead": "0",
+                "paused": False,
+                "maxRate": 0.0,
+                "maxBurst": 0,
+                "maxConcurrent": 0,
+            }
+        ]
     }
 
 

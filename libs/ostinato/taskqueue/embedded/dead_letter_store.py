@@ -69,3 +69,11 @@ select g.id, ostinato_now(), g.strand, g.fair_key, g.class_id,
 async def requeue_dead_letters(executor: Executor, ids: Sequence[int]) -> int:
     """Puts them back with fresh attempts, under their old ids; unknown ids are passed over. Returns how many."""
     return affected(await executor.execute(_REQUEUE, list(ids)))
+
+
+_PURGE = "delete from tq_dead where id = any($1::bigint[])"
+
+
+async def purge_dead_letters(executor: Executor, ids: Sequence[int]) -> int:
+    """Deletes them for good; unknown ids are passed over. Returns how many."""
+    return affected(await executor.execute(_PURGE, list(ids)))
