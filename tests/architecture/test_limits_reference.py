@@ -29,7 +29,7 @@ UNITS: dict[str, int | timedelta] = {
 NOT_FOR_USERS = {
     "ostinato.scheduling.triage_plan.MAX_EXPLAINED_TRIGGERS",
     "ostinato.jobflow.invocation_session.MAX_ROUNDS",
-    "ostinato_engine.handle_notification.MAX_RESULT_BYTES",  # the ingester refused larger ones already
+    "ostinato_engine.run_reports.MAX_RESULT_BYTES",  # the ingester refused larger ones already
 }
 
 

@@ -1,4 +1,4 @@
-"""A change of an invocation, and what goes with it: triggers for downstream jobs, the next attempt, timers. Pure."""
+"""A change of an invocation, and what goes with it: triggers for downstream jobs, the next attempt, timers."""
 
 from __future__ import annotations
 
