@@ -47,6 +47,7 @@ from ostinato_engine.handle_timer import HandleTimer
 from ostinato_engine.launch_invocation import LaunchInvocation
 from ostinato_engine.maintenance_loop import MaintenanceLoop
 from ostinato_engine.queue_metrics import QueueMetrics
+from ostinato_engine.queue_settings import queue_settings
 from ostinato_engine.reconcile_loop import ReconcileLoop
 from ostinato_engine.running_launches import RunningLaunches
 from ostinato_engine.stop_calls_loop import StopCallsLoop
@@ -91,7 +92,13 @@ async def open_engine(settings: EngineSettings, host: EngineHost | None = None) 
             open_database_when_ready(settings.database, SCHEMA, clock=host.clock, gate=host.gate)
         )
         dispatcher = await stack.enter_async_context(
-            open_dispatcher(db, classes=ENGINE_TASK_CLASSES, clock=host.clock, notify=host.worker.listen)
+            open_dispatcher(
+                db,
+                classes=ENGINE_TASK_CLASSES,
+                clock=host.clock,
+                notify=host.worker.listen,
+                queues=queue_settings(settings.queue_limits),
+            )
         )
         launchers = await _open_launchers(stack, settings, host, tracing)
         cron = CronLoop(db, dispatcher, clock=host.clock, metrics=metrics, longest_sleep=host.pace.look_every)

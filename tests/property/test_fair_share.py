@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from ostinato.taskqueue.embedded.claim_lines import ClaimLines
 from ostinato.taskqueue.embedded.fair_share import FloodGate, flood_subqueue
-from ostinato.taskqueue.embedded.strand import FLOODS, SHARED, Priority, lane_of, strand_of
+from ostinato.taskqueue.embedded.strand import FLOODS, SHARED, lane_of, strand_of
+from ostinato.taskqueue.priority import Priority
 
 QUEUE = 3
 LANE = lane_of(strand_of(QUEUE))

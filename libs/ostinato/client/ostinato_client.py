@@ -27,7 +27,7 @@ CALL_LIMIT = timedelta(seconds=10)
 # A large project config is validated and written as a whole.
 APPLY_LIMIT = timedelta(seconds=60)
 # Millions of tasks are deleted in batches.
-PURGE_LIMIT = timedelta(seconds=120)
+PURGE_LIMIT = timedelta(seconds=60)
 PAGE_SIZE = 100
 LOG_PAGE_SIZE = 500
 WATCH_PATIENCE = timedelta(minutes=1)

@@ -19,6 +19,7 @@ from ostinato.config.authentication import (
 )
 from ostinato.config.database import DatabaseSettings, read_database, read_maintenance_url
 from ostinato.config.environment import EnvironmentReader
+from ostinato.config.queue_limits import QueueLimits, read_queue_limits
 from ostinato.config.tracing import TracingSettings, read_tracing
 
 DEFAULT_GRACE = timedelta(seconds=20)
@@ -64,6 +65,7 @@ class EngineSettings(ProcessSettings):
     maintenance_url: str = field(repr=False)  # of the role that makes partitions
     notify_url: str  # where running work reports; sent to it with its token
     notification_keys: tuple[bytes, ...] = field(repr=False)  # newest first; empty: derived from the secret
+    queue_limits: tuple[QueueLimits, ...] = ()  # queues that are not named have none
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ def load_engine_settings(environ: Mapping[str, str]) -> EngineSettings:
         maintenance_url=read_maintenance_url(reader, process[0].url),
         notify_url=reader.url("OSTINATO_ENGINE_NOTIFY_URL", "http://127.0.0.1:7082/notify", schemes=("http", "https")),
         notification_keys=keys,
+        queue_limits=read_queue_limits(reader, "OSTINATO_ENGINE_QUEUE_LIMITS"),
     )
     _finish(reader, "engine")
     return settings

@@ -13,11 +13,11 @@ from ostinato.taskqueue.embedded.dead_letter_store import (
 )
 from ostinato.taskqueue.embedded.queue_store import QueueStats, queue_stats
 from ostinato.taskqueue.embedded.ready_store import missing_tasks
-from ostinato.taskqueue.embedded.strand import Priority
 from ostinato.taskqueue.embedded.worker_stats import BUCKET_ENDS, CLASS_EVENTS, ClassStats, TimeHistogram
 from ostinato.taskqueue.grouped_calls import GroupedCalls
 from ostinato.taskqueue.handler import Handler
 from ostinato.taskqueue.outcome import Outcome
+from ostinato.taskqueue.priority import Priority
 from ostinato.taskqueue.queue_measure import QueueMeasure
 from ostinato.taskqueue.queue_settings import QueueSettings
 from ostinato.taskqueue.task_class import Retry, TaskClass, TaskKind

@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 from ostinato.clock import Clock, SystemClock
 from ostinato.errors import CommitOutcomeUnknown, InvalidArgument, Unavailable, Violation
 from ostinato.storage.database import Database, transaction_on
+from ostinato.storage.startup import patiently
 from ostinato.storage.transaction import Connection, Tx
 from ostinato.taskqueue.add_rules import (
     dedup_key_violations,
@@ -30,9 +31,10 @@ from ostinato.taskqueue.administration import store_queue_settings
 from ostinato.taskqueue.embedded.name_store import delete_names, insert_named
 from ostinato.taskqueue.embedded.queue_store import ensure_classes, ensure_queues
 from ostinato.taskqueue.embedded.ready_store import NewTasks, insert_tasks
-from ostinato.taskqueue.embedded.strand import Priority, strand_of
+from ostinato.taskqueue.embedded.strand import strand_of
 from ostinato.taskqueue.flood_diversion import FloodDiversion
 from ostinato.taskqueue.grouped_calls import GroupedCalls
+from ostinato.taskqueue.priority import Priority
 from ostinato.taskqueue.queue_settings import QueueSettings, check_queue_settings
 from ostinato.taskqueue.task_class import P, TaskClass, check_classes
 from ostinato.taskqueue.task_header import TaskHeader
@@ -325,18 +327,18 @@ async def open_dispatcher(
     """Creates the queues and classes where missing, and sends wake-ups as long as the block lasts.
 
     The settings of `queues` are stored for all processes; those of queues that are not named stay as they are.
-    `namespace` keeps the dedup keys of programs apart that share a database and class names. Raises InvalidArgument,
-    also for two classes of one name or one payload type.
+    `namespace` keeps the dedup keys of programs apart that share a database and class names. Waits for a database that
+    is away. Raises InvalidArgument, also for two classes of one name or one payload type.
     """
     check_classes(classes)
     if not _NAMESPACE.fullmatch(namespace):
         raise InvalidArgument.of("namespace", "must be empty, or a letter or _ and up to 49 letters, digits or _")
     names = {task_class.queue for task_class in classes}
     check_queue_settings(queues, names)
-    queue_ids = await ensure_queues(db, sorted(names))
-    await store_queue_settings(db, queues)
-    class_ids = await ensure_classes(db, [task_class.name for task_class in classes])
     clock = clock or SystemClock()
+    queue_ids = await patiently(lambda: ensure_queues(db, sorted(names)), clock)
+    await patiently(lambda: store_queue_settings(db, queues), clock)
+    class_ids = await patiently(lambda: ensure_classes(db, [task_class.name for task_class in classes]), clock)
     wake_ups = WakeUps(db, clock, notify=notify)
     sender = asyncio.ensure_future(wake_ups.run())
     try:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from ostinato.config.queue_limits import HIGHEST_RATE, LOWEST_RATE, MOST_AT_ONCE
 from ostinato.errors import InvalidArgument, Violation
-
-LOWEST_RATE = 0.001
-HIGHEST_RATE = 100_000.0
-MOST_AT_ONCE = 100_000
 
 
 @dataclass(frozen=True, slots=True)

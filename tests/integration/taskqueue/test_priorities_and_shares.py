@@ -12,7 +12,6 @@ import pytest
 from ostinato import errors
 from ostinato.storage.database import Database
 from ostinato.taskqueue import Dispatcher, Handler, Priority, TaskContext, WorkerSettings, open_dispatcher, queue_stats
-from ostinato.taskqueue.embedded.strand import Priority as Band
 from ostinato.taskqueue.embedded.strand import strand_of, subqueue_of
 from tests.integration.taskqueue.conftest import CLASSES, LETTER, PARCEL, STAMP, letter, running, until
 
@@ -105,8 +104,8 @@ async def test_more_urgent_tasks_are_claimed_first_whenever_they_came(
     async with running(database, dispatcher, Handler(replace(LETTER, max_running=1), one=starts.handle)):
         await until(lambda: len(starts.order) == 120, seconds=20)
     # A few may have been claimed in advance when something more urgent was found.
-    first_of = {priority: starts.order.index(priority) for priority in Band}
-    last_of = {priority: 119 - starts.order[::-1].index(priority) for priority in Band}
+    first_of = {priority: starts.order.index(priority) for priority in Priority}
+    last_of = {priority: 119 - starts.order[::-1].index(priority) for priority in Priority}
     for priority in (Priority.URGENT, Priority.NORMAL, Priority.LOW):
         assert last_of[priority] <= first_of[Priority(priority + 1)] + 10
 
@@ -129,7 +128,9 @@ async def test_a_class_has_a_priority_and_an_add_may_have_another(database: Data
         await dispatcher.add(urgent, letter(2), priority=Priority.LOW)
         queue = dispatcher.queue_ids["mail"]
     rows = await database.fetch("select strand from tq_ready order by ready_at")
-    assert [row["strand"] for row in rows] == [strand_of(queue, priority=band) for band in (Band.URGENT, Band.LOW)]
+    assert [row["strand"] for row in rows] == [
+        strand_of(queue, priority=band) for band in (Priority.URGENT, Priority.LOW)
+    ]
 
 
 async def test_retries_and_releases_keep_their_priority(database: Database, dispatcher: Dispatcher) -> None:

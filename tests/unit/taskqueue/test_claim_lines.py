@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from ostinato.taskqueue.embedded.claim_lines import ClaimLines, Window
 from ostinato.taskqueue.embedded.fair_share import BEGINNING
-from ostinato.taskqueue.embedded.strand import REDELIVERY, Priority, strand_of
+from ostinato.taskqueue.embedded.strand import REDELIVERY, strand_of
+from ostinato.taskqueue.priority import Priority
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 QUEUE = 1

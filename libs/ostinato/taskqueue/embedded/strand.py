@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from ostinato.taskqueue.priority import Priority
 
 # Sub-queue 0 is for everybody. 63 is for tasks that come back from a dead or stopping process: its rows are newer than
 # any cursor, so that nobody has to rewind. 1–62 are for floods, by key.
 SHARED = 0
 FLOODS = 62
 REDELIVERY = 63
-
-
-class Priority(IntEnum):
-    """Four bands. While a task of a more urgent band of its queue is due, less urgent ones are not claimed."""
-
-    URGENT = 0
-    NORMAL = 1
-    LOW = 2
-    IDLE = 3
 
 
 def strand_of(queue_id: int, *, priority: int = Priority.NORMAL, subqueue: int = SHARED) -> int:
