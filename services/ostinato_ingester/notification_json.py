@@ -48,12 +48,29 @@ def parse_notification(body: bytes) -> ParsedNotification:
 
 def _parse_object(body: bytes) -> Mapping[str, object]:
     try:
-        parsed = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        parsed = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_without_twins)
+    except _TwiceError as error:
+        raise InvalidArgument.of(
+            "body", f"must not have the key {str(error)[:_MAX_NAME]!a} twice in one object"
+        ) from None
     except (ValueError, RecursionError):
         raise InvalidArgument.of("body", "must be JSON in UTF-8") from None
     if not isinstance(parsed, dict):
         raise InvalidArgument.of("body", "must be a JSON object")
     return parsed
+
+
+class _TwiceError(ValueError):
+    """Of two values nobody knows which one was meant. The message is the key."""
+
+
+def _without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _TwiceError(key)
+        found[key] = value
+    return found
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Final
 
 import structlog
-from aiohttp import web
+from aiohttp import web, web_protocol
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry
@@ -118,9 +118,9 @@ def _server_log() -> logging.Logger:
 
 def _is_our_fault(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
-    if not isinstance(error, HttpProcessingError):
+    if not isinstance(error, HttpProcessingError | web_protocol.RequestPayloadError):
         return True
-    _log.info("what came is not HTTP", error=error.message.partition("\n")[0])
+    _log.info("what came is not HTTP", error=str(error).partition("\n")[0])
     return False
 
 
@@ -206,6 +206,8 @@ async def _answer(request: web.Request, handler: Handler, request_timeout: timed
             return await handler(request)
     except web.HTTPException as error:
         return _http_exception(error)
+    except web_protocol.RequestPayloadError:
+        return error_json(400, "BAD_REQUEST", "the body is not encoded as its headers say")
     except OstinatoError as error:
         response = error_response(error)
         if response.status >= 500:

@@ -201,3 +201,10 @@ async def test_what_is_not_http_is_refused_without_an_alarm_in_the_log(
         writer.close()
     assert answer.startswith((b"HTTP/1.0 400", b"HTTP/1.1 400"))
     assert not [record for record in caplog.records if record.levelname in {"ERROR", "WARNING"}]
+
+
+async def test_a_body_that_is_not_encoded_as_told_is_bad_input() -> None:
+    """It was answered 500."""
+    async with open_endpoint(routes=[web.post("/echo", echo)]) as endpoint:
+        answer = await ask(f"{endpoint.url}/echo", method="POST", data=b"no gzip", headers={"Content-Encoding": "gzip"})
+    assert (answer.status, answer.json["error"]["reason"]) == (400, "BAD_REQUEST")

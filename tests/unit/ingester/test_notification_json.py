@@ -139,3 +139,10 @@ def test_whatever_the_fields_say_they_are_read_or_refused_by_name(fields: dict[s
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     assert paths_of_what_is_refused(body) <= {"body"}
+
+
+def test_a_key_that_stands_twice_is_refused() -> None:
+    """The last one won, silently."""
+    for body in (b'{"status": "SUCCEEDED", "status": "FAILED"}', b'{"result": {"a": 1, "a": 2}}'):
+        with pytest.raises(InvalidArgument, match="twice in one object"):
+            parse_notification(body)
