@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from ostinato.jobstore import invocation_listing_store, job_listing_store, job_store
+from ostinato.jobstore import invocation_listing_store, job_listing_store, job_store, watch_store
 from ostinato.storage.database import Database
 
 # Partitions without rows are scanned, which costs nothing.
 LARGE_SCAN = re.compile(r"Seq Scan on (job|job_cron|invocation_\w+) .*actual time=\S+ rows=(?!0(\.00)? )")
-TABLES = ("project", "job", "job_cron", "invocation", "invocation_history", "invocation_input")
+TABLES = ("project", "job", "job_cron", "invocation", "invocation_history", "invocation_input", "invocation_log")
 FILL = (
     "insert into project (name, created_at, updated_at) select 'p' || n, now(), now() from generate_series(1, 50) n",
     """
@@ -36,6 +36,10 @@ FILL = (
     """
     insert into invocation_input (invocation_id, job_name, job_uid, definition, incoming)
     select invocation_id, '', gen_random_uuid(), '', '' from invocation_history
+    """,
+    """
+    insert into invocation_log (invocation_id, version, line_no, at, line)
+    select invocation_id, 1, 0, now(), 'a line' from invocation_history
     """,
 )
 
@@ -70,3 +74,15 @@ async def filled(database: Database, request: pytest.FixtureRequest) -> Database
 async def test_no_large_table_is_scanned(filled: Database, sql: str, arguments: tuple) -> None:
     plan = [row[0] for row in await filled.fetch(f"explain (analyze) {sql}", *arguments)]
     assert [line.strip() for line in plan if LARGE_SCAN.search(line)] == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "places"),
+    [(watch_store._CHANGED, [[5] * 50]), (watch_store._LINES, [[0] * 50, [-1] * 50])],
+    ids=["changes", "lines"],
+)
+async def test_a_look_at_watched_runs_reads_no_others(filled: Database, sql: str, places: list[list[int]]) -> None:
+    ids = [row[0] for row in await filled.fetch("select invocation_id from invocation_history order by 1 limit 50")]
+    plan = [row[0] for row in await filled.fetch(f"explain (analyze) {sql}", ids, *places)]
+    assert [line.strip() for line in plan if LARGE_SCAN.search(line)] == []
+    assert len(await filled.fetch(sql, ids, *places)) == 50
