@@ -38,6 +38,13 @@ def job_marks(job: LoadedJob, plan: TriagePlan, *, problems: Sequence[str]) -> J
     )
 
 
+def next_start_not_before(job: LoadedJob, plan: TriagePlan, now: datetime) -> datetime:
+    """When a relative schedule may start the next run: after a failure not before the backoff of retries."""
+    judged = [row for _, row in _ended(job, plan) if row.status is not InvocationStatus.ABORTED]
+    failed = bool(judged) and judged[-1].status in _FAILURES
+    return now + job.terms.pause_after_failure if failed else now
+
+
 def _ended(job: LoadedJob, plan: TriagePlan) -> list[tuple[datetime, ActiveRow]]:
     """What was acknowledged, by its end, oldest first."""
     acknowledged = set(plan.acknowledged)

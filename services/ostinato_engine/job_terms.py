@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import timedelta
 
 from google.protobuf.message import DecodeError
 
@@ -24,6 +25,7 @@ class JobTerms:
 
     policy: TriggeringPolicy
     timeouts: RunTimeouts
+    pause_after_failure: timedelta  # at least, until a relative schedule starts the next run
     problem: str = ""
 
 
@@ -51,5 +53,6 @@ def read_terms(job: TriagedJobRow) -> JobTerms:
     except (DecodeError, InvalidArgument, ValueError, OverflowError) as error:
         problem = f"the stored definition can't be read: {error}"
         _log.error("job projects/%s/jobs/%s starts nothing: %s", job.project, job.name, problem)
-        return JobTerms(_START_NOTHING, RunTimeouts(DEFAULT_TIMEOUT), problem)
-    return JobTerms(definition.policy, RunTimeouts(definition.timeout, definition.heartbeat_timeout))
+        return JobTerms(_START_NOTHING, RunTimeouts(DEFAULT_TIMEOUT), timedelta(0), problem)
+    timeouts = RunTimeouts(definition.timeout, definition.heartbeat_timeout)
+    return JobTerms(definition.policy, timeouts, definition.retry.min_backoff)

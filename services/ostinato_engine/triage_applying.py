@@ -38,7 +38,7 @@ from ostinato.scheduling.trigger import TriggerKind
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher
 from ostinato.telemetry.tracing import is_same_trace, most_telling, use_traceparent
-from ostinato_engine.job_marks import job_marks
+from ostinato_engine.job_marks import job_marks, next_start_not_before
 from ostinato_engine.retried_runs import FIRST_ATTEMPT, Lineage, load_lineages
 from ostinato_engine.triage_loading import LoadedJob
 from ostinato_engine.triage_record import triage_record
@@ -87,7 +87,10 @@ class _Start:
 async def apply_plans(tx: Tx, dispatcher: Dispatcher, random: Random, decided: Sequence[DecidedJob]) -> bool:
     """True if the schedule of any job got its next due time."""
     now = await tx.now()
-    rewound = await rewind(tx, [entry.job.row.job_id for entry in decided if entry.plan.rewind_cron], now)
+    idle = [entry for entry in decided if entry.plan.rewind_cron]
+    rewound = await rewind(
+        tx, {entry.job.row.job_id: next_start_not_before(entry.job, entry.plan, now) for entry in idle}, now
+    )
     await discard_triggers(tx, [stored for entry in decided for stored in _discarded(entry)], now=now)
     if starts := await _consume(tx, decided, now):
         await _start(tx, dispatcher, random, starts, now)

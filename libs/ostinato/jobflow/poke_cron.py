@@ -6,7 +6,7 @@ not what happened to it. Pausing is a change of schedule to `triggered`. Lock or
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -59,14 +59,15 @@ async def poke_cron(tx: Tx, dispatcher: Dispatcher, wishes: Collection[CronWish]
     await apply_firings(tx, dispatcher, [poke.firing for poke in pokes if poke.firing is not None], now)
 
 
-async def rewind(tx: Tx, job_ids: Collection[int], now: datetime) -> bool:
+async def rewind(tx: Tx, not_before: Mapping[int, datetime], now: datetime) -> bool:
     """Plans the next run of those jobs whose interval counts from now, the end of what ran. Locks job_cron rows.
 
-    True if there were any: something may be due before anybody who sleeps until the next due time expects it.
+    `not_before`: by job, the earliest time for it. True if there were any: something may be due before anybody who
+    sleeps until the next due time expects it.
     """
-    if not job_ids:
+    if not not_before:
         return False
-    rewound = _rewound(await lock_crons_waiting_for_rewind(tx, job_ids), now)
+    rewound = _rewound(await lock_crons_waiting_for_rewind(tx, not_before.keys()), not_before, now)
     await save_cron_states(tx, rewound)
     return bool(rewound)
 
@@ -118,8 +119,14 @@ def _row(wish: CronWish, state: CronState) -> JobCronRow:
     return JobCronRow(wish.job_id, wish.project_id, wish.job_name, wish.effective_schedule, state)
 
 
-def _rewound(rows: Sequence[JobCronRow], now: datetime) -> list[JobCronRow]:
-    pairs = [(row, rewind_if_necessary(row.state, cached_schedule(row.schedule), now).state) for row in rows]
+def _rewound(rows: Sequence[JobCronRow], not_before: Mapping[int, datetime], now: datetime) -> list[JobCronRow]:
+    pairs = [
+        (
+            row,
+            rewind_if_necessary(row.state, cached_schedule(row.schedule), now, not_before=not_before[row.job_id]).state,
+        )
+        for row in rows
+    ]
     return [replace(row, state=state) for row, state in pairs if state != row.state]
 
 

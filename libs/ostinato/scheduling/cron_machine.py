@@ -93,11 +93,19 @@ def on_due(state: CronState, schedule: Schedule, now: datetime) -> CronStep:
     return CronStep(planned, fired, _skipped(schedule, fired.slot, planned.slot, now))
 
 
-def rewind_if_necessary(state: CronState, schedule: Schedule, now: datetime) -> CronStep:
-    """Nothing runs any more: a relative schedule that has fired counts from now on."""
+def rewind_if_necessary(
+    state: CronState, schedule: Schedule, now: datetime, *, not_before: datetime | None = None
+) -> CronStep:
+    """Nothing runs any more: a relative schedule that has fired counts from now on.
+
+    Its next slot comes no earlier than `not_before`, by which a host spaces starts after a failure.
+    """
     if not state.waits_for_rewind:
         return CronStep(state)
-    return CronStep(_rewind(state, schedule, now))
+    rewound = _rewind(state, schedule, now)
+    if not_before is None or rewound.slot is None or rewound.slot >= not_before:
+        return CronStep(rewound)
+    return CronStep(replace(rewound, slot=not_before))
 
 
 def _rewind(state: CronState, schedule: Schedule, now: datetime) -> CronState:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ostinato.scheduling.job_definition import TriggeringPolicy
+from ostinato.scheduling.job_definition import RetryPolicy, TriggeringPolicy
 from ostinato.storage.database import Database
 from tests.integration.engine.stage import T0, Stage
 
@@ -120,6 +120,21 @@ async def test_an_interval_counts_from_the_triage_that_sees_nothing_running(stag
     await stage.triage()
     triaged_at = (await stage.job(job_id))["last_triage_at"]
     assert await planned_slot(stage, job_id) == triaged_at + timedelta(minutes=10)
+
+
+@pytest.mark.parametrize(("status", "pause"), [(FAILED, 30), (SUCCEEDED, 1), (ABORTED, 1)])
+async def test_after_a_failure_a_relative_schedule_waits_for_the_backoff_of_retries(
+    stage: Stage, status: int, pause: int
+) -> None:
+    job_id = await stage.add_job("j", schedule="continuously", retry=RetryPolicy(min_backoff=timedelta(seconds=30)))
+    (run,) = await start(stage, job_id, "t")
+    await stage.db.execute(
+        "update job_cron set slot = null, due_at = null, last_rewind_at = null where job_id = $1", job_id
+    )
+    await stage.finish(run, status=status)
+    await stage.triage()
+    triaged_at = (await stage.job(job_id))["last_triage_at"]
+    assert await planned_slot(stage, job_id) == triaged_at + timedelta(seconds=pause)
 
 
 async def test_a_cron_expression_is_not_moved_by_the_end_of_a_run(stage: Stage) -> None:

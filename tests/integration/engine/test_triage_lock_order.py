@@ -110,5 +110,6 @@ async def _pause_and_resume(stage: Stage, jobs: list[int], random: Random, done:
         async with stage.db.transaction() as tx:
             await lock_jobs(tx, some)
             await tx.execute("update job set paused = not paused where job_id = any($1::bigint[])", some)
-            await rewind(tx, some, await tx.now())
+            now = await tx.now()
+            await rewind(tx, dict.fromkeys(some, now), now)
         await asyncio.sleep(0)

@@ -150,6 +150,13 @@ class TestRewind:
         state = rewind_if_necessary(fired_interval(), INTERVAL, NOON + HOUR).state
         assert rewind_if_necessary(state, INTERVAL, NOON + 2 * HOUR) == CronStep(state)
 
+    def test_starts_no_earlier_than_the_host_allows(self) -> None:
+        plain = rewind_if_necessary(fired_interval(), INTERVAL, NOON + HOUR).state
+        assert plain.slot is not None
+        early, late = plain.slot - HOUR, plain.slot + HOUR
+        assert rewind_if_necessary(fired_interval(), INTERVAL, NOON + HOUR, not_before=early).state == plain
+        assert rewind_if_necessary(fired_interval(), INTERVAL, NOON + HOUR, not_before=late).state.slot == late
+
 
 class TestScheduleChange:
     def test_replaces_the_slot(self) -> None:
