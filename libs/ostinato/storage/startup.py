@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from ostinato.clock import Clock
 from ostinato.config.database import DatabaseSettings
-from ostinato.errors import Unavailable
+from ostinato.errors import Transient, Unavailable
 from ostinato.storage.database import Database, open_database
 from ostinato.storage.migrate import MigrationLine
 from ostinato.storage.transaction import Gate
@@ -30,8 +30,8 @@ async def open_database_when_ready(
 ) -> AsyncIterator[Database]:
     """A pool on a database that answers and has what `lines` need; waits for both as long as it takes."""
     async with AsyncExitStack() as stack:
-        database = await _patiently(lambda: stack.enter_async_context(open_database(settings, gate=gate)), clock)
-        await _patiently(lambda: require_schema(database, lines), clock)
+        database = await patiently(lambda: stack.enter_async_context(open_database(settings, gate=gate)), clock)
+        await patiently(lambda: require_schema(database, lines), clock)
         yield database
 
 
@@ -51,12 +51,13 @@ async def require_schema(database: Database, lines: Sequence[MigrationLine]) -> 
             raise Unavailable(f"the schema lacks {line.name}/{needed:04}: run `ostinato migrate`")
 
 
-async def _patiently(attempt: Callable[[], Awaitable[T]], clock: Clock) -> T:
+async def patiently(attempt: Callable[[], Awaitable[T]], clock: Clock) -> T:
+    """Repeats what an absent or busy database interrupts, for as long as it takes, and tells why it waits."""
     pause = FIRST_PAUSE
     while True:
         try:
             return await attempt()
-        except Unavailable as error:
+        except Transient as error:
             _log.warning("waiting: %s", error)
         await clock.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)

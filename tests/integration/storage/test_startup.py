@@ -8,10 +8,14 @@ import pytest
 
 from ostinato.clock import SystemClock
 from ostinato.errors import Unavailable
-from ostinato.storage.database import Database, DatabaseSettings
+from ostinato.jobflow.engine_tasks import ENGINE_TASK_CLASSES, TRIAGE_JOB
+from ostinato.pb.internal.v1.engine_tasks_pb2 import TriageJobTask
+from ostinato.storage.database import Database, DatabaseSettings, open_database
 from ostinato.storage.migrate import STORAGE_LINE, migrate
 from ostinato.storage.startup import check_database, open_database_when_ready, require_schema
+from ostinato.taskqueue import open_dispatcher
 from ostinato.testing.postgres import ALL_LINES, create_template, drop_database, with_database
+from ostinato.testing.tcp_proxy import open_tcp_proxy
 
 
 class ImpatientClock(SystemClock):
@@ -74,6 +78,24 @@ async def test_a_service_waits_for_a_database_that_has_not_been_created_yet(
             await check_database(database)
     await drop_database(postgres_server_url, name)
     assert caplog.messages[0] == f'waiting: database: database "{name}" does not exist'
+
+
+async def test_a_database_that_goes_away_between_two_steps_of_a_start_is_waited_for_too(database_url: str) -> None:
+    """A service that was killed by a fault of its database, half a second after it had seen it ready."""
+    async with (
+        open_tcp_proxy(database_url) as proxy,
+        open_database(DatabaseSettings(proxy.url(database_url))) as database,
+    ):
+        proxy.go_down()
+
+        async def recover() -> None:
+            proxy.recover()
+
+        async with open_dispatcher(
+            database, classes=ENGINE_TASK_CLASSES, clock=ImpatientClock(recover), notify=False
+        ) as dispatcher:
+            await dispatcher.add(TRIAGE_JOB, TriageJobTask(job_id=1))
+        assert await database.fetchval("delete from tq_ready returning true")
 
 
 async def test_a_schema_older_than_the_build_is_told_by_its_line(empty_database_url: str) -> None:
