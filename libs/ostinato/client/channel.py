@@ -21,7 +21,7 @@ _SAFE_METHODS: Final = {
     ),
     "TriggerService": ("EmitTriggers", "ListTriggers"),
     "ProjectService": ("GetProject", "ListProjects"),
-    "AdminService": ("GetDebugJobState", "ListQueues", "ListDeadLetters"),
+    "AdminService": ("GetDebugJobState", "ListQueues", "ListDeadLetters", "PauseQueue", "ResumeQueue"),
 }
 _RETRY: Final = {
     "maxAttempts": 4,

@@ -7,6 +7,11 @@ FILES = (admin_pb2, invocations_pb2, jobs_pb2, projects_pb2, triggers_pb2)
 REPEATED_BY_NOBODY = {
     ("ostinato.scheduler.v1.ProjectService", "ApplyProjectConfig"),
     ("ostinato.scheduler.v1.AdminService", "RequeueDeadLetters"),
+    # What came between the two would go as well.
+    ("ostinato.scheduler.v1.AdminService", "PurgeDeadLetters"),
+    ("ostinato.scheduler.v1.AdminService", "PurgeQueue"),
+    # The first one's run may have ended meanwhile.
+    ("ostinato.scheduler.v1.InvocationService", "RetryInvocation"),
 }
 
 
