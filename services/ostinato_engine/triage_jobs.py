@@ -8,6 +8,7 @@ Idempotent because a trigger is consumed and an end acknowledged once, under the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from random import Random
 
@@ -26,6 +27,7 @@ from ostinato_engine.triage_loading import load_jobs
 from ostinato_engine.triage_record import failure_record
 
 _ATTEMPTS = 3
+_MOST_OF_A_PART = 250  # jobs of one transaction
 
 
 class TriageJobs:
@@ -51,12 +53,22 @@ class TriageJobs:
         self._terms = JobTermsCache()
 
     async def handle_triage_jobs(self, tasks: Sequence[TaskContext]) -> Sequence[Outcome | None]:
-        """One transaction for all jobs. Jobs that are locked elsewhere come again in a moment."""
+        """Jobs that are locked elsewhere come again in a moment."""
         by_job: dict[int, list[TaskContext]] = {}
         for task in tasks:
             by_job.setdefault(task.payload.job_id, []).append(task)
+        parts = await asyncio.gather(*map(self._triage_part, _parts(by_job)), return_exceptions=True)
+        left: set[int] = set()
+        for part in parts:  # after the last one ended: what a part committed is not run again with one that failed
+            if isinstance(part, BaseException):
+                raise part
+            left |= part
+        return [Outcome.again() if task.payload.job_id in left else None for task in tasks]
+
+    async def _triage_part(self, by_job: Mapping[int, Sequence[TaskContext]]) -> set[int]:
+        """One transaction. Returns the ids of the jobs that were left alone."""
         try:
-            left = await self._db.transact(
+            return await self._db.transact(
                 lambda tx: self._triage(tx, by_job), attempts=_ATTEMPTS, few_rows=len(by_job) <= FEW_ROWS
             )
         except (Transient, StaleLease):
@@ -65,7 +77,6 @@ class TriageJobs:
             if len(by_job) == 1:  # of several jobs nobody knows which one it is: they are run again one by one
                 await self._record_failure(next(iter(by_job)), error)
             raise
-        return [Outcome.again() if task.payload.job_id in left else None for task in tasks]
 
     async def _triage(self, tx: Tx, by_job: Mapping[int, Sequence[TaskContext]]) -> set[int]:
         """Returns the ids of the jobs that were left alone."""
@@ -99,6 +110,12 @@ class TriageJobs:
         async with self._db.transaction() as tx:
             await set_job_error(tx, job_id, text)
             await append_triage_log(tx, [TriageLogRow(job_id, failure_record(text))], now=await tx.now())
+
+
+def _parts(by_job: Mapping[int, Sequence[TaskContext]]) -> list[dict[int, Sequence[TaskContext]]]:
+    """Parts go side by side: while the server works for one, this process works on another."""
+    entries = [*by_job.items()]
+    return [dict(entries[first : first + _MOST_OF_A_PART]) for first in range(0, len(entries), _MOST_OF_A_PART)]
 
 
 async def _locked_elsewhere(tx: Tx, job_ids: Collection[int]) -> set[int]:
