@@ -159,7 +159,8 @@ begin
            null::smallint, null::smallint, null::smallint, null::bytea, null::bytea, allowed, token_at;
 end $$;
 
--- As before, except that tasks of purged queues are dropped, and that nothing of a queue with limits is born claimed.
+-- As before, except that tasks of purged queues are dropped, which ends their names (they have a table from the next
+-- migration on), and that nothing of a queue with limits is born claimed.
 create or replace function tq_move_in_v1(me int, since timestamptz, mine int[], room int, most int)
     returns table (
         version tid, id bigint, strand int, ready_at timestamptz, eta timestamptz, fair_key int, class_id smallint,
@@ -184,6 +185,23 @@ begin
            for update skip locked
     ), gone as (
         delete from tq_later l using due where l.ctid = due.ctid returning l.*
+    ), purged as (
+        select g.id, g.flags
+          from gone g
+          join tq_queue q on q.queue_id = g.strand >> 9
+         where q.purge_before > coalesce(g.added_at, '-infinity')
+    ), named as materialized (
+        select n.queue_id, n.name_hash
+          from tq_name n
+         where n.task_id = any(array(select p.id from purged p where p.flags & 1 <> 0)) and n.expires_at = 'infinity'
+         order by n.queue_id, n.name_hash
+           for no key update
+    ), freed as (
+        update tq_name n
+           set expires_at = ostinato_now() + q.dedup_window
+          from named d
+          join tq_queue q on q.queue_id = d.queue_id
+         where n.queue_id = d.queue_id and n.name_hash = d.name_hash
     ), placed as (
         select g.*,
                g.strand = any(mine)
@@ -194,9 +212,7 @@ begin
                                     and (q.paused_at is not null or q.max_rate is not null
                                          or q.max_concurrent is not null)) as born_claimed
           from gone g
-         where not exists (select 1 from tq_queue q
-                            where q.queue_id = g.strand >> 9
-                              and q.purge_before > coalesce(g.added_at, '-infinity'))
+         where not exists (select 1 from purged p where p.id = g.id)
     )
     insert into tq_ready as r (id, ready_at, eta, strand, claimed_by, fair_key, class_id, attempt, failures, flags,
                                payload, header)
