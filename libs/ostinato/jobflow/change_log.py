@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from ostinato.jobflow.invocation_change import ChangePlan
 from ostinato.jobstore.invocation_log_store import LogEntry, LogLine, append_log_lines, cut_long_logs
-from ostinato.jobstore.invocation_store import ChangedInvocation
+from ostinato.jobstore.invocation_store import ChangedInvocation, set_log_bytes
 from ostinato.jobstore.timer_store import StoredTimer
 from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.scheduling.invocation_id import InvocationId
@@ -40,10 +40,15 @@ async def write_change_log(
 ) -> None:
     entries = [_log_entry(plan, applied[plan.change.invocation.id], followed) for plan in plans]
     await append_log_lines(tx, entries)
-    # What was said beyond the change's own lines is not counted in the row, which nobody writes again.
+    # What is said beyond the change's own lines is not counted in the row yet.
     beyond = [entry.lines[len(plan.change.log_lines) :] for entry, plan in zip(entries, plans, strict=True)]
     told = {entry.invocation_id: sum(line.size for line in lines) for entry, lines in zip(entries, beyond, strict=True)}
-    await cut_long_logs(tx, {row.id: row.log_bytes + told[row.id] for row in applied.values()})
+    sizes = {row.id: row.log_bytes + told[row.id] for row in applied.values()}
+    for plan in plans:
+        run = plan.change.invocation.id
+        if told[run] and not plan.ends:  # what has ended is never written to again
+            await set_log_bytes(tx, run, sizes[run])
+    await cut_long_logs(tx, sizes)
 
 
 def _log_entry(plan: ChangePlan, row: ChangedInvocation, followed: Followed) -> LogEntry:

@@ -228,6 +228,26 @@ async def test_a_drain_ends_streams_at_once_and_says_to_repeat() -> None:
     assert endless.ended.is_set()
 
 
+async def test_a_drain_waits_for_a_client_that_does_not_read_as_long_as_its_grace() -> None:
+    ended = asyncio.Event()
+
+    async def flood(_: WatchInvocationRequest) -> AsyncIterator[WatchInvocationResponse]:
+        current_access().is_needless()
+        try:
+            while True:
+                yield response("x" * 1_000_000)
+        finally:
+            ended.set()
+
+    async with serving(flood) as (server, channel):
+        call = watch(channel)
+        await call.wait_for_connection()
+        async with asyncio.timeout(5):
+            await server.stop(timedelta(milliseconds=300))
+            await ended.wait()
+        call.cancel()
+
+
 async def test_a_stream_that_begins_while_the_server_drains_is_refused() -> None:
     interceptor = CallInterceptor(
         administrators=[], clock=SystemClock(), metrics=CallMetrics(CollectorRegistry()), permissions=PERMISSIONS
