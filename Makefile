@@ -13,7 +13,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-vers
 BUF = PATH="$(CURDIR)/$(BIN):$$PATH" buf
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
-.PHONY: help setup run test test-fast lint format protos protos-verify protos-release schema schema-verify bench bench-queue bench-engine chaos \
+.PHONY: help setup run test test-fast lint format protos protos-verify protos-release schema schema-verify simulate simulate-long bench bench-queue bench-engine chaos \
 	migrate lock clean clean-all
 
 help: ## List the targets
@@ -39,6 +39,15 @@ lint: $(VENV)/.installed-dev ## Style, types, import contracts, protos, generate
 	$(BUF) format --diff --exit-code
 	$(BUF) breaking --against protos/released.binpb
 	@$(MAKE) --no-print-directory protos-verify schema-verify
+
+# The order of sets of strings is part of what a seed decides.
+SIMULATE = PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation
+
+simulate: $(VENV)/.installed-dev ## Replay the random walk of SEED=n: what happened, as a digest, and the verdict
+	@$(SIMULATE) --seed $(or $(SEED),1) $(ARGS)
+
+simulate-long: $(VENV)/.installed-dev ## Take random walks that CI does not take, for SECONDS=600
+	@$(SIMULATE) --first $(or $(FIRST),1000) --seconds $(or $(SECONDS),600)
 
 format: $(VENV)/.installed-dev ## Rewrite sources and protos in the house style
 	$(BIN)/ruff check --fix-only

@@ -9,10 +9,12 @@ from datetime import timedelta
 from random import Random
 
 from ostinato.clock import Clock, SystemClock
+from ostinato.scheduling.targets import HttpSpec
 from ostinato.storage.transaction import Gate
 from ostinato.taskqueue import WorkerSettings
 from ostinato.telemetry.spans import Spans
 from ostinato_engine.maintenance_loop import MaintenancePace
+from ostinato_engine.targets.target import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class EngineHost:
     """`serves`: listens on its addresses. `keeps_partitions`: with a connection of its own, past the gate.
 
     `worker` gives the pace of the queue; the grace of its drain comes from the settings. `spans`: instead of those that
-    the settings ask for.
+    the settings ask for. `http`: instead of calling URLs.
     """
 
     clock: Clock = field(default_factory=SystemClock)
@@ -45,3 +47,4 @@ class EngineHost:
     keeps_partitions: bool = True
     end_process: Callable[[], None] = _terminate
     spans: Spans | None = None
+    http: Target[HttpSpec] | None = None

@@ -161,7 +161,7 @@ async def _open_launchers(stack: AsyncExitStack, settings: EngineSettings, host:
             spans=spans,
         )
     )
-    return Launchers(NoopLauncher(host.clock), http)
+    return Launchers(NoopLauncher(host.clock), host.http or http)
 
 
 def _other_loops(

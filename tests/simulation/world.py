@@ -19,6 +19,7 @@ from ostinato.config.tracing import TracingSettings
 from ostinato.jobflow.engine_tasks import ENGINE_TASK_CLASSES
 from ostinato.pb.internal.v1.stored_pb2 import TriggerList
 from ostinato.scheduling.invocation import InvocationStatus
+from ostinato.scheduling.targets import HttpSpec
 from ostinato.storage.database import Database, open_database
 from ostinato.storage.transaction import Row
 from ostinato.taskqueue import WorkerSettings, open_dispatcher
@@ -27,9 +28,11 @@ from ostinato.testing.faults import Faults
 from ostinato.testing.postgres import fresh_database
 from ostinato.testing.simulated_database import SimulatedProcess
 from ostinato.testing.simulation import Life, Simulation, open_simulation
+from ostinato.testing.virtual_time import SkewedClock
 from ostinato_engine.engine_host import EngineHost, EnginePace
 from ostinato_engine.main import open_engine
 from ostinato_engine.maintenance_loop import MaintenancePace
+from ostinato_engine.targets.target import Target
 from tests.integration.engine.stage import Stage
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -79,15 +82,24 @@ class Run:
 class World:
     """Inside a simulation: `stage` is an outside caller with a connection of its own."""
 
-    def __init__(self, simulation: Simulation, db: Database, stage: Stage) -> None:
+    def __init__(self, simulation: Simulation, gate: SimulatedProcess, db: Database, stage: Stage) -> None:
         self.simulation = simulation
+        self.gate = gate
         self.clock = simulation.clock
         self.db = db
         self.stage = stage
 
-    async def begin_engine(self, tempo: Tempo, *, faults: Faults | None = None) -> Life:
+    async def begin_engine(
+        self,
+        tempo: Tempo,
+        *,
+        faults: Faults | None = None,
+        skew: timedelta = timedelta(0),
+        http: Target[HttpSpec] | None = None,
+    ) -> Life:
+        """`skew`: how wrong its clock is. `http`: what it calls instead of URLs."""
         return await self.simulation.begin(
-            "engine", lambda gate, random: self._open_engine(gate, random, tempo), faults=faults
+            "engine", lambda gate, random: self._open_engine(gate, random, tempo, skew, http), faults=faults
         )
 
     async def sleep(self, **duration: float) -> None:
@@ -116,9 +128,11 @@ class World:
         assert counts is not None
         return +Counter(dict(counts))
 
-    def _open_engine(self, gate: SimulatedProcess, random: Random, tempo: Tempo) -> Any:
+    def _open_engine(
+        self, gate: SimulatedProcess, random: Random, tempo: Tempo, skew: timedelta, http: Target[HttpSpec] | None
+    ) -> Any:
         settings = EngineSettings(
-            database=_database_settings(self.simulation.url),
+            database=database_settings(self.simulation.url, gate.name),
             auth=AuthSettings(AuthMode.DEV, admins=(), secret=bytes(32)),
             grpc_address="",
             http_address="",
@@ -130,13 +144,14 @@ class World:
             notification_keys=(),
         )
         host = EngineHost(
-            clock=self.clock,
+            clock=SkewedClock(self.clock, skew),
             randomness=random,
             pace=tempo.loops,
             worker=WorkerSettings(listen=False, heartbeat_in_thread=False, pace=tempo.queue),
             gate=gate,
             serves=False,
             keeps_partitions=False,
+            http=http,
         )
         return open_engine(settings, host)
 
@@ -163,15 +178,15 @@ def clone(server_url: str, template: str) -> Iterator[str]:
 async def open_world(simulation: Simulation) -> AsyncIterator[World]:
     gate = simulation.new_process("outside")
     async with (
-        open_database(_database_settings(simulation.url), gate=gate) as db,
+        open_database(database_settings(simulation.url, gate.name), gate=gate) as db,
         open_dispatcher(db, classes=ENGINE_TASK_CLASSES, clock=simulation.clock, notify=False) as dispatcher,
     ):
-        yield World(simulation, db, Stage(db, dispatcher))
+        yield World(simulation, gate, db, Stage(db, dispatcher))
 
 
-def _database_settings(url: str) -> DatabaseSettings:
+def database_settings(url: str, process: str) -> DatabaseSettings:
     # Nobody may wait for a connection: a simulated wait for one could be a wait for ever.
-    return DatabaseSettings(url, pool_size=100)
+    return DatabaseSettings(url, pool_size=100, application_name=process)
 
 
 def _run_of(row: Row) -> Run:

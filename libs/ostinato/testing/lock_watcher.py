@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Collection, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
 T = TypeVar("T")
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 _BLOCKED = "select cardinality(pg_blocking_pids($1)) > 0"
 _LEFT = "select count(*) from pg_stat_activity where pid = any($1::int[])"
@@ -22,36 +23,43 @@ class LockWatcher:
         self._url = url
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._connection: Connection | None = None
 
     def is_blocked(self, pid: int) -> bool:
         """Whether a connection waits for a lock that another one holds."""
-        return bool(self._ask(self._fetch(_BLOCKED, pid)))
+        return bool(self._run(self._fetch(_BLOCKED, pid)))
 
     def wait_until_gone(self, pids: Collection[int]) -> None:
         """Until the server has noticed that these connections ended, and has rolled their transactions back."""
-        self._ask(self._wait_until_gone(list(pids)))
+        self._run(self._wait_until_gone(list(pids)))
+
+    def ask(self, question: Callable[[Connection], Awaitable[T]]) -> T:
+        """What `question` finds out on a connection that takes no part in the simulation."""
+        return self._run(self._answer(question))
 
     def close(self) -> None:
         if self._loop is None or self._thread is None:
             return
         if self._connection is not None:
-            self._ask(self._connection.close())
+            self._run(self._connection.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    def _ask(self, question: Coroutine[Any, Any, T]) -> T:
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
             self._thread.start()
-        return asyncio.run_coroutine_threadsafe(question, self._loop).result(timeout=30)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
 
-    async def _fetch(self, sql: str, *arguments: object) -> Any:
+    async def _answer(self, question: Callable[[Connection], Awaitable[T]]) -> T:
         if self._connection is None:
             self._connection = await asyncpg.connect(self._url)
-        return await self._connection.fetchval(sql, *arguments)
+        return await question(self._connection)
+
+    async def _fetch(self, sql: str, *arguments: object) -> Any:
+        return await self._answer(lambda connection: connection.fetchval(sql, *arguments))
 
     async def _wait_until_gone(self, pids: list[int]) -> None:
         async with asyncio.timeout(20):

@@ -25,7 +25,7 @@ $$ select coalesce(nullif(current_setting('testing.now', true), '')::timestamptz
 """
 # Virtual seconds that a transaction or a statement on its own may take to begin. Time stands still inside of them.
 _LONGEST_WAIT = 0.002
-_READS_TIME = ("ostinato_now", "tq_claim", "tq_move_in")
+_READS_TIME = ("ostinato_now", "tq_")
 _ENDS_TRANSACTION = ("COMMIT", "ROLLBACK")
 _IN_TRANSACTION = "BEGIN"
 
@@ -39,6 +39,12 @@ class _Step:
     turn: asyncio.Future[None]
     fault: Fault | None
     begins: bool  # it stands alone, or begins a transaction
+    number: int = 0  # in the order in which steps were let through
+
+    @property
+    def descriptor(self) -> int:
+        """Where its answer arrives."""
+        return -1 if self.connection is None else _descriptor_of(self.connection)
 
 
 class StepOrder:
@@ -91,11 +97,15 @@ class StepOrder:
                 self._locked.remove(self._under_way)
         return self._under_way is not None
 
+    def is_early(self, descriptor: int) -> bool:
+        return any(step.descriptor == descriptor for step in self._locked)
+
     def look_for_locks(self) -> None:
         step = self._under_way
         if step is not None and step.pid and self._watcher.is_blocked(step.pid):
             self._under_way = None
             self._locked.append(step)
+            self._locked.sort(key=lambda locked: locked.number)  # it may have been here before
 
     def let_one_through(self) -> float | None:
         if self._cut:
@@ -110,6 +120,7 @@ class StepOrder:
         step = able[self._random.randrange(len(able))]
         self._waiting.remove(step)
         self._under_way = step
+        step.number = len(self.trace)
         self.trace.append(f"{step.turn.get_loop().time():.6f} {step.process.name} {_shortened(step.text)}")
         step.turn.set_result(None)
         return self._random.random() * _LONGEST_WAIT if step.begins else 0.0
@@ -229,6 +240,11 @@ class SimulatedProcess:
 
 def _nothing() -> None:
     """Until somebody looks between the steps."""
+
+
+def _descriptor_of(connection: Connection) -> int:
+    transport = connection._transport  # noqa: SLF001 - the driver does not tell otherwise
+    return -1 if transport.is_closing() else int(transport.get_extra_info("socket").fileno())
 
 
 def _current_task() -> asyncio.Task[Any]:

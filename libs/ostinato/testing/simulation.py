@@ -10,12 +10,13 @@ Two runs of one seed, on two clones of one database, give the same `simulation.t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from contextvars import Context, ContextVar
 from datetime import datetime
+from functools import partial
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -27,6 +28,7 @@ from ostinato.testing.simulated_database import CLOCK_SQL, SimulatedProcess, Ste
 from ostinato.testing.virtual_time import VirtualClock, VirtualTimeLoop
 
 T = TypeVar("T")
+Check: TypeAlias = "Callable[[asyncpg.Connection[asyncpg.Record]], Awaitable[list[str]]]"
 
 _MOST_ROUNDS = 100
 _CURRENT: ContextVar[SimulatedProcess | None] = ContextVar("simulated_process", default=None)
@@ -46,10 +48,14 @@ class Life:
             self.began.set()
             await self._ending.wait()
 
-    async def end(self) -> None:
-        """As by SIGTERM: drains."""
-        assert self.task is not None
+    def request_end(self) -> None:
+        """As by SIGTERM: it begins to drain."""
         self._ending.set()
+
+    async def end(self) -> None:
+        """Drains it and waits for that."""
+        assert self.task is not None
+        self.request_end()
         await self.task
 
 
@@ -60,9 +66,11 @@ class Simulation:
         self.url = url
         self.seed = seed
         self.clock = VirtualClock(start)
+        self.violations: list[str] = []  # what `check_between_steps` found
         self._watcher = watcher
         self._order = StepOrder(seed, watcher)
         self._processes = 0
+        self._checked_until = 0
 
     @property
     def trace(self) -> list[str]:
@@ -75,6 +83,15 @@ class Simulation:
 
     def new_process(self, name: str) -> SimulatedProcess:
         return SimulatedProcess(name, self._order, self.clock.now)
+
+    def check_between_steps(self, check: Check, *, every: int) -> None:
+        """Asks `check` beside the simulation, after every so many steps, until it finds something."""
+        self._order.between_steps = partial(self._check, check, every)
+
+    def _check(self, check: Check, every: int) -> None:
+        if not self.violations and len(self.trace) >= self._checked_until + every:
+            self._checked_until = len(self.trace)
+            self.violations += self._watcher.ask(partial(_check_at, check, self.clock.now()))
 
     async def begin(
         self,
@@ -162,6 +179,11 @@ def open_simulation(url: str, *, seed: int, start: datetime) -> Iterator[Simulat
         yield Simulation(url, seed, start, watcher)
     finally:
         watcher.close()
+
+
+async def _check_at(check: Check, now: datetime, connection: asyncpg.Connection[asyncpg.Record]) -> list[str]:
+    await connection.execute(f"set testing.now = '{now.isoformat()}'")
+    return await check(connection)
 
 
 async def _prepare(url: str, start: datetime) -> None:

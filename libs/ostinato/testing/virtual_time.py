@@ -28,6 +28,10 @@ class Steps(Protocol):
         """An answer is expected that nothing here holds up."""
         ...
 
+    def is_early(self, descriptor: int) -> bool:
+        """What arrives there answers a step that waited for a lock: it has to wait for the answer that is expected."""
+        ...
+
     def look_for_locks(self) -> None:
         """The answer takes long: it may wait for something that only another step will free."""
         ...
@@ -60,7 +64,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        within = context or contextvars.copy_context()
+        within = contextvars.copy_context() if context is None else context  # an empty one is false
         handle = asyncio.Handle(callback, args, self, within)
         if self._hold(handle, within):
             return handle
@@ -115,18 +119,21 @@ class _VirtualSelector(selectors.BaseSelector):
         if timeout is not None and timeout <= 0:
             return []  # what is ready comes first: an answer that is in already must not overtake it
         while self._steps.is_under_way():
-            if events := self._real.select(_PATIENCE):
+            if events := self._expected(_PATIENCE):
                 return events
             self._steps.look_for_locks()
         if (duration := self._steps.let_one_through()) is not None:
             self._loop.advance(duration)
             return []
-        if events := self._real.select(0):
+        if events := self._expected(0):
             return events
         if timeout is None:
             raise Stalled
         self._loop.advance(timeout)
         return []
+
+    def _expected(self, seconds: float) -> list[tuple[selectors.SelectorKey, int]]:
+        return [event for event in self._real.select(seconds) if not self._steps.is_early(event[0].fd)]
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         return self._real.register(fileobj, events, data)

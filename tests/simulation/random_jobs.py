@@ -1,0 +1,61 @@
+"""Random projects: a handful of jobs that differ in all that the scheduler distinguishes."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+from typing import Any
+
+PROJECT = "shop"
+# Given triggers by people; the others run by time or after others.
+TRIGGERED = ("hot", "slow", "web")
+NAMES = (*TRIGGERED, "after", "tick", "often", "rest")
+
+
+def random_job(random: Random, name: str) -> dict[str, Any]:
+    """A stanza. Runs are short and few, so that the walk meets every limit."""
+    policy = {"max_concurrent_invocations": random.randint(1, 3), "max_batch_size": random.choice((1, 2, 5))}
+    stanza = {"id": name, "triggering_policy": policy, "timeout": f"{random.randint(20, 60)}s"}
+    match name:
+        case "hot":
+            return stanza | {"noop": {}}
+        case "slow":
+            return stanza | {
+                "noop": {"sleep": f"{random.randint(1, 15)}s", "triggers_count": random.randint(0, 2)},
+                "downstream": [{"job": "after", "trigger_on": random.choice(("SUCCESS", "FAILURE", "FINISH"))}],
+            }
+        case "web":
+            return stanza | {
+                "http": {"url": "http://work.example/", "multistage": random.random() < 0.7},
+                "retry": {"max_attempts": random.randint(1, 3), "min_backoff": "1s", "max_backoff": "8s"},
+                "downstream": [
+                    {"job": "after", "trigger_on": "FINISH"},
+                    {"job": "hot", "trigger_on": random.choice(("SUCCESS", "FAILURE"))},
+                ],
+            }
+        case "tick" | "often":
+            return stanza | {
+                "schedule": f"every {random.randint(2, 9) if name == 'often' else random.randint(5, 20)}s",
+                "noop": {"sleep": f"{random.randint(0, 4)}s"},
+            }
+        case "rest":
+            return stanza | {"schedule": f"with {random.randint(2, 9)}s interval", "noop": {"sleep": "1s"}}
+        case _:
+            return stanza | {"noop": {}}
+
+
+def random_stanzas(random: Random) -> dict[str, dict[str, Any]]:
+    return {name: random_job(random, name) for name in NAMES}
+
+
+def without_schedules(stanzas: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {name: stanza | {"schedule": "triggered"} for name, stanza in stanzas.items()}
+
+
+def config_text(stanzas: dict[str, dict[str, Any]]) -> str:
+    """JSON is YAML. What isn't there can't be triggered."""
+    jobs = [
+        stanza | {"downstream": [entry for entry in stanza.get("downstream", ()) if entry["job"] in stanzas]}
+        for stanza in stanzas.values()
+    ]
+    return json.dumps({"project": PROJECT, "jobs": jobs})
