@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 import grpc
 
 from ostinato.client.client_error import client_error
+from ostinato.telemetry.tracing import current_traceparent
 
 
 class PageRequest(Protocol):
@@ -56,7 +57,9 @@ class Connection:
 
     @property
     def _metadata(self) -> tuple[tuple[str, str], ...]:
-        return (("x-ostinato-user", self.user),) if self.user else ()
+        """Who calls, and the trace that the call is part of, where the caller's program has one."""
+        said = (("x-ostinato-user", self.user), ("traceparent", current_traceparent()))
+        return tuple((name, value) for name, value in said if value)
 
     async def pages(self, method: grpc.aio.UnaryUnaryMultiCallable[PQ, PA], request: PQ) -> AsyncIterator[PA]:
         """Changes `request` while it walks."""

@@ -20,16 +20,19 @@ from google.protobuf.message_factory import GetMessageClass
 
 from ostinato.auth.notification_token import NotificationTokens
 from ostinato.config import load_api_settings, load_ingester_settings
+from ostinato.pb.engine.v1 import engine_pb2
 from ostinato.pb.ingest.v1 import notifications_pb2
 from ostinato.pb.scheduler.v1 import admin_pb2, invocations_pb2, jobs_pb2, projects_pb2, triggers_pb2
 from ostinato.rpc.call_interceptor import MAX_REQUEST_BYTES
 from ostinato.storage.database import Database
 from ostinato_api.main import open_api
+from ostinato_engine.engine_host import EngineHost
 from ostinato_ingester.main import open_ingester
 from tests.integration.bad_input.fingerprint import fingerprint
 from tests.integration.bad_input.hostile_messages import JOB, deep_struct, hostile_requests
 from tests.integration.bad_input.refusals import complaints
 from tests.integration.engine.stage import Stage
+from tests.integration.engine.test_engine import running
 
 SECRET = bytes(range(32))
 CONFIG = """
@@ -49,6 +52,7 @@ def methods_of(*files: Any) -> dict[str, MethodDescriptor]:
 
 API_METHODS = methods_of(*API_FILES)
 INGESTER_METHODS = methods_of(notifications_pb2)
+ENGINE_METHODS = methods_of(engine_pb2)
 # Their violations speak of the config's own fields.
 CONFIG_METHODS = {"ApplyProjectConfig"}
 
@@ -157,7 +161,7 @@ def valid(method: MethodDescriptor, known: Fixture) -> Message:
         case "RetryInvocation":
             fields["name"] = known.ended
         case "PauseQueue" | "ResumeQueue" | "PurgeQueue":
-            fields["name"] = "launches"
+            fields["name"] = "notifications"  # nothing waits there that a purge would strand
     kind = GetMessageClass(method.input_type)
     return kind(**{name: value for name, value in fields.items() if name in kind.DESCRIPTOR.fields_by_name})
 
@@ -211,6 +215,24 @@ async def answered(
     except grpc.aio.AioRpcError as error:
         return error
     return None
+
+
+@pytest.mark.parametrize("name", ENGINE_METHODS)
+async def test_bytes_that_are_no_request_are_bad_input_to_the_engine(stage: Stage, name: str) -> None:
+    async with running(stage, EngineHost(end_process=_not_asked_for)) as engine, _server(engine.grpc_address) as server:
+        for garbage in (b"\xff", b"\x0a\x7f", b"\x0b" * 50):
+            error = await answered(server, ENGINE_METHODS[name], garbage)
+            assert error is not None
+            assert list(complaints(error, ())) == []
+        stranger = (("x-ostinato-user", "user:eve@shop.example"),)
+        error = await answered(server, ENGINE_METHODS[name], b"", stranger)
+        assert error is not None
+        assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert not engine.worker.draining
+
+
+def _not_asked_for() -> None:
+    raise AssertionError("nobody who may do so asked the process to end")
 
 
 @pytest.mark.parametrize(

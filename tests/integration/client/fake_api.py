@@ -33,6 +33,7 @@ class FakeApi:
     answers: dict[str, Answer | Stream | Callable[[Message], Answer | Stream]] = field(default_factory=dict)
     requests: list[Message] = field(default_factory=list)
     users: list[str] = field(default_factory=list)
+    traces: list[str] = field(default_factory=list)
 
     def answer(self, method: str, request: Message, context: grpc.ServicerContext) -> Message:
         (message,) = self.stream(method, request, context)
@@ -40,7 +41,9 @@ class FakeApi:
 
     def stream(self, method: str, request: Message, context: grpc.ServicerContext) -> Iterator[Message]:
         self.requests.append(request)
-        self.users.append(str(dict(context.invocation_metadata()).get("x-ostinato-user", "")))
+        metadata = dict(context.invocation_metadata())
+        self.users.append(str(metadata.get("x-ostinato-user", "")))
+        self.traces.append(str(metadata.get("traceparent", "")))
         found = self.answers[method]
         given = found(request) if callable(found) else found
         for each in [given] if isinstance(given, Message | OstinatoError) else given:

@@ -14,9 +14,11 @@ from ostinato.errors import Unavailable
 from ostinato.pb.scheduler.v1.admin_pb2 import DeadLetter, ListDeadLettersRequest, ListDeadLettersResponse
 from ostinato.pb.scheduler.v1.jobs_pb2 import BatchGetJobsRequest, BatchGetJobsResponse, GetJobRequest, Job
 from ostinato.pb.scheduler.v1.projects_pb2 import ApplyProjectConfigRequest
+from ostinato.telemetry.tracing import use_traceparent
 from tests.integration.client.fake_api import FakeApi, open_fake_api
 
 JOB = "projects/shop/jobs/nightly"
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 @pytest.fixture
@@ -61,6 +63,14 @@ async def test_applying_a_config_is_never_repeated_by_itself(api: FakeApi, clien
     with pytest.raises(ClientError):
         await client.apply_project_config(ApplyProjectConfigRequest(config="project: shop"))
     assert len(api.requests) == 1
+
+
+async def test_a_call_is_part_of_the_callers_trace(api: FakeApi, client: OstinatoClient) -> None:
+    api.answers["GetJob"] = Job(name=JOB)
+    with use_traceparent(TRACE):
+        await client.get_job(JOB)
+    await client.get_job(JOB)
+    assert api.traces == [TRACE, ""]
 
 
 async def test_every_call_says_who_asks(api: FakeApi, client: OstinatoClient) -> None:
