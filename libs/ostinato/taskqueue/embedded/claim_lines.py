@@ -10,9 +10,11 @@ look at the table's strands found them, until a claim leaves room in them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 from ostinato.taskqueue.embedded.fair_share import BEGINNING, Line, catch_up, share_out
@@ -22,6 +24,7 @@ from ostinato.taskqueue.embedded.strand import lane_of, queue_of, strand_of, str
 _NEAR = timedelta(milliseconds=50)
 _LATE_COMMITS = timedelta(seconds=5)
 _LATE_COMMITS_EVERY = 0.25
+_strand, _ready_at = itemgetter(0), itemgetter(1)
 
 
 class Window(NamedTuple):
@@ -104,18 +107,15 @@ class ClaimLines:
         return found
 
     def note(
-        self, windows: Sequence[Window], taken: Iterable[tuple[int, datetime]], *, room: int, sent_at: datetime
+        self, windows: Sequence[Window], taken: Sequence[tuple[int, datetime]], *, room: int, sent_at: datetime
     ) -> bool:
         """Learns from a claim of at most `room` tasks, `taken`: (strand, ready time). True: there may be more."""
-        counts: dict[int, int] = {}
-        last: dict[int, datetime] = {}
-        for strand, ready_at in taken:
-            counts[strand] = counts.get(strand, 0) + 1
-            last[strand] = max(ready_at, last.get(strand, ready_at))
-        is_full = sum(counts.values()) >= room
+        last = dict(sorted(taken, key=_ready_at)) if taken else {}
+        counts = Counter(map(_strand, taken))
+        is_full = len(taken) >= room
         drained: list[Line] = []
         for window in windows:
-            count = counts.get(window.strand, 0)
+            count = counts[window.strand]
             line = self._queues[queue_of(window.strand)][window.strand]
             line.served(count)
             if count and (is_full or count >= window.quota):
@@ -123,11 +123,7 @@ class ClaimLines:
             elif not is_full:
                 drained.append(line)
         self._note_drained(drained, sent_at)
-        return (
-            is_full
-            or any(counts.get(window.strand, 0) >= window.quota for window in windows)
-            or self._left_out(windows)
-        )
+        return is_full or any(counts[window.strand] >= window.quota for window in windows) or self._left_out(windows)
 
     def _left_out(self, windows: Sequence[Window]) -> bool:
         claimed = {window.strand for window in windows}

@@ -105,7 +105,8 @@ class ClaimedTasks:
         return self.lease.holds(self._clock.monotonic())
 
     def _may_start_of(self, load: QueueLoad) -> bool:
-        return self._may_start_alone(load) and not self._suspects.exclusive
+        monotonic = self._clock.monotonic()  # for each task: no call more than necessary
+        return self.lease.holds(monotonic) and load.may_start(monotonic, self.lease) and not self._suspects.exclusive
 
     def _may_start_alone(self, load: QueueLoad) -> bool:
         monotonic = self._clock.monotonic()
@@ -115,7 +116,7 @@ class ClaimedTasks:
         """Takes over states of queues, returns the changed ones. What may no longer start is put back or dropped."""
         changed = {queue for queue, state in states.items() if self._queues[queue].state != state}
         for queue in changed:
-            self._queues[queue].state = states[queue]
+            self._queues[queue].learn(states[queue])
         self.ceilings = frozenset(queue for queue, state in states.items() if state.has_ceiling)
         for class_id, executor in self._executors.items():
             executor.put(self._admit(self._loads[class_id], executor.take_unstarted()))
@@ -151,8 +152,6 @@ class ClaimedTasks:
                 self._claimed_again[row[1]] = (row[0], row[1])
                 continue
             executor = self._executors.get(row[6])
-            if executor is not None:
-                self._loads[row[6]].seen_open_at = sent_at
             task = TaskContext(row, self.lease.worker_id, executor.handler.task_class if executor else None)
             self._known[task.id] = task
             if not self._is_decodable(task):
@@ -163,6 +162,8 @@ class ClaimedTasks:
                 named.append(task)
             else:
                 ready.append(task)
+        for class_id in self._loads.keys() & {row[6] for row in rows}:
+            self._loads[class_id].seen_open_at = sent_at
         self._put(ready)
         if named:
             await self._put_unless_deleted(named)

@@ -37,6 +37,7 @@ class QueueLoad:
     _span_from: float = 0.0
     _rate: float = 0.0
     _paused_until: float = float("-inf")
+    _open_until: float = float("-inf")
 
     def room(self, monotonic: float) -> int:
         """How many more tasks to claim now."""
@@ -53,9 +54,16 @@ class QueueLoad:
 
     def may_start(self, monotonic: float, lease: Lease) -> bool:
         """Nothing of a paused queue, and nothing on old knowledge: a process that stood still looks first."""
+        if monotonic < self._open_until:
+            return True
         if self.state is None or self.state.paused:
             return False
-        return monotonic < max(self.seen_open_at, lease.versions_seen_at) + lease.pace.pause_within
+        self._open_until = max(self.seen_open_at, lease.versions_seen_at) + lease.pace.pause_within
+        return monotonic < self._open_until
+
+    def learn(self, state: QueueState) -> None:
+        self.state = state
+        self._open_until = float("-inf")
 
     def ended(self, monotonic: float, verdict: Verdict) -> None:
         self._ended += 1
