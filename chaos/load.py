@@ -47,11 +47,15 @@ class Load:
         """No more faults: everything has to come to its end by itself. Returns what did not."""
         try:
             async with asyncio.timeout(SETTLE_SECONDS):
+                self.installed.journal.note("peace")
                 await self.installed.until_ready()
+                self.installed.journal.note("all serve")
                 self.emitter.stop()
                 await self._emitting
+                self.installed.journal.note("the emitter has been answered")
                 await self._newer_successes(dict.fromkeys(SCHEDULED, datetime.now(UTC)))
                 await _patiently(self.installed.pause_schedules)
+                self.installed.journal.note("schedules are paused")
         except TimeoutError:
             return [f"after {SETTLE_SECONDS:g} s of peace a service does not serve, or a schedule stands still"]
         try:
@@ -101,9 +105,12 @@ class Load:
         if self.installed.target.has_more_to_tell:
             return False
         try:
-            return not await what_waits(self.installed.postgres.owner_url)
+            waiting = await what_waits(self.installed.postgres.owner_url)
         except (OSError, TimeoutError, asyncpg.PostgresError):
             return False
+        if waiting:
+            self.installed.journal.note(f"waiting: {waiting}")
+        return not waiting
 
 
 @asynccontextmanager

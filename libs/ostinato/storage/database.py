@@ -30,7 +30,7 @@ from ostinato.storage.commit_protocol import (
 )
 from ostinato.storage.connecting import connect_options, dial
 from ostinato.storage.transaction import Connection, Gate, Row, Tx, gated
-from ostinato.storage.translate import connection_lost, translated_errors
+from ostinato.storage.translate import connection_lost, refuses_writes, translated_errors
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -67,8 +67,8 @@ class Database:
                 await roll_back(connection, self._gate)
                 raise
             await commit(connection, self._gate)
-        except BaseException:
-            await self._release_in_doubt(connection)
+        except BaseException as error:
+            await self._release_in_doubt(connection, error)
             raise
         await self._release(connection)
         run_after_commit(tx)
@@ -124,8 +124,8 @@ class Database:
             else:
                 with translated_errors():
                     result = await run(connection)
-        except BaseException:
-            await self._release_in_doubt(connection)
+        except BaseException as error:
+            await self._release_in_doubt(connection, error)
             raise
         await self._release(connection)
         return result
@@ -134,8 +134,10 @@ class Database:
         with translated_errors():
             return await self._pool.acquire()
 
-    async def _release_in_doubt(self, connection: PooledConnection) -> None:
+    async def _release_in_doubt(self, connection: PooledConnection, error: BaseException) -> None:
         """On a task of its own: it goes on when the caller is cancelled once more."""
+        if refuses_writes(error) and not is_lost(connection):
+            connection.terminate()
         releasing = asyncio.ensure_future(self._release(connection))
         self._releasing.add(releasing)
         releasing.add_done_callback(self._releasing.discard)

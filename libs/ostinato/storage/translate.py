@@ -59,6 +59,11 @@ def connection_lost(error: BaseException) -> bool:
     )
 
 
+def refuses_writes(error: BaseException) -> bool:
+    """True for an error of ours that a server told which is no primary any more: others may know the new one."""
+    return isinstance(error.__cause__, asyncpg.ReadOnlySQLTransactionError)
+
+
 class _TranslatedErrors:
     """A class, not a generator: it stands around every statement, and costs a quarter this way."""
 

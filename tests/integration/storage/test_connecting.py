@@ -86,3 +86,18 @@ async def test_the_loss_of_all_pooled_connections_is_no_matter_for_the_log(
             proxy.recover()
             assert await losing.fetchval("select 1") == 1
     assert caplog.messages == []
+
+
+async def test_a_server_that_takes_no_writes_any_more_is_left_for_another_one(database_url: str) -> None:
+    """After a failover without a restart every pooled connection would have stayed with the old primary for good."""
+    async with open_database(DatabaseSettings(database_url, pool_size=1)) as database:
+        first = await database.fetchval("select pg_backend_pid()")
+        await database.execute("set default_transaction_read_only = on")  # as the new standby would say
+        with pytest.raises(Unavailable, match="read-only"):
+            await database.execute("create table note (id int)")
+        assert await database.fetchval("select pg_backend_pid()") != first
+        await database.execute("set default_transaction_read_only = on")
+        with pytest.raises(Unavailable, match="read-only"):
+            async with database.transaction() as tx:
+                await tx.execute("create table note (id int)")
+        await database.execute("create table note (id int)")
