@@ -18,7 +18,6 @@ from ostinato.jobflow.engine_tasks import LAUNCH_INVOCATION, TRIAGE_JOB
 from ostinato.jobflow.kick_triage import kick_triage
 from ostinato.jobflow.poke_cron import rewind
 from ostinato.jobstore.occurrence_store import Occurrence, insert_occurrences
-from ostinato.jobstore.triage_log_store import TriageLogRow, append_triage_log
 from ostinato.jobstore.triage_store import (
     NewInput,
     NewInvocation,
@@ -96,8 +95,8 @@ async def apply_plans(tx: Tx, dispatcher: Dispatcher, random: Random, decided: S
         await _start(tx, dispatcher, random, starts, now)
     await move_to_history(tx, [gone for entry in decided for gone in entry.plan.acknowledged])
     await insert_occurrences(tx, [row for entry in decided for row in _occurrences(entry)], now=now)
-    await append_triage_log(tx, [row for entry in decided for row in _log_rows(entry)], now=now)
-    await mark_jobs(tx, [job_marks(entry.job, entry.plan, problems=entry.problems) for entry in decided], now=now)
+    marks = [job_marks(entry.job, entry.plan, problems=entry.problems) for entry in decided]
+    await mark_jobs(tx, marks, [_record(entry) for entry in decided], now=now)
     await _ask_for_more(tx, dispatcher, decided)
     return rewound
 
@@ -245,11 +244,10 @@ def _occurrences(entry: DecidedJob) -> list[Occurrence]:
     ]
 
 
-def _log_rows(entry: DecidedJob) -> list[TriageLogRow]:
-    record = triage_record(
+def _record(entry: DecidedJob) -> str | None:
+    return triage_record(
         entry.job, entry.plan, job_name=entry.name, invocation_ids=entry.invocation_ids, problems=entry.problems
     )
-    return [] if record is None else [TriageLogRow(entry.job.row.job_id, record)]
 
 
 async def _ask_for_more(tx: Tx, dispatcher: Dispatcher, decided: Sequence[DecidedJob]) -> None:

@@ -76,10 +76,10 @@ async def load_jobs(
 
     `due`: when the latest of the tasks was due that asked for the triage of a job.
     """
-    now = await tx.now()
     terms = {row.job_id: cache.of(row) for row in rows}
     active = await load_active(tx, [row.job_id for row in rows])
     read = await load_pending(tx, {row.job_id: Wanted(_PEEK, _waiting_wanted(row, terms[row.job_id])) for row in rows})
+    now = await tx.now()
     peeked = {job_id: of_job.oldest for job_id, of_job in read.items()}
     pending = {job_id: _Pending(oldest) for job_id, oldest in peeked.items() if len(oldest) < _PEEK}
     deep = [row for row in rows if len(peeked.get(row.job_id, ())) == _PEEK]

@@ -223,7 +223,14 @@ class JobMarks:
     wake_at: datetime | None = None  # this one is always written
 
 
+# Two tables, one round trip: with each triage goes the record that explains it.
 _MARK_JOBS = """
+with logged as (
+    insert into triage_log (job_id, at, record)
+    select n.job_id, $8, n.record
+      from unnest($1::bigint[], $10::jsonb[]) n(job_id, record)
+     where n.record is not null
+)
 update job j
    set last_triage_at = $8,
        last_scheduled_at = greatest(j.last_scheduled_at, m.last_scheduled_at),
@@ -241,8 +248,8 @@ update job j
 """
 
 
-async def mark_jobs(tx: Tx, marks: Sequence[JobMarks], *, now: datetime) -> None:
-    """Writes the marks of locked jobs, and that they were triaged."""
+async def mark_jobs(tx: Tx, marks: Sequence[JobMarks], records: Sequence[str | None], *, now: datetime) -> None:
+    """Writes the marks of locked jobs, that they were triaged, and the TriageRecord (JSON) of each that has one."""
     await tx.execute(
         _MARK_JOBS,
         [mark.job_id for mark in marks],
@@ -254,6 +261,7 @@ async def mark_jobs(tx: Tx, marks: Sequence[JobMarks], *, now: datetime) -> None
         [mark.last_error for mark in marks],
         now,
         [mark.wake_at for mark in marks],
+        records,
     )
 
 

@@ -78,7 +78,7 @@ async def insert_triggers(tx: Tx, triggers: Sequence[NewTrigger]) -> list[Trigge
 
 _COLUMNS = "p.ctid, p.trigger_id, p.kind, p.created_at, p.order_in_batch, p.emitted_by, p.slot, p.not_before"
 _LOAD = f"""
-select w.job_id, t.*
+select w.job_id, t.*, (select ostinato_now())
   from unnest($1::bigint[], $2::int[], $3::int[]) w(job_id, most, most_waiting)
  cross join lateral (
     (select {_COLUMNS}
@@ -113,11 +113,14 @@ class Pending:
 
 
 async def load_pending(tx: Tx, wanted: Mapping[int, Wanted]) -> dict[int, Pending]:
-    """By job. Jobs without any are left out."""
+    """By job; jobs without any are left out. `tx` learns the time of this read, which comes after the jobs' locks."""
     pending: dict[int, Pending] = {}
     most = [entry.most for entry in wanted.values()]
     most_waiting = [entry.most_waiting for entry in wanted.values()]
-    for row in await tx.fetch(_LOAD, list(wanted.keys()), most, most_waiting):
+    rows = await tx.fetch(_LOAD, list(wanted.keys()), most, most_waiting)
+    if rows:
+        tx.learn_now(rows[0][9])
+    for row in rows:
         of_job = pending.setdefault(row[0], Pending())
         stored = _stored_from_row(row)
         (of_job.oldest if stored.trigger.not_before is None else of_job.waiting).append(stored)
@@ -125,7 +128,7 @@ async def load_pending(tx: Tx, wanted: Mapping[int, Wanted]) -> dict[int, Pendin
 
 
 def _stored_from_row(row: Row) -> StoredTrigger:
-    _, row_version, trigger_id, kind, created_at, order_in_batch, emitted_by, slot, not_before = row
+    _, row_version, trigger_id, kind, created_at, order_in_batch, emitted_by, slot, not_before, _ = row
     return StoredTrigger(
         row_version,
         PendingTrigger(

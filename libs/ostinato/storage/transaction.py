@@ -70,6 +70,10 @@ class Tx:
             self._now = await self.fetchval("select ostinato_now()")
         return self._now
 
+    def learn_now(self, at: datetime) -> None:
+        """A statement after the locks brought the database's time along: `now` need not ask for it."""
+        self._now = self._now or at
+
     def before_commit(self, key: object, hook: BeforeCommit) -> None:
         """Runs `hook` directly before COMMIT, once per key; a failure rolls back."""
         self._before_commit.setdefault(key, hook)
