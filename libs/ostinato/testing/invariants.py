@@ -48,6 +48,21 @@ select format('task %s is %s times in the queue', t.id, count(*))
   from (select id from tq_ready union all select id from tq_later union all select id from tq_dead) t
  group by t.id having count(*) > 1
 union all
+select format('name %s of queue %s is taken by task %s, which is gone', n.name_hash, n.queue_id, n.task_id)
+  from tq_name n
+ where n.expires_at = 'infinity'
+   and not exists (select from tq_ready r where r.id = n.task_id)
+   and not exists (select from tq_later l where l.id = n.task_id)
+union all
+select format('timer %s of invocation %s has no task', t.timer_id, t.invocation_id)
+  from invocation_timer t
+ where not exists (select from tq_ready r where r.id = t.task_id)
+   and not exists (select from tq_later l where l.id = t.task_id)
+union all
+select format('timer %s outlived invocation %s', t.timer_id, t.invocation_id)
+  from invocation_timer t left join invocation i using (invocation_id)
+ where i.invocation_id is null or i.finished_at is not null
+union all
 select format('the schedule of job %s is due at %s, its slot is %s', c.job_id, c.due_at, c.slot)
   from job_cron c
  where (c.due_at is null) <> (c.slot is null) or c.due_at < c.slot or not c.enabled and c.slot is not null

@@ -42,12 +42,13 @@ select i.invocation_id, i.job_id, i.status, i.launch_task_id, i.created_at, i.st
   from invocation i left join invocation_input n using (invocation_id)
  order by i.created_at desc, i.invocation_id
 """
-# Those that wait for a run of their own stay through a pause; the resume kicks.
 _PENDING = """
-select t.job_id, min(t.trigger_id)
-  from trigger t join job j using (job_id)
- where t.consumed_at is null and not (t.not_before is not null and j.enabled and j.paused)
- group by t.job_id
+select job_id, min(trigger_id) filter (where not_before is null) as plain,
+       min(trigger_id) filter (where not_before <= (select ostinato_now())) as due,
+       min(trigger_id) filter (where not_before > (select ostinato_now())) as early
+  from trigger
+ where consumed_at is null
+ group by job_id
 """
 
 
@@ -63,6 +64,15 @@ class _Active:
 
 
 @dataclass(frozen=True, slots=True)
+class _Pending:
+    """One trigger of each sort that waits. Those that get a run of their own are `due`, or `early` for it."""
+
+    plain: str | None = None
+    due: str | None = None
+    early: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Job:
     """`kicked`: a triage task of it is in the queue, due, delayed or claimed. Newest invocations first."""
 
@@ -73,7 +83,7 @@ class _Job:
     definition: JobDefinition | None
     cron: CronState | None
     schedule: str | None  # of the cron row
-    pending: str | None  # one of the triggers that wait
+    pending: _Pending
     kicked: bool
     active: Sequence[_Active] = field(default_factory=list)
 
@@ -134,11 +144,19 @@ def _latest_deadline(invocation: _Active, now: datetime) -> datetime:
 
 
 def _of_pending(job: _Job) -> Iterator[str]:
-    if job.pending is None or job.kicked:
+    """A kick looks at everything, but a kick may be what is missing."""
+    if job.kicked:
         return
-    if job.enabled and not job.paused and len(job.running) >= _limit(job.definition):
-        return  # the end of any of them brings a triage
-    yield f"trigger {job.pending} of {job} is pending and no triage will look at it"
+    starts = job.enabled and not job.paused
+    is_full = starts and len(job.running) >= _limit(job.definition)  # the end of any of them brings a triage
+    is_paused = job.enabled and job.paused  # the resume brings one
+    for trigger, waits in (
+        (job.pending.plain, is_full),
+        (job.pending.due, is_full or is_paused),
+        (job.pending.early, is_paused),
+    ):
+        if trigger is not None and not waits:
+            yield f"trigger {trigger} of {job} is pending and no triage will look at it"
 
 
 def _of_limit(job: _Job) -> Iterator[str]:
@@ -182,7 +200,8 @@ def _plans_nothing(job: _Job, cron: CronState, text: str, now: datetime) -> bool
 async def _load(connection: Connection) -> _Picture:
     tasks = await connection.fetch(_TASKS, [TRIAGE_JOB.name, LAUNCH_INVOCATION.name])
     kicked = {_job_of(task["payload"]) for task in tasks if task["name"] == TRIAGE_JOB.name}
-    pending = {row[0]: row[1] for row in await connection.fetch(_PENDING)}
+    waiting = await connection.fetch(_PENDING)
+    pending = {row["job_id"]: _Pending(row["plain"], row["due"], row["early"]) for row in waiting}
     active: dict[int, list[_Active]] = {}
     for row in await connection.fetch(_ACTIVE):
         active.setdefault(row["job_id"], []).append(_active_from_row(row))
@@ -215,7 +234,7 @@ def _active_from_row(row: asyncpg.Record) -> _Active:
 
 def _job_from_row(
     row: asyncpg.Record,
-    pending: Mapping[int, str],
+    pending: Mapping[int, _Pending],
     kicked: set[int | None],
     active: Mapping[int, Sequence[_Active]],
 ) -> _Job:
@@ -228,7 +247,7 @@ def _job_from_row(
         definition=_definition_of(row["definition"]),
         cron=_cron_state(row),
         schedule=row["schedule"],
-        pending=pending.get(job_id),
+        pending=pending.get(job_id, _Pending()),
         kicked=job_id in kicked,
         active=active.get(job_id, ()),
     )

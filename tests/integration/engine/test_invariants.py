@@ -54,7 +54,7 @@ async def test_a_scheduler_at_work_has_no_violations(scene: Stage, database_url:
     [
         ("delete from tq_ready where id in (select launch_task_id from invocation)", "launch task"),
         ("delete from tq_ready", "no triage will acknowledge it"),
-        (f"update invocation set deadline_at = deadline_at + interval '1 d' where invocation_id = {RUN}", "its deadline at"),
+        (f"update invocation set deadline_at = now() + interval '1 d' where invocation_id = {RUN}", "deadline at"),
         (f"update invocation set status = 3 where invocation_id = {RUN}", "is running but never started"),
         (f"update invocation set status = 4 where invocation_id = {RUN}", "has status 4 and no end"),
         (f"delete from invocation_input where invocation_id = {RUN}", "has no input"),
@@ -97,6 +97,37 @@ async def test_a_pending_trigger_that_nobody_will_see_is_told(stage: Stage, data
     await stage.emit_ids(await stage.add_job("j"), "t")
     await stage.db.execute("delete from tq_ready")
     assert await violations_of(database_url) == ["trigger t of job 1 (j) is pending and no triage will look at it"]
+
+
+async def test_a_retry_whose_wake_up_was_lost_is_told(stage: Stage, database_url: str) -> None:
+    job_id = await stage.add_job("j")
+    for paused, told in ((True, 0), (False, 1)):
+        for number, not_before in enumerate(("1 h", "-1 h")):
+            await stage.db.execute(
+                "insert into trigger (job_id, trigger_id, created_at, order_in_batch, body, not_before) "
+                f"values ($1, $2, ostinato_now(), 0, '', ostinato_now() + interval '{not_before}')",
+                job_id,
+                f"retry:{paused}:{number}",
+            )
+            await stage.db.execute("update job set paused = $1", paused)
+            violations = await violations_of(database_url)
+            assert len([each for each in violations if "no triage will look at it" in each]) == told
+            await stage.db.execute("delete from trigger")
+
+
+async def test_timers_without_their_tasks_or_runs_are_told(scene: Stage, database_url: str) -> None:
+    await scene.db.execute(
+        "insert into invocation_timer (invocation_id, timer_id, title, payload, created_at, due_at, task_id) "
+        "values (5, 't', '', '', ostinato_now(), ostinato_now(), 77)"
+    )
+    violations = await violations_of(database_url)
+    assert violations == ["timer t of invocation 5 has no task", "timer t outlived invocation 5"]
+
+
+async def test_a_name_whose_task_is_gone_is_told(scene: Stage, database_url: str) -> None:
+    await scene.db.execute("insert into tq_name values (1, gen_random_uuid(), 77, 'infinity')")
+    (violation,) = await violations_of(database_url)
+    assert "is taken by task 77, which is gone" in violation
 
 
 async def test_more_runs_than_may_run_are_told(stage: Stage, database_url: str) -> None:
