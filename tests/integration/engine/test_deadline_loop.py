@@ -75,6 +75,7 @@ async def test_a_run_that_waited_long_for_its_launch_still_gets_its_whole_timeou
     assert row["deadline_at"] == row["started_at"] + MINUTE
 
 
+@pytest.mark.leaves_damage("a run without its input, which nobody can end")
 @pytest.mark.parametrize("damage", ["update invocation_input set definition = '\\xff'", "delete from invocation_input"])
 async def test_a_damaged_run_does_not_stop_the_deadlines_of_others(
     stage: Stage, loop: DeadlineLoop, damage: str
