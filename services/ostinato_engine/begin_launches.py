@@ -31,6 +31,7 @@ from ostinato.scheduling.launching import GiveUpLaunch, SkipLaunch, StartLaunch,
 from ostinato.scheduling.names import invocation_name
 from ostinato.storage.database import FEW_ROWS, Database
 from ostinato.taskqueue import Dispatcher, TaskContext, complete_many_in
+from ostinato.telemetry.tracing import use_traceparent
 from ostinato_engine.targets.target import Run
 
 DEFINITION_INVALID = "DEFINITION_INVALID"
@@ -58,6 +59,10 @@ class BeginLaunches:
 
     async def __call__(self, tasks: Sequence[TaskContext]) -> Sequence[LaunchAttempt | None]:
         """None: there is nothing to launch (any more), and the task is completed."""
+        with use_traceparent(None):  # the callers share one transaction: it is part of nobody's trace
+            return await self._begin(tasks)
+
+    async def _begin(self, tasks: Sequence[TaskContext]) -> Sequence[LaunchAttempt | None]:
         async with self._db.transaction(few_rows=len(tasks) <= FEW_ROWS) as tx:
             wanted = {task.id: InvocationId(task.payload.invocation_id) for task in tasks}
             found = await load_invocations(tx, set(wanted.values()))
