@@ -137,6 +137,42 @@ async def test_a_cancelled_block_rolls_back_and_gives_its_connection_back(databa
     assert await notes(note) == []
 
 
+async def test_a_caller_cancelled_during_the_commit_hears_of_it_after_the_commit_and_keeps_it(note: Database) -> None:
+    """The driver would cancel the COMMIT on the server, and nobody would know which of the two was first."""
+    await note.execute(
+        """
+        create function wait_for_first_note() returns trigger language plpgsql as
+        $$ begin perform from note where id = 1 for update; return null; end $$
+        """
+    )
+    await note.execute("insert into note (id) values (1)")
+    await note.execute(
+        "create constraint trigger slow_commit after insert on note deferrable initially deferred"
+        " for each row execute function wait_for_first_note()"
+    )
+
+    async def work() -> None:
+        async with note.transaction() as tx:
+            await write(tx, 2)
+
+    async with note.transaction() as holder:
+        await holder.execute("select from note where id = 1 for update")
+        working = asyncio.ensure_future(work())
+        async with asyncio.timeout(10):
+            while not await holder.fetchval(
+                "select count(*) from pg_stat_activity"
+                " where datname = current_database() and wait_event_type = 'Lock' and query = 'COMMIT'"
+            ):
+                await holder.execute("select pg_stat_clear_snapshot()")
+                await asyncio.sleep(0.005)
+        working.cancel()
+        await asyncio.sleep(0)
+        assert not working.done()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert await notes(note) == [1, 2]
+
+
 async def test_a_cancelled_statement_gives_its_connection_back(database_url: str) -> None:
     async with open_database(DatabaseSettings(database_url, pool_size=1)) as small:
         with pytest.raises(TimeoutError):

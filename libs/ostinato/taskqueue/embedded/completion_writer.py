@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ostinato.clock import Clock
-from ostinato.errors import OstinatoError, Transient
+from ostinato.errors import Contention, OstinatoError, Transient
 from ostinato.storage.database import Database
 from ostinato.taskqueue.embedded import ready_store
 from ostinato.taskqueue.embedded.ready_store import DeadRow, Fence, RetryRow
@@ -106,26 +106,29 @@ class CompletionWriter:
             return rows
         group, rest = rows[:_MOST], rows[_MOST:]
         rows[:] = []  # newcomers append to this list while we wait
-        written = await self._persist(group, statement)
-        if written < len(group):
-            self._stats.rejected += len(group) - written
-            _log.warning("%d of %d tasks ended here but are no longer this process's", len(group) - written, len(group))
+        if rejected := await self._persist(group, statement):
+            self._stats.rejected += rejected
+            _log.warning("%d of %d tasks ended here but are no longer this process's", rejected, len(group))
         for row in group:
             self._forget(id_of(row))
         return rest + rows
 
     async def _persist(self, group: list[W], statement: Callable[[Database, int, list[W]], Awaitable[int]]) -> int:
-        pause = 0.05
+        """Returns how many are known to be no longer ours. What is missing after a lost answer was perhaps written."""
+        pause, answered = 0.05, True
         while True:
             try:
-                return await self._send(group, statement)
+                missing = len(group) - await self._send(group, statement)
             except Transient as error:
                 _log.warning("task ends are not written yet, trying again: %s", error)
+                answered = answered and isinstance(error, Contention)
             except OstinatoError:
                 if len(group) == 1:
                     _log.exception("the end of one task can't be written; it runs again when its lease ends")
-                    return 1
+                    return 0
                 return sum([await self._persist([row], statement) for row in group])
+            else:
+                return missing if answered else 0
             await self._clock.sleep(pause)
             pause = min(1.0, pause * 2)
 
