@@ -50,5 +50,6 @@ def test_a_test_that_does_not_exist_is_noticed(test_id: tuple[str, str]) -> None
 
 
 def test_a_row_without_a_test_is_noticed() -> None:
-    page = "## Races\n\n| race | tests |\n|---|---|\n| one | `taskqueue/test_a.py::test_b` |\n| two | none |\n\n## Next\n"
+    rows = "| one | `taskqueue/test_a.py::test_b` |\n| two | none |"
+    page = f"## Races\n\n| race | tests |\n|---|---|\n{rows}\n\n## Next\n"
     assert races(page) == {"one": [("taskqueue/test_a.py", "test_b")], "two": []}

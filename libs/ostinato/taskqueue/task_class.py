@@ -15,8 +15,8 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.message import Message
 
 from ostinato.errors import InvalidArgument
-from ostinato.taskqueue.embedded.task_flags import CULPRIT_FROM, MOST_CRASHES
 from ostinato.taskqueue.priority import Priority
+from ostinato.taskqueue.task_flags import CULPRIT_FROM, MOST_CRASHES
 
 P = TypeVar("P", bound=Message)
 

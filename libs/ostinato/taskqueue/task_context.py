@@ -13,8 +13,8 @@ from ostinato.errors import StaleLease
 from ostinato.storage.transaction import Row, Tx
 from ostinato.taskqueue.embedded import ready_store
 from ostinato.taskqueue.embedded.ready_store import Fence
-from ostinato.taskqueue.embedded.task_flags import ALONE, NAMED, crashes_of
 from ostinato.taskqueue.task_class import TaskClass
+from ostinato.taskqueue.task_flags import ALONE, NAMED, crashes_of
 from ostinato.taskqueue.task_header import TaskHeader, decode_header
 from ostinato.telemetry.tracing import traceparent_of
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from ostinato.taskqueue.embedded.ready_store import Fence
-from ostinato.taskqueue.embedded.task_flags import SUSPECT_FROM
+from ostinato.taskqueue.task_flags import SUSPECT_FROM
 
 WINDOW = timedelta(hours=1)
 

@@ -32,7 +32,7 @@ from ostinato.taskqueue.embedded import name_store, queue_settings_store, ready_
 from ostinato.taskqueue.embedded.fair_share import BEGINNING
 from ostinato.taskqueue.embedded.ready_store import DeadRow, Fence, RetryRow
 from ostinato.taskqueue.embedded.strand import REDELIVERY, strand_of
-from ostinato.taskqueue.embedded.task_flags import crashes_of
+from ostinato.taskqueue.task_flags import crashes_of
 from ostinato.taskqueue.task_name import name_of
 from tests.integration.taskqueue.conftest import CLASSES, LETTER, letter
 from tests.integration.taskqueue.queue_model import Place, QueueModel

@@ -20,8 +20,8 @@ from ostinato.taskqueue import (
     open_dispatcher,
 )
 from ostinato.taskqueue.embedded import ready_store, worker_store
-from ostinato.taskqueue.embedded.claim_cursor import BEGINNING
-from ostinato.taskqueue.embedded.task_flags import ALONE, CRASH, MOST_CRASHES, NAMED, crashes_of
+from ostinato.taskqueue.embedded.fair_share import BEGINNING
+from ostinato.taskqueue.task_flags import ALONE, CRASH, MOST_CRASHES, NAMED, crashes_of
 from tests.integration.taskqueue.conftest import LETTER, letter, running, until
 
 

@@ -30,7 +30,6 @@ from ostinato.taskqueue.embedded.ready_store import DeadRow, Fence, RetryRow
 from ostinato.taskqueue.embedded.refusal import decide_refusal
 from ostinato.taskqueue.embedded.strand import queue_of
 from ostinato.taskqueue.embedded.suspect_lane import SuspectLane
-from ostinato.taskqueue.embedded.task_flags import SUSPECT_FROM
 from ostinato.taskqueue.embedded.task_log import TaskLog
 from ostinato.taskqueue.embedded.task_observer import TaskObserver
 from ostinato.taskqueue.embedded.task_spans import end_span
@@ -38,6 +37,7 @@ from ostinato.taskqueue.embedded.worker_stats import WorkerStats
 from ostinato.taskqueue.handler import Handler
 from ostinato.taskqueue.outcome import Outcome, Verdict, decide_next_step
 from ostinato.taskqueue.task_context import TaskContext
+from ostinato.taskqueue.task_flags import SUSPECT_FROM
 from ostinato.telemetry.spans import OFF, Spans
 
 _log = logging.getLogger(__name__)

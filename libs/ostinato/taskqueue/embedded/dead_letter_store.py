@@ -8,7 +8,7 @@ from datetime import datetime
 
 from ostinato.storage.transaction import affected
 from ostinato.taskqueue.embedded.ready_store import Executor
-from ostinato.taskqueue.embedded.task_flags import NAMED
+from ostinato.taskqueue.task_flags import NAMED
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from ostinato.storage.transaction import affected
 from ostinato.taskqueue.embedded.ready_store import Executor, NewTasks
-from ostinato.taskqueue.embedded.task_flags import NAMED
+from ostinato.taskqueue.task_flags import NAMED
 
 # A row that is there keeps the name unless its time is over; then the name passes to the new task.
 _TAKE_NAMES = """

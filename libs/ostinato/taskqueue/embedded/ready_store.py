@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from ostinato.storage.transaction import Row, affected
-from ostinato.taskqueue.embedded.task_flags import ALONE, NAMED
+from ostinato.taskqueue.task_flags import ALONE, NAMED
 
 
 class Executor(Protocol):

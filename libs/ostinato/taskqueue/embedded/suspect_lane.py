@@ -18,9 +18,9 @@ from ostinato.clock import Clock
 from ostinato.errors import OstinatoError
 from ostinato.storage.database import Database
 from ostinato.taskqueue.embedded import worker_store
-from ostinato.taskqueue.embedded.task_flags import CULPRIT_FROM
 from ostinato.taskqueue.outcome import Outcome, Verdict
 from ostinato.taskqueue.task_context import TaskContext
+from ostinato.taskqueue.task_flags import CULPRIT_FROM
 
 _log = logging.getLogger(__name__)
 _PATIENCE = 1.0  # seconds

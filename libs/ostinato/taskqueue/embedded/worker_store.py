@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from ostinato.storage.transaction import Row, affected
 from ostinato.taskqueue.embedded.ready_store import Executor, Fence
-from ostinato.taskqueue.embedded.task_flags import ALONE, CRASH, CRASH_SHIFT, MOST_CRASHES, SUSPECT_FROM
+from ostinato.taskqueue.task_flags import ALONE, CRASH, CRASH_SHIFT, MOST_CRASHES, SUSPECT_FROM
 
 _REGISTER = """
 insert into tq_worker (worker_id, expires_at, host, started_at)

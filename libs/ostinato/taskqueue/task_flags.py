@@ -1,8 +1,8 @@
 """What `flags` of a stored task say, and how deaths of workers are charged to what they held. Pure.
 
-Nobody knows which task killed a process, and most deaths are no task's fault. So the first two deaths are charged to all
-that the dead worker held. What was there both times is a suspect: it runs alone, and is marked before it does. From then
-on only a death under that mark is charged to it: then it is a culprit.
+Nobody knows which task killed a process, and most deaths are no task's fault. So the first two deaths are charged to
+all that the dead worker held. What was there both times is a suspect: it runs alone, and is marked before it does. From
+then on only a death under that mark is charged to it: then it is a culprit.
 """
 
 from __future__ import annotations
