@@ -24,7 +24,7 @@ from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
 from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask
 from ostinato.pb.scheduler.v1.invocations_pb2 import AppendLogsRequest, AppendLogsResponse
 from ostinato.rpc.report_rules import log_violations, message_id_violations
-from ostinato.scheduling.invocation import is_final, is_initial
+from ostinato.scheduling.invocation import InvocationStatus, is_final
 from ostinato.scheduling.invocation_id import InvocationId
 from ostinato.storage.database import Database
 from ostinato.storage.transaction import Tx
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 class AppendOutcome(StrEnum):
     APPENDED = "APPENDED"
-    DEFERRED = "DEFERRED"  # the launch has not been saved; an engine appends them then
+    DEFERRED = "DEFERRED"  # a launch is being repeated; an engine appends them when it is saved
     REPEATED = "REPEATED"
     IGNORED = "IGNORED"  # the run has ended
 
@@ -84,7 +84,7 @@ class AppendLogs:
             return AppendOutcome.IGNORED
         if found.job_id != claims.job_id:
             raise not_valid()
-        if is_initial(found.status):
+        if found.status is InvocationStatus.RETRYING:  # shows an error, which a change of the run would take away
             await self._dispatcher.add(HANDLE_NOTIFICATION, _as_notification(claims, request), tx=tx)
             return AppendOutcome.DEFERRED
         return await self._append_to(tx, found, request)

@@ -13,12 +13,14 @@ from ostinato.jobflow.invocation_change import InvocationChange, RunError
 from ostinato.jobstore.invocation_log_store import LogLine
 from ostinato.jobstore.invocation_store import StoredInvocation
 from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
-from ostinato.scheduling.invocation import InvocationStatus, is_initial
+from ostinato.scheduling.invocation import InvocationStatus, is_final, is_initial
 from ostinato.taskqueue import TaskContext
 
 REPORTED_FAILURE = "REPORTED_FAILURE"
 MAX_RESULT_BYTES = 64 * 1024
 
+# RETRYING shows the error of an attempt, which a change of the run would take away.
+_TAKE_LINES = frozenset({InvocationStatus.STARTING, InvocationStatus.RUNNING})
 _FINAL = {NotifyRequest.SUCCEEDED: InvocationStatus.SUCCEEDED, NotifyRequest.FAILED: InvocationStatus.FAILED}
 
 
@@ -26,7 +28,7 @@ class ReportOutcome(StrEnum):
     APPLIED = "APPLIED"
     NOTHING_NEW = "NOTHING_NEW"  # it says that the run is running
     REPEATED = "REPEATED"  # it was applied before
-    TOO_EARLY = "TOO_EARLY"  # the launch has not been saved
+    TOO_EARLY = "TOO_EARLY"  # it needs a launch that has been saved
     IGNORED = "IGNORED"  # the run has ended
     FOREIGN = "FOREIGN"  # the token is of another job
 
@@ -71,7 +73,7 @@ class RunReports:
 
     def ids_to_record(self, found: StoredInvocation) -> set[str]:
         """Ids that will have been applied; those that are new belong into `new_ids` then."""
-        if found.status is not InvocationStatus.RUNNING:
+        if found.status not in _TAKE_LINES:
             return set()
         own = [report for report in self.reports if report.job_id == found.job_id]
         return {report.message.message_id for report in own if report.adds_lines_once}
@@ -100,9 +102,9 @@ class RunReports:
 def _judge(report: Report, found: StoredInvocation, new_ids: set[str], *, ended: bool) -> ReportOutcome:
     if report.job_id != found.job_id:
         return ReportOutcome.FOREIGN
-    if is_initial(found.status):
+    if is_initial(found.status) and (report.is_final or found.status not in _TAKE_LINES):
         return ReportOutcome.TOO_EARLY
-    if ended or found.status is not InvocationStatus.RUNNING:
+    if ended or is_final(found.status):
         return ReportOutcome.IGNORED
     if not report.is_final and not report.message.log_lines:
         return ReportOutcome.NOTHING_NEW

@@ -45,6 +45,9 @@ def open_channel(address: str) -> grpc.aio.Channel:
         # A server that has vanished without a word is noticed within the sum, also while a quiet run is watched.
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
+        # Otherwise a server that comes back after a minute is not asked for two more.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1000),
     ]
     if address.startswith(_LOOPBACK):
         options.append(("grpc.enable_http_proxy", 0))  # a proxy of the environment can't reach this machine's loopback

@@ -86,10 +86,20 @@ async def test_lines_of_a_run_that_has_ended_are_answered_and_left_out(
     assert not any("late" in line for line in await log_of(stage, id_of(run)))
 
 
-async def test_lines_from_before_the_launch_is_saved_are_kept_for_an_engine(
+async def test_lines_from_before_the_launch_is_saved_are_in_the_log_at_once(
     api: Client, stage: Stage, run: Invocation
 ) -> None:
     await set_status(stage, id_of(run), S.STARTING)
+    await append(api, run.name, await token_of(stage, run), "early")
+    assert await log_of(stage, id_of(run)) == ["early"]
+    assert (await row_of(stage, id_of(run)))["status"] == S.STARTING
+
+
+async def test_lines_of_a_launch_that_is_repeated_are_kept_for_an_engine_and_its_error_stays(
+    api: Client, stage: Stage, run: Invocation
+) -> None:
+    await set_status(stage, id_of(run), S.RETRYING)
+    await stage.db.execute("update invocation set error_reason = 'LAUNCH_RETRIED'")
     await append(api, run.name, await token_of(stage, run), "early", message_id="m1")
     assert await log_of(stage, id_of(run)) == []
     (task,) = await stage.claim(HANDLE_NOTIFICATION)
@@ -97,6 +107,7 @@ async def test_lines_from_before_the_launch_is_saved_are_kept_for_an_engine(
     assert task.payload.notification == NotifyRequest(
         message_id="m1", status=NotifyRequest.RUNNING, log_lines=["early"]
     )
+    assert (await row_of(stage, id_of(run)))["error_reason"] == "LAUNCH_RETRIED"
 
 
 async def test_every_bad_token_is_answered_alike_whatever_exists(api: Client, stage: Stage, run: Invocation) -> None:

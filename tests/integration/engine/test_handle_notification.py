@@ -278,10 +278,24 @@ async def test_the_end_that_overtakes_a_running_message_stays_the_end(
     assert registry.get_sample_value(REGISTRY_NAME, {"outcome": "IGNORED"}) == 1
 
 
-async def test_a_message_from_before_the_launch_is_saved_is_applied_once_it_is(
+async def test_lines_from_before_the_launch_is_saved_are_in_the_log_at_once_and_the_end_waits(
     stage: Stage, handler: HandleNotification
 ) -> None:
     run = await start_run(stage)
+    await notify(stage, run.id, said("early", message_id="m1"), message(NotifyRequest.SUCCEEDED), said())
+    tasks = sorted(await stage.claim(HANDLE_NOTIFICATION), key=lambda task: task.eta)
+    outcomes = await handler.handle_notifications(tasks)
+    assert [outcome is None for outcome in outcomes] == [True, False, True]
+    assert ((await read(stage, run.id)).status, await log_of(stage, run.id)) == (S.STARTING, ["early"])
+    await set_status(stage, run.id, S.RUNNING)
+    assert await handler.handle_notifications(tasks[1:2]) == [None]
+    assert (await read(stage, run.id)).status is S.SUCCEEDED
+
+
+async def test_a_message_from_before_a_repeated_launch_is_saved_is_applied_once_it_is(
+    stage: Stage, handler: HandleNotification
+) -> None:
+    run = await set_status(stage, (await start_run(stage)).id, S.RETRYING)
     await notify(stage, run.id, said("early", message_id="m1"))
     tasks = await stage.claim(HANDLE_NOTIFICATION)
     (outcome,) = await handler.handle_notifications(tasks)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -168,11 +173,71 @@ async def test_a_watch_goes_on_through_a_restart_of_the_api(database_url: str) -
                 call = await work.calls.get()
             watching = asyncio.ensure_future(watched(client, call["Ostinato-Invocation"]))
             await append(client, call, "before")
-            await asyncio.sleep(0)
         async with open_api(load_api_settings(environ)):
+            await answered(client)
             await append(client, call, "after")
             await client.abort_invocation(call["Ostinato-Invocation"])
             async with asyncio.timeout(20):
                 statuses, lines = await watching
     assert statuses[-1] == Invocation.ABORTED
     assert (lines.count("before"), lines.count("after")) == (1, 1)
+
+
+@asynccontextmanager
+async def api_process(environ: dict[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OSTINATO_")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ostinato_api", env=kept | environ, stdout=DEVNULL, stderr=DEVNULL
+    )
+    try:
+        async with open_client(environ["OSTINATO_API_GRPC_ADDRESS"]) as client:
+            await answered(client)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def answered(client: OstinatoClient) -> None:
+    """Waits until the api is there, as `client` sees it."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await client.list_queues()
+            except ClientError:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+async def test_the_command_line_follows_a_run_through_the_death_of_the_api(database_url: str) -> None:
+    work = Work()
+    work.go_on.set()
+    environ = environment(database_url)
+    address = environ["OSTINATO_API_GRPC_ADDRESS"]
+    async with called_service(work.answer) as url, open_client(address) as client, Services(client, environ).engine():
+        services = Services(client, environ)
+        async with api_process(environ) as api:
+            await services.apply(MULTISTAGE % url)
+            await services.emit("t1")
+            async with asyncio.timeout(20):
+                call = await work.calls.get()
+                await append(client, call, "before")
+            run = call["Ostinato-Invocation"]
+            command = ["-c", "from ostinato.cli.main import main; main()", "--address", address, "logs", "-f", run]
+            follow = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=PIPE, stderr=PIPE)
+            assert follow.stdout
+            async with asyncio.timeout(20):
+                while not (await follow.stdout.readline()).endswith(b"  before\n"):
+                    pass
+            api.kill()
+            await api.wait()
+        async with api_process(environ):
+            await answered(client)
+            await append(client, call, "after")
+            await client.abort_invocation(run)
+            async with asyncio.timeout(20):
+                out, err = await follow.communicate()
+    assert (out.count(b"  after\n"), out.count(b"before"), err, follow.returncode) == (1, 0, b"", 0)
+    assert out.splitlines()[-1].rpartition(b"  ")[2].startswith(b"Ended with status ABORTED")
