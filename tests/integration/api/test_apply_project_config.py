@@ -48,6 +48,8 @@ async def test_a_first_config_makes_its_jobs(api: Client, database: Database) ->
     assert (report.http.method, report.http.timeout.seconds) == ("POST", 60)
     assert (send.schedule, send.realm, send.timeout.seconds) == ("triggered", "@legacy", 3600)
     assert (send.triggering_policy.max_concurrent_invocations, send.triggering_policy.max_batch_size) == (1, 1000)
+    assert (send.retry.max_attempts, send.retry.min_backoff.seconds, send.retry.max_backoff.seconds) == (1, 1, 600)
+    assert not send.HasField("heartbeat_timeout")
 
 
 async def test_a_config_without_a_revision_gets_a_digest_of_its_text(api: Client) -> None:

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from ostinato.jobstore.job_definition_codec import encode_definition
 from ostinato.jobstore.job_store import JobId, JobRow, ManagedBy
-from ostinato.scheduling.job_definition import JobDefinition
+from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
+from ostinato.scheduling.job_definition import JobDefinition, RetryPolicy
 from ostinato_api.project_config.plan_config import conflicts_with_api_jobs, plan_config
 from ostinato_api.project_config.read_project_config import Stanza
 
@@ -68,6 +69,21 @@ def test_the_same_definition_in_other_bytes_is_the_same() -> None:
     shuffled = JobDefinition(id="a", labels=dict(reversed(labels.items())))
     stored = replace(stored, definition=encode_definition(shuffled) + b"\x0a\x01a")  # the id once more
     assert plan_config([stored], [Stanza(definition, encode_definition(definition))]).changed == ()
+
+
+def test_a_default_that_was_not_stored_yet_is_no_change() -> None:
+    """A release that knows a field more must not find every job changed."""
+    older = JobConfig.FromString(stanza("a").encoded)
+    older.ClearField("retry")
+    stored = replace(row("a"), definition=older.SerializeToString())
+    assert plan_config([stored], [stanza("a")]).changed == ()
+    retried = JobDefinition(id="a", retry=RetryPolicy(2))
+    assert plan_config([stored], [Stanza(retried, encode_definition(retried))]).changed_names == ["a"]
+
+
+def test_a_definition_that_cannot_be_read_is_replaced() -> None:
+    stored = replace(row("a"), definition=b"\xff")
+    assert plan_config([stored], [stanza("a")]).changed_names == ["a"]
 
 
 def test_a_realm_is_part_of_the_definition() -> None:
