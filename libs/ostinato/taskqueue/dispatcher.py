@@ -258,9 +258,16 @@ class Dispatcher:
         first = {key: n for n, key in reversed([*enumerate(dedup_keys)])}  # a key given twice adds once
         chosen = sorted(first.values())
         names = self._names(task_class, [dedup_keys[n] for n in chosen])
-        added = await insert_named(self.db, self.queue_ids[task_class.queue], names, tasks.only(chosen))
-        if added:
-            self._announce([tasks.only([n for n, task_id in enumerate(tasks.ids) if task_id in added])])
+        parts = self._diversion.split(tasks.only(chosen))
+        strands = {task_id: part.strand for part in parts for task_id in part.ids}
+        added = await insert_named(
+            self.db,
+            self.queue_ids[task_class.queue],
+            names,
+            tasks.only(chosen),
+            [strands[tasks.ids[n]] for n in chosen],
+        )
+        self._announce([part.only([n for n, task_id in enumerate(part.ids) if task_id in added]) for part in parts])
         return [task_id if task_id in added else None for task_id in tasks.ids]
 
     async def _submit(self, tasks: NewTasks, tx: Tx | None) -> None:
@@ -299,7 +306,7 @@ class Dispatcher:
         tx.after_commit(lambda: self._announce(adds))
 
     def _announce(self, adds: Sequence[NewTasks]) -> None:
-        if strands := {tasks.strand for tasks in adds if not tasks.is_later}:
+        if strands := {tasks.strand for tasks in adds if tasks.ids and not tasks.is_later}:
             self.wake_ups.ready(strands)
         for tasks in adds:
             self._added[tasks.class_id] += len(tasks.ids)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from ostinato.config.queue_limits import HIGHEST_RATE, LOWEST_RATE, MOST_AT_ONCE
 from ostinato.errors import InvalidArgument, Violation
+
+LONGEST_DEDUP_WINDOW = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,13 +17,15 @@ class QueueSettings:
     """Of one queue over all processes; without any of them it has no limits, and claims are fastest.
 
     `max_rate`: starts per second, kept within one `burst` (absent: what a second allows), which is how many may start
-    at once after a quiet time. `max_concurrent`: how many may be claimed at once, never more.
+    at once after a quiet time. `max_concurrent`: how many may be claimed at once, never more. `dedup_window`: how long
+    a dedup key stays taken after its task has ended.
     """
 
     name: str
     max_rate: float | None = None
     burst: int | None = None
     max_concurrent: int | None = None
+    dedup_window: timedelta = timedelta(hours=1)
 
     @property
     def stored_burst(self) -> int:
@@ -50,3 +55,5 @@ def _violations(queue: QueueSettings, known: Collection[str]) -> Iterator[Violat
         yield Violation(f"{path}.burst", f"must be from 1 to {MOST_AT_ONCE}")
     if queue.max_concurrent is not None and not 1 <= queue.max_concurrent <= MOST_AT_ONCE:
         yield Violation(f"{path}.max_concurrent", f"must be from 1 to {MOST_AT_ONCE}")
+    if not timedelta(0) <= queue.dedup_window <= LONGEST_DEDUP_WINDOW:
+        yield Violation(f"{path}.dedup_window", f"must be from 0 to {LONGEST_DEDUP_WINDOW.days} days")

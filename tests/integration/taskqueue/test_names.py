@@ -16,6 +16,7 @@ from ostinato.taskqueue import (
     Dispatcher,
     Handler,
     Outcome,
+    QueueSettings,
     TaskContext,
     complete_many_in,
     list_dead_letters,
@@ -23,7 +24,7 @@ from ostinato.taskqueue import (
     requeue_dead_letters,
 )
 from ostinato.taskqueue.embedded import name_store, worker_store
-from tests.integration.taskqueue.conftest import LETTER, STAMP, letter, running, until
+from tests.integration.taskqueue.conftest import CLASSES, LETTER, STAMP, letter, running, until
 
 HOUR_AHEAD = "expires_at between ostinato_now() + interval '59 min' and ostinato_now() + interval '61 min'"
 
@@ -169,7 +170,9 @@ async def test_named_and_unnamed_tasks_are_completed_in_one_transaction(
 
 
 async def test_the_window_is_the_queues(database: Database, dispatcher: Dispatcher) -> None:
-    await database.execute("update tq_queue set dedup_window = interval '0' where name = 'mail'")
+    settings = QueueSettings("mail", dedup_window=timedelta(0))
+    async with open_dispatcher(database, classes=CLASSES, queues=[settings]):
+        pass
     async with running(database, dispatcher, Handler.single(LETTER, quiet)) as worker:
         for number in range(3):
             assert await dispatcher.add(LETTER, letter(number), dedup_key="a") is not None
@@ -177,6 +180,21 @@ async def test_the_window_is_the_queues(database: Database, dispatcher: Dispatch
                 while await database.fetchval("select count(*) from tq_ready"):
                     await asyncio.sleep(0.01)
         await until(lambda: worker.stats.done == 3)
+
+
+@pytest.mark.parametrize("window", [timedelta(seconds=-1), timedelta(days=31)])
+async def test_a_window_that_makes_no_sense_is_refused(database: Database, window: timedelta) -> None:
+    with pytest.raises(errors.InvalidArgument, match="dedup_window"):
+        async with open_dispatcher(database, classes=CLASSES, queues=[QueueSettings("mail", dedup_window=window)]):
+            pass
+
+
+async def test_a_flood_of_named_tasks_is_diverted_like_any_other(database: Database, dispatcher: Dispatcher) -> None:
+    keys = [str(n) for n in range(200)]
+    await dispatcher.add_many(LETTER, [letter(1)] * 200, dedup_keys=keys, fair_keys=[7] * 200)
+    strands = await database.fetch("select strand & 63 as subqueue, count(*) from tq_ready group by 1 order by 1")
+    assert [row["subqueue"] == 0 for row in strands] == [True, False]
+    assert sum(row["count"] for row in strands) == 200
 
 
 async def test_a_retry_and_a_release_keep_the_key(database: Database, dispatcher: Dispatcher) -> None:

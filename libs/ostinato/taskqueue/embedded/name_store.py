@@ -42,12 +42,14 @@ returning id
 """
 
 
-async def insert_named(executor: Executor, queue_id: int, names: Sequence[UUID], tasks: NewTasks) -> set[int]:
-    """Adds the tasks whose names are free, and returns their ids. `names` are all different."""
+async def insert_named(
+    executor: Executor, queue_id: int, names: Sequence[UUID], tasks: NewTasks, strands: Sequence[int]
+) -> set[int]:
+    """Adds the tasks whose names are free, and returns their ids. `names` are all different, `strands` one each."""
     columns = (
         list(names),
         tasks.ids,
-        [tasks.strand] * len(tasks.ids),
+        list(strands),
         tasks.fair_keys,
         tasks.payloads,
         tasks.class_id,

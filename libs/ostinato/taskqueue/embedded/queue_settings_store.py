@@ -40,10 +40,13 @@ async def load_states(executor: Executor, queue_ids: Sequence[int]) -> tuple[int
 
 _STORE_LIMITS = """
 update tq_queue q
-   set max_rate = u.max_rate, burst = u.burst, max_concurrent = u.max_concurrent, version = q.version + 1
-  from unnest($1::text[], $2::float8[], $3::int[], $4::int[]) u(name, max_rate, burst, max_concurrent)
+   set max_rate = u.max_rate, burst = u.burst, max_concurrent = u.max_concurrent, dedup_window = u.dedup_window,
+       version = q.version + 1
+  from unnest($1::text[], $2::float8[], $3::int[], $4::int[], $5::interval[])
+       u(name, max_rate, burst, max_concurrent, dedup_window)
  where q.name = u.name
-   and (q.max_rate, q.burst, q.max_concurrent) is distinct from (u.max_rate, u.burst, u.max_concurrent)
+   and (q.max_rate, q.burst, q.max_concurrent, q.dedup_window)
+       is distinct from (u.max_rate, u.burst, u.max_concurrent, u.dedup_window)
 returning q.name
 """
 
@@ -56,6 +59,7 @@ async def store_limits(executor: Executor, queues: Sequence[QueueSettings]) -> l
         [queue.max_rate for queue in queues],
         [queue.stored_burst for queue in queues],
         [queue.max_concurrent for queue in queues],
+        [queue.dedup_window for queue in queues],
     )
     return sorted(row["name"] for row in rows)
 
