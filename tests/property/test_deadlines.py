@@ -7,7 +7,14 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostinato.scheduling.deadline import LookAgainAt, RunTimeouts, RunTimes, TimedOut, decide_deadline
+from ostinato.scheduling.deadline import (
+    HEARTBEAT_TIMEOUT,
+    LookAgainAt,
+    RunTimeouts,
+    RunTimes,
+    TimedOut,
+    decide_deadline,
+)
 from ostinato.scheduling.invocation import InvocationStatus, is_final
 from ostinato.scheduling.validate_job import MAX_TIMEOUT, MIN_TIMEOUT
 
@@ -24,11 +31,13 @@ STATUSES = st.sampled_from(InvocationStatus)
 def test_whatever_is_looked_at_is_over_or_is_looked_at_again(
     status: InvocationStatus, times: RunTimes, timeouts: RunTimeouts
 ) -> None:
+    """Later, but no later than the timeout: every unfinished run meets its end, and the loop makes progress."""
     match decide_deadline(status, times, timeouts, NOW):
-        case TimedOut(deadline):
+        case TimedOut(deadline, reason):
             assert deadline <= NOW
             assert not is_final(status)
             assert times.started_at is not None
+            assert reason == HEARTBEAT_TIMEOUT or deadline == times.started_at + timeouts.run
         case LookAgainAt(at):
             assert NOW < at <= NOW + timeouts.run
 

@@ -1,4 +1,4 @@
-"""Random histories of an invocation, its launches and its deadline."""
+"""Random histories of an invocation and its launches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostinato.scheduling.backoff import doubling_backoff
-from ostinato.scheduling.deadline import LookAgainAt, decide_deadline
 from ostinato.scheduling.invocation import InvocationStatus, is_final, is_initial, may_move
 from ostinato.scheduling.launching import MAX_LAUNCH_ATTEMPTS, GiveUpLaunch, StartLaunch, decide_launch
 
@@ -56,27 +55,6 @@ def test_only_initial_invocations_are_launched(
 ) -> None:
     decision = decide_launch(status, attempts, started, timeout, NOW)
     assert not isinstance(decision, StartLaunch) or is_initial(status)
-
-
-@given(
-    STATUSES,
-    st.none() | st.timedeltas(timedelta(0), timedelta(days=9)),
-    TIMEOUTS,
-    st.timedeltas(timedelta(0), timedelta(days=9)),
-)
-def test_looking_again_is_always_later_and_never_later_than_the_timeout(
-    status: InvocationStatus, started_after: timedelta | None, timeout: timedelta, waited: timedelta
-) -> None:
-    """So every unfinished run meets its end, and the loop that looks makes progress."""
-    now = NOW + waited
-    started = None if started_after is None else min(NOW + started_after, now)
-    decision = decide_deadline(status, started, NOW, timeout, now)
-    if isinstance(decision, LookAgainAt):
-        assert now < decision.at <= now + timeout
-    else:
-        assert not is_final(status)
-        assert started is not None
-        assert decision.deadline == started + timeout <= now
 
 
 @given(
