@@ -97,7 +97,7 @@ async def test_it_goes_on_after_the_answers_to_commits_were_lost(trouble: Troubl
     assert await trouble.works_again() < RECOVERY_SECONDS
 
 
-@pytest.mark.parametrize("table", ["job", "invocation", "trigger", "tq_ready", "tq_worker"])
+@pytest.mark.parametrize("table", ["job", "tq_ready", "tq_worker"])
 async def test_it_goes_on_after_a_long_lock_of(trouble: Trouble, table: str) -> None:
     connection = await asyncpg.connect(trouble.postgres.owner_url)
     async with connection.transaction():

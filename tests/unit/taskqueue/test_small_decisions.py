@@ -64,6 +64,7 @@ def test_hints_that_are_not_ours_mean_look_at_everything(payload: str, hint: fro
 class FakeExecutor:
     free: int
     buffered: int
+    in_batches: int = 0
 
 
 def test_an_idle_queue_claims_for_its_free_runners_only() -> None:

@@ -218,6 +218,10 @@ class SingleExecutor(Executor):
     def free(self) -> int:
         return self.handler.task_class.max_running - len(self._running)
 
+    @property
+    def in_batches(self) -> int:
+        return 0
+
     def _wanted_runners(self) -> int:
         return len(self._waiting)
 
@@ -258,6 +262,10 @@ class BatchExecutor(Executor):
     def free(self) -> int:
         size = self.handler.task_class.batch_size
         return size * (self.handler.task_class.max_running - len(self._running))
+
+    @property
+    def in_batches(self) -> int:
+        return self.running
 
     def _wanted_runners(self) -> int:
         return -(-len(self._waiting) // self.handler.task_class.batch_size)

@@ -13,6 +13,7 @@ from ostinato.taskqueue.outcome import Verdict
 _PREFETCH_SECONDS = 0.05
 _LEAST_PREFETCH = 8
 _MOST_PREFETCH = 1000
+_FOLLOWS_WITHIN = 1.0  # seconds that the tasks of the next batch may wait for the one that runs
 _FIRST_PAUSE = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(seconds=60)
 
@@ -23,6 +24,11 @@ class Load(Protocol):
 
     @property
     def buffered(self) -> int: ...
+
+    @property
+    def in_batches(self) -> int:
+        """Tasks that run together with others; 0 where each runs by itself."""
+        ...
 
 
 @dataclass(slots=True)
@@ -44,13 +50,26 @@ class QueueLoad:
         if self.state is None or self.state.paused or monotonic < self._paused_until:
             return 0
         self._measure(monotonic)
-        prefetch = min(_MOST_PREFETCH, max(_LEAST_PREFETCH, int(self._rate * _PREFETCH_SECONDS)))
         free = sum(executor.free for executor in self.executors)
         buffered = sum(executor.buffered for executor in self.executors)
-        # Without a free runner prefetching only hides tasks from other processes, unless they end quickly. What a
-        # limit granted is to start now, not later together with the next grant.
-        prefetches = self._rate * _PREFETCH_SECONDS >= 1 and not self.state.is_limited
-        return max(0, free + (prefetch if prefetches else 0) - buffered)
+        return max(0, free + self._prefetch(self.state) - buffered)
+
+    def _prefetch(self, state: QueueState) -> int:
+        """Without a free runner prefetching only hides tasks from other processes, unless they end quickly. What a
+        limit granted is to start now, not later together with the next grant.
+        """
+        if state.is_limited:
+            return 0
+        soon = int(self._rate * _PREFETCH_SECONDS)
+        least = _LEAST_PREFETCH if soon else 0
+        return min(_MOST_PREFETCH, max(least, soon, self._next_batch()))
+
+    def _next_batch(self) -> int:
+        """A batch may be twice as large as the one before. By the rate alone, batches that take longer than the
+        prefetch looks ahead would be followed by ever smaller ones, and a backlog by eight tasks at a time.
+        """
+        running = sum(executor.in_batches for executor in self.executors)
+        return min(2 * running, int(self._rate * _FOLLOWS_WITHIN))
 
     def may_start(self, monotonic: float, lease: Lease) -> bool:
         """Nothing of a paused queue, and nothing on old knowledge: a process that stood still looks first."""
