@@ -163,3 +163,13 @@ def test_an_empty_line_saves_no_turns_up() -> None:
         turns.append(first.strand)
         lines.note(windows, [(first.strand, NOW)], room=1, sent_at=NOW)
     assert abs(turns.count(FLOOD_A) - turns.count(FLOOD_B)) <= 2
+
+
+def test_a_flood_that_is_alone_gets_all_the_room() -> None:
+    """Room kept for a shared line that is empty made it one task per claim."""
+    lines, flood = ClaimLines([QUEUE]), strand_of(QUEUE) + 7
+    lines.mark([flood])
+    lines.note(lines.windows(QUEUE, 9, None), [(flood, NOW)], room=9, sent_at=NOW)
+    assert {window.strand: window.quota for window in lines.windows(QUEUE, 9, None)} == {SHARED: 9, flood: 9}
+    lines.mark([SHARED])
+    assert {window.strand: window.quota for window in lines.windows(QUEUE, 9, None)} == {SHARED: 8, flood: 1}

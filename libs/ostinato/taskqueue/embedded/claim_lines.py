@@ -56,6 +56,7 @@ class ClaimLines:
 
     def _revive(self, lines: dict[int, Line], strand: int) -> None:
         line = lines.setdefault(strand, Line(strand))
+        line.empty = False
         if not line.live:
             line.live = True
             catch_up(line, _lane(lines, strand))
@@ -118,6 +119,7 @@ class ClaimLines:
             count = counts[window.strand]
             line = self._queues[queue_of(window.strand)][window.strand]
             line.served(count)
+            line.empty = line.empty and not count
             if count and (is_full or count >= window.quota):
                 line.low = last[window.strand]
             elif not is_full:
@@ -134,7 +136,7 @@ class ClaimLines:
         """Whatever commits from now on is newer than `sent_at` less 50 ms."""
         for line in drained:
             line.low = max(line.low, sent_at - _NEAR)
-            line.live = False
+            line.live, line.empty = False, True
         for line in drained:
             lines = self._queues[queue_of(line.strand)]
             catch_up(line, _lane(lines, line.strand))

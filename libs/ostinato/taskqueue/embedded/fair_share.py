@@ -60,6 +60,7 @@ class Line:
     strand: int
     low: datetime = BEGINNING
     live: bool = False  # may hold work
+    empty: bool = False  # held none at the last claim, and nobody told of any since; looked at all the same
     passed: float = 0.0  # how much it was served, by weight: the least served comes first
 
     @property
@@ -73,12 +74,13 @@ class Line:
 def share_out(lines: Iterable[Line], room: int) -> list[tuple[Line, int]]:
     """Live lines of one lane with the most to take from each: the least served first, each at least one.
 
-    The quotas may exceed `room` by one per line: whoever claims stops at `room`.
+    The quotas may exceed `room`: whoever claims stops there. A line that seems empty keeps no room from the others.
     """
     turn = sorted((line for line in lines if line.live), key=lambda line: line.passed)
-    if len(turn) < 2:
+    weights = [line.weight for line in turn if not line.empty]
+    if len(weights) < 2:
         return [(line, room) for line in turn]
-    share = max(1, room // sum(line.weight for line in turn))
+    share = max(1, room // sum(weights))
     return [(line, min(room, share * line.weight)) for line in turn]
 
 
