@@ -69,10 +69,12 @@ def open_fake_api() -> Iterator[FakeApi]:
 
 
 def _handler(api: FakeApi, method: MethodDescriptor) -> grpc.RpcMethodHandler:
-    serve = api.stream if method.server_streaming else api.answer
-    kind = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
+    if method.server_streaming:
+        kind, serve = grpc.unary_stream_rpc_method_handler, "stream"
+    else:
+        kind, serve = grpc.unary_unary_rpc_method_handler, "answer"
     return kind(
-        lambda request, context: serve(method.name, request, context),
+        lambda request, context: getattr(api, serve)(method.name, request, context),
         request_deserializer=GetMessageClass(method.input_type).FromString,
         response_serializer=lambda message: message.SerializeToString(),
     )
