@@ -14,7 +14,7 @@ from ostinato.storage.transaction import Row, Tx
 from ostinato.taskqueue.embedded import ready_store
 from ostinato.taskqueue.embedded.ready_store import Fence
 from ostinato.taskqueue.task_class import TaskClass
-from ostinato.taskqueue.task_flags import ALONE, NAMED, crashes_of
+from ostinato.taskqueue.task_flags import ALONE, CRASH, NAMED, SUSPECT_FROM, crashes_of
 from ostinato.taskqueue.task_header import TaskHeader, decode_header
 from ostinato.telemetry.tracing import traceparent_of
 
@@ -90,6 +90,11 @@ class TaskContext:
     def is_alone(self) -> bool:
         """It is marked as one that runs alone."""
         return bool(self._row[9] & ALONE)
+
+    @property
+    def is_suspect(self) -> bool:
+        """It was held by two workers that died: it must run alone."""
+        return bool(self._row[9] >= SUSPECT_FROM * CRASH)
 
     @property
     def crashes(self) -> int:

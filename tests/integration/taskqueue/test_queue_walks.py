@@ -68,6 +68,7 @@ PLANTED_BUGS = {
 }
 
 
+@pytest.mark.leaves_damage("a bug was planted")
 @pytest.mark.parametrize("bug", PLANTED_BUGS)
 def test_a_planted_bug_is_found(virtual_database_url: str, monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
     monkeypatch.setattr(*PLANTED_BUGS[bug])

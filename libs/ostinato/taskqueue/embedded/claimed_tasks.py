@@ -37,7 +37,6 @@ from ostinato.taskqueue.embedded.worker_stats import WorkerStats
 from ostinato.taskqueue.handler import Handler
 from ostinato.taskqueue.outcome import Outcome, Verdict, decide_next_step
 from ostinato.taskqueue.task_context import TaskContext
-from ostinato.taskqueue.task_flags import SUSPECT_FROM
 from ostinato.telemetry.spans import OFF, Spans
 
 _log = logging.getLogger(__name__)
@@ -156,6 +155,8 @@ class ClaimedTasks:
             self._known[task.id] = task
             if not self._is_decodable(task):
                 self._refuse(task)
+            elif not row[9]:  # no name, and no death charged to it: the normal case
+                ready.append(task)
             elif self._is_deadly(task):
                 self._bury(task, task.failures, f"its worker died {task.crashes} times in a row")
             elif task.is_named:
@@ -174,10 +175,11 @@ class ClaimedTasks:
             by_class.setdefault(task.class_id, []).append(task)
         for class_id, alike in by_class.items():
             admitted = self._admit(self._loads[class_id], alike)
-            for task in admitted:
-                if task.crashes >= SUSPECT_FROM:
-                    self._suspects.put(task)
-            self._executors[class_id].put([task for task in admitted if task.crashes < SUSPECT_FROM])
+            if suspects := [task for task in admitted if task.is_suspect]:
+                admitted = [task for task in admitted if not task.is_suspect]
+            self._executors[class_id].put(admitted)
+            for task in suspects:
+                self._suspects.put(task)
 
     def _admit(self, load: QueueLoad, tasks: Sequence[TaskContext]) -> Sequence[TaskContext]:
         """Those that may start. A paused queue's are released; what was added before a purge is dropped."""
