@@ -48,6 +48,7 @@ def requests(invocation: str) -> dict[str, Message]:
         "AbortInvocation": invocations_pb2.AbortInvocationRequest(name=invocation),
         "RetryInvocation": invocations_pb2.RetryInvocationRequest(name=invocation),
         "ListLogs": invocations_pb2.ListLogsRequest(parent=invocation),
+        "WatchInvocation": invocations_pb2.WatchInvocationRequest(name=invocation),
         "EmitTriggers": triggers_pb2.EmitTriggersRequest(batches=[{"trigger": {"id": "x"}, "jobs": [JOB]}]),
         "ListTriggers": triggers_pb2.ListTriggersRequest(parent=JOB),
         "ApplyProjectConfig": projects_pb2.ApplyProjectConfigRequest(config=CONFIG),
@@ -63,7 +64,10 @@ def requests(invocation: str) -> dict[str, Message]:
     }
 
 
-READING = {"GetJob", "ListJobs", "PreviewSchedule", "GetInvocation", "ListInvocations", "ListLogs", "ListTriggers"}
+READING = {
+    *("GetJob", "ListJobs", "PreviewSchedule", "ListTriggers"),
+    *("GetInvocation", "ListInvocations", "ListLogs", "WatchInvocation"),
+}
 TRIGGERING = READING | {"EmitTriggers", "RetryInvocation"}
 OPERATING = TRIGGERING | {"PauseJob", "ResumeJob", "AbortInvocation"}
 OWNING = OPERATING | {"ApplyProjectConfig", "GetProject"}
@@ -84,7 +88,8 @@ async def make_shop(api: Client, stage: Stage) -> str:
 
 async def outcome(api: Client, user: str, method: str, request: Message) -> str:
     try:
-        await api.as_user(user).send(method, request)
+        call = api.as_user(user).send(method, request)
+        await (call.read() if isinstance(call, grpc.aio.UnaryStreamCall) else call)
     except grpc.aio.AioRpcError as error:
         return error.code().name
     return "OK"
