@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import asyncpg
 
@@ -33,9 +33,12 @@ with source as (
 insert into job_cron
 select (jsonb_populate_record(null::job_cron, to_jsonb(c) || jsonb_build_object(
            'job_id', n.job_id, 'job_name', c.job_name || '-' || (n.job_id - 1000000000),
-           'slot', $3::timestamptz, 'due_at', $3::timestamptz))).*
+           'slot', null, 'due_at', null))).*
   from source s join job_cron c using (job_id), copies n
 """
+
+
+_PLAN = "update job_cron set slot = $1, due_at = $1 where job_id > 1000000000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +69,15 @@ class Installation:
                 await asyncio.sleep(max(0.005, 10 * (loop.time() - began)))
                 began = loop.time()
 
-    async def copy_job(self, project: str, count: int, due_at: datetime) -> None:
-        """`count` jobs like the only one of the project, whose schedules are due at one instant."""
-        await self.database.execute(_COPY, project, count, due_at)
+    async def copy_job(self, project: str, count: int) -> None:
+        """`count` jobs like the only one of the project, with nothing planned."""
+        await self.database.execute(_COPY, project, count)
+
+    async def plan_copies(self, notice: timedelta) -> datetime:
+        """All copies are due at one instant, which is returned."""
+        at: datetime = await self.database.fetchval("select ostinato_now() + $1", notice)
+        await self.database.execute(_PLAN, at)
+        return at
 
 
 def emission(jobs: Sequence[str], trigger_ids: Sequence[str]) -> EmitTriggersRequest:

@@ -13,7 +13,7 @@ from benchmarks.sizes import Sizes
 
 _LONGEST = 300.0
 _YEARLY = 'schedule: "0 0 1 1 *", noop: {}'
-_NOTICE = timedelta(seconds=3)
+_NOTICE, _PLANNED_IN = timedelta(seconds=2), timedelta(microseconds=50)
 _LATE = """
 select percentile_cont(array[0.5, 0.99, 1.0]) within group (order by extract(epoch from h.started_at - h.scheduled_for))
   from invocation_history h
@@ -47,10 +47,8 @@ async def _fire(laboratory: Laboratory, count: int) -> tuple[Sample, Sample]:
     async with open_installation(laboratory) as installation:
         await installation.apply("herd", [_YEARLY])
         (other,) = await installation.apply("other", ["noop: {}"])
-        asked_at: datetime = await installation.database.fetchval("select ostinato_now()")
-        notice = _NOTICE + count * timedelta(microseconds=100)  # the copies take their time, too
-        await installation.copy_job("herd", count, asked_at + notice)
-        await _sleep_until(installation, asked_at + notice)
+        await installation.copy_job("herd", count)
+        await _sleep_until(installation, await installation.plan_copies(_NOTICE + count * _PLANNED_IN))
         with laboratory.observe(installation.api, installation.engine) as usage:
             await asyncio.sleep(0.2)  # into the herd
             emitted_at = await installation.database.fetchval("select ostinato_now()")
