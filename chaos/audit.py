@@ -65,6 +65,15 @@ def lost_followers(evidence: Evidence, _: Claims) -> Iterator[str]:
                 yield f"{run.name} was not followed by {downstream}"
 
 
+def retries_not_made_once(evidence: Evidence, _: Claims) -> Iterator[str]:
+    """Of two attempts the first has failed, so there is the second."""
+    retried = Counter(run.triggers[0].retry.invocation for run in evidence.runs if run.repeats_another)
+    for run in evidence.runs:
+        expected = 1 if run.job in MEANT_TO_FAIL and not run.repeats_another else 0
+        if retried[run.name] != expected:
+            yield f"{run.name} was retried {retried[run.name]} times"
+
+
 def ledger_gaps(evidence: Evidence, _: Claims) -> Iterator[str]:
     """Every second of a job's time has exactly one outcome."""
     for job in EVERY_SECOND:
@@ -97,6 +106,7 @@ RULES: Mapping[str, Rule] = {
     "lost ends": lost_ends,
     "runs with a result that nobody asked for": unexpected_results,
     "lost followers": lost_followers,
+    "retries not made once": retries_not_made_once,
     "ledger: slots without exactly one outcome": ledger_gaps,
     "ledger: slots that contradict the runs": ledger_against_runs,
 }

@@ -48,6 +48,7 @@ _EACH = """
   - {id: after-reporting-N, noop: {}}
   - id: failing-N
     http: {url: "TARGET/fail"}
+    retry: {max_attempts: 2, min_backoff: 1s, max_backoff: 2s}
     triggering_policy: {max_concurrent_invocations: 3, max_batch_size: 50}
     downstream: [{job: after-failing-N, trigger_on: FAILURE}]
   - {id: after-failing-N, noop: {}}
@@ -62,7 +63,7 @@ def _copies(*jobs: str) -> tuple[str, ...]:
 TRIGGERED = _copies("noop", "batched", "sleeping", "calling", "reporting", "failing")
 EVERY_SECOND = ("tick-noop", "tick-calling", "tick-reporting")
 SCHEDULED = (*EVERY_SECOND, "interval")
-# Every run of them ends in FAILED; no run of any other job may.
+# Every run of them ends in FAILED and is retried once; no run of any other job may.
 MEANT_TO_FAIL = _copies("failing")
 # (upstream, downstream): every run of the first ends in the way that triggers the second.
 FOLLOWS = (

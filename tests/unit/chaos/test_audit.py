@@ -112,8 +112,18 @@ def test_a_slot_that_ran_twice_is_found_although_the_ledger_knows_one() -> None:
     assert "ledger: slots that contradict the runs" in broken(replace(WELL, runs=[*WELL.runs, again]))
 
 
+FAILING = run(31, "failing-0", Trigger(id="a"), status=InvocationStatus.FAILED)
+AFTER_FAILING = run(32, "after-failing-0", Trigger(id=f"upstream:{FAILING.name}"))
+RETRY_TRIGGER = Trigger(id="retry:1", retry=RetryPayload(invocation=FAILING.name))
+RETRY = run(33, "failing-0", RETRY_TRIGGER, *FAILING.triggers, status=InvocationStatus.FAILED)
+AFTER_RETRY = run(34, "after-failing-0", Trigger(id=f"upstream:{RETRY.name}"))
+
+
 def test_a_retry_repeats_the_triggers_of_its_run_and_doubles_none() -> None:
-    retry = run(31, "calling-0", Trigger(id="retry:1", retry=RetryPayload(invocation=CALLING.name)), *CALLING.triggers)
-    followed = run(32, "after-calling-0", Trigger(id=f"upstream:{retry.name}"))
-    followed_too = run(33, "after-that-0", Trigger(id=f"upstream:{followed.name}"))
-    assert broken(replace(WELL, runs=[*WELL.runs, retry, followed, followed_too])) == []
+    assert broken(replace(WELL, runs=[*WELL.runs, FAILING, AFTER_FAILING, RETRY, AFTER_RETRY])) == []
+
+
+def test_a_retry_that_was_lost_or_made_twice_is_found() -> None:
+    assert broken(replace(WELL, runs=[*WELL.runs, FAILING, AFTER_FAILING])) == ["retries not made once"]
+    twice = [FAILING, AFTER_FAILING, RETRY, RETRY, AFTER_RETRY]
+    assert "retries not made once" in broken(replace(WELL, runs=[*WELL.runs, *twice]))
