@@ -121,7 +121,10 @@ async def open_engine(settings: EngineSettings, host: EngineHost | None = None) 
         registry.register(DispatcherMetrics(dispatcher))
         measure.begin(db)
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        loops = [cron.run(), *_other_loops(db, dispatcher, running, settings=settings, host=host, metrics=metrics)]
+        loops = [
+            cron.run(),
+            *_other_loops(db, dispatcher, running, cron, settings=settings, host=host, metrics=metrics),
+        ]
         tasks = [group.create_task(loop) for loop in loops]
         working = group.create_task(worker.run())
         stack.callback(_cancel, tasks)
@@ -168,6 +171,7 @@ def _other_loops(
     db: Database,
     dispatcher: Dispatcher,
     running: RunningLaunches,
+    cron: CronLoop,
     *,
     settings: EngineSettings,
     host: EngineHost,
@@ -177,10 +181,13 @@ def _other_loops(
     maintenance_settings = DatabaseSettings(settings.maintenance_url, application_name="ostinato-maintenance")
     maintenance = MaintenanceLoop(db, maintenance_settings, clock=clock, metrics=metrics, pace=pace.maintenance)
     deadlines = DeadlineLoop(db, dispatcher, running, clock=clock, metrics=metrics, longest_sleep=pace.look_every)
+    reconciler = ReconcileLoop(
+        db, dispatcher, clock=clock, metrics=metrics, fire_due=cron.fire_due, every=pace.reconcile_every
+    )
     loops = [
         deadlines.run(),
         StopCallsLoop(db, running, clock=clock, metrics=metrics, every=pace.look_every).run(),
-        ReconcileLoop(db, dispatcher, clock=clock, metrics=metrics, every=pace.reconcile_every).run(),
+        reconciler.run(),
         maintenance.purge(),
     ]
     return [*loops, maintenance.keep_partitions()] if host.keeps_partitions else loops

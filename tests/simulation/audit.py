@@ -29,10 +29,11 @@ create trigger audit_lease after insert or delete on tq_worker for each row exec
 
 create function audit_end() returns trigger language plpgsql as $$
 begin
-    if not exists (
+    if exists (select from tq_worker where worker_id = old.claimed_by and expires_at > ostinato_now())
+       and not exists (
         select from audit_owner where worker_id = old.claimed_by and process = current_setting('application_name')
     ) then
-        insert into audit values (format('%s ended task %s, which worker %s had claimed',
+        insert into audit values (format('%s ended task %s of worker %s, whose lease holds',
                                          current_setting('application_name'), old.id, old.claimed_by));
     end if;
     return null;

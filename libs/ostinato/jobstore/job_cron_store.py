@@ -153,3 +153,34 @@ def _state_columns(
         [state.last_rewind_at for state in states],
         [state.slot for state in states],
     )
+
+
+_IS_UNPLANNED = "c.enabled and c.due_at is null and c.schedule <> 'triggered'"
+_UNPLANNED = f"select {_COLUMNS} from job_cron c where {_IS_UNPLANNED} and c.job_id > $1 order by c.job_id limit $2"
+_LOCK_UNPLANNED = f"""
+select {_COLUMNS}
+  from job_cron c
+ where {_IS_UNPLANNED} and c.job_id = any($1::bigint[])
+ order by c.job_id
+   for no key update
+"""
+
+
+async def find_unplanned(reader: Reader, *, after: int, limit: int) -> list[JobCronRow]:
+    """Those behind the id `after` that have a schedule and are not due at any time."""
+    return [_cron_from_row(row) for row in await reader.fetch(_UNPLANNED, after, limit)]
+
+
+async def lock_unplanned(tx: Tx, job_ids: Collection[int]) -> list[JobCronRow]:
+    """Those of `job_ids` of which that is still true, in job_id order."""
+    return [_cron_from_row(row) for row in await tx.fetch(_LOCK_UNPLANNED, list(job_ids))]
+
+
+_OVERDUE = """
+select job_id from job_cron where due_at < (select ostinato_now()) - $1::interval order by due_at limit $2
+"""
+
+
+async def find_overdue(reader: Reader, *, older_than: timedelta, limit: int) -> set[int]:
+    """Job ids of those that should have fired that long ago."""
+    return {row[0] for row in await reader.fetch(_OVERDUE, older_than, limit)}

@@ -5,13 +5,14 @@ A finding may be a moment old; whoever acts on one looks again under the lock of
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.scheduling.invocation_id import InvocationId
-from ostinato.storage.database import Reader
+from ostinato.storage.database import Database, Reader
 from ostinato.storage.transaction import Tx
 
 # (job id, project id)
@@ -19,17 +20,29 @@ JobRef = tuple[int, int]
 
 _INITIAL = f"({InvocationStatus.STARTING.value}, {InvocationStatus.RETRYING.value})"
 
+_ONE_SNAPSHOT = "set transaction isolation level repeatable read, read only"
+
+
+@asynccontextmanager
+async def one_snapshot(db: Database) -> AsyncIterator[Tx]:
+    """All reads of the block see the same moment, so what they miss together was missing."""
+    async with db.transaction() as tx:
+        await tx.execute(_ONE_SNAPSHOT)
+        yield tx
+
+
 _ENDED = """
 select distinct job_id, project_id
   from invocation
- where finished_at < (select ostinato_now()) - $1::interval
- limit $2
+ where finished_at < (select ostinato_now()) - $1::interval and job_id > $2
+ order by job_id
+ limit $3
 """
 
 
-async def find_unacknowledged(reader: Reader, *, older_than: timedelta, limit: int) -> list[JobRef]:
-    """Jobs with an invocation that ended that long ago and that no triage has acknowledged."""
-    return [(row[0], row[1]) for row in await reader.fetch(_ENDED, older_than, limit)]
+async def find_ended(reader: Reader, *, older_than: timedelta, after: int, limit: int) -> list[JobRef]:
+    """Jobs behind the id `after` with an invocation that ended that long ago and is not acknowledged yet."""
+    return [(row[0], row[1]) for row in await reader.fetch(_ENDED, older_than, after, limit)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +103,13 @@ async def set_launch_tasks(tx: Tx, waiting: Sequence[WaitingLaunch], task_ids: S
     await tx.execute(_SET_LAUNCH_TASKS, [entry.invocation_id for entry in waiting], list(task_ids))
 
 
-# The recursion hops from job to job over the index of pending triggers and reads the oldest one of each.
-_UNSEEN = """
+# The recursion hops from job to job over the index of pending triggers and reads the oldest one of each. The end of
+# any run brings a triage; a pause keeps those that wait for a run of their own, and the resume brings one.
+_WAITING_JOBS = """
 with recursive oldest as (
     (select t.job_id, t.created_at
        from trigger t
-      where t.consumed_at is null and t.not_before is null
+      where t.consumed_at is null and t.not_before is null and t.job_id > $2
       order by t.job_id, t.created_at
       limit 1)
     union all
@@ -108,25 +122,53 @@ with recursive oldest as (
          order by t.job_id, t.created_at
          limit 1
      ) n
+), earliest as (
+    (select t.job_id, t.not_before
+       from trigger t
+      where t.consumed_at is null and t.not_before is not null and t.job_id > $2
+      order by t.job_id, t.not_before
+      limit 1)
+    union all
+    select n.job_id, n.not_before
+      from earliest e
+     cross join lateral (
+        select t.job_id, t.not_before
+          from trigger t
+         where t.consumed_at is null and t.not_before is not null and t.job_id > e.job_id
+         order by t.job_id, t.not_before
+         limit 1
+     ) n
+), waiting as (
+    select job_id, created_at as since, false as stays_paused from oldest
+    union all
+    select job_id, not_before, true from earliest
 )
-select j.job_id, j.project_id
-  from oldest o
-  join job j on j.job_id = o.job_id
- where o.created_at < (select ostinato_now()) - $1::interval
-   and (
-        j.last_triage_at is null
-        or j.last_triage_at < o.created_at
-        or (j.last_triage_at < (select ostinato_now()) - $1::interval
-            and not exists (select from invocation i where i.job_id = j.job_id))
-   )
- limit $2
+select distinct j.job_id, j.project_id
+  from waiting w
+  join job j on j.job_id = w.job_id
+ where w.since < (select ostinato_now()) - $1::interval
+   and not (w.stays_paused and j.paused and j.enabled)
+   and not exists (select from invocation i where i.job_id = j.job_id and i.finished_at is null)
+ order by 1
+ limit $3
 """
 
 
-async def find_unseen_triggers(reader: Reader, *, older_than: timedelta, limit: int) -> list[JobRef]:
-    """Jobs with a trigger that has been pending for that long and that nothing will look at.
+async def find_waiting_jobs(reader: Reader, *, older_than: timedelta, after: int, limit: int) -> list[JobRef]:
+    """Jobs behind the id `after` with a trigger that may have started a run that long ago, while none runs.
 
-    Either no triage came after it, or the last one is as long ago and no invocation is left whose end would bring
-    the next.
+    Triggers carry their callers' times, so this is only where to look closer.
     """
-    return [(row[0], row[1]) for row in await reader.fetch(_UNSEEN, older_than, limit)]
+    return [(row[0], row[1]) for row in await reader.fetch(_WAITING_JOBS, older_than, after, limit)]
+
+
+_IDLE = """
+select w.job_id
+  from unnest($1::bigint[]) w(job_id)
+ where not exists (select from invocation i where i.job_id = w.job_id)
+"""
+
+
+async def find_idle(reader: Reader, job_ids: Collection[int]) -> set[int]:
+    """Those of `job_ids` that have no invocation, running or waiting to be acknowledged."""
+    return {row[0] for row in await reader.fetch(_IDLE, list(job_ids))}

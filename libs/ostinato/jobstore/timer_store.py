@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ostinato.scheduling.invocation_id import InvocationId
 from ostinato.storage.database import Reader
@@ -85,3 +85,61 @@ async def consume_timers(tx: Tx, keys: Collection[TimerKey]) -> set[TimerKey]:
 async def drop_timers(tx: Tx, invocation_ids: Collection[InvocationId]) -> list[StoredTimer]:
     """Takes all timers of invocations that ended."""
     return [StoredTimer(*row) for row in await tx.fetch(_DROP, list(invocation_ids))]
+
+
+_OVERDUE = f"""
+select {_COLUMNS}
+  from invocation_timer t
+ where t.due_at < (select ostinato_now()) - $1::interval
+ order by t.due_at
+ limit $2
+"""
+
+_LOCK_RUNS = """
+select i.invocation_id
+  from invocation i
+ where i.invocation_id = any($1::bigint[])
+ order by i.invocation_id
+   for no key update skip locked
+"""
+
+_STILL_WAITING = f"""
+select {_COLUMNS}, i.project_id
+  from unnest($1::bigint[], $2::text[], $3::bigint[]) w(invocation_id, timer_id, task_id)
+  join invocation_timer t
+    on t.invocation_id = w.invocation_id and t.timer_id = w.timer_id and t.task_id = w.task_id
+  join invocation i on i.invocation_id = t.invocation_id
+ where t.invocation_id = any($4::bigint[])
+"""
+
+_SET_TASKS = """
+update invocation_timer t
+   set task_id = w.task_id
+  from unnest($1::bigint[], $2::text[], $3::bigint[]) w(invocation_id, timer_id, task_id)
+ where t.invocation_id = w.invocation_id and t.timer_id = w.timer_id
+"""
+
+
+async def find_overdue_timers(reader: Reader, *, older_than: timedelta, limit: int) -> list[StoredTimer]:
+    """Those that should have been brought that long ago."""
+    return [StoredTimer(*row) for row in await reader.fetch(_OVERDUE, older_than, limit)]
+
+
+async def lock_waiting_timers(tx: Tx, timers: Collection[StoredTimer]) -> list[tuple[StoredTimer, int]]:
+    """Those that still wait for the same task, with their projects; locks the runs that nobody else holds."""
+    locked = await tx.fetch(_LOCK_RUNS, sorted({timer.invocation_id for timer in timers}))
+    rows = await tx.fetch(
+        _STILL_WAITING,
+        [timer.invocation_id for timer in timers],
+        [timer.timer_id for timer in timers],
+        [timer.task_id for timer in timers],
+        [row[0] for row in locked],
+    )
+    return [(StoredTimer(*tuple(row.values())[:-1]), row["project_id"]) for row in rows]
+
+
+async def set_timer_tasks(tx: Tx, timers: Sequence[StoredTimer], task_ids: Sequence[int]) -> None:
+    """Which task brings each of them from now on."""
+    await tx.execute(
+        _SET_TASKS, [timer.invocation_id for timer in timers], [timer.timer_id for timer in timers], list(task_ids)
+    )

@@ -12,7 +12,7 @@ from ostinato.taskqueue.embedded.dead_letter_store import (
     requeue_dead_letters,
 )
 from ostinato.taskqueue.embedded.queue_store import QueueStats, queue_stats
-from ostinato.taskqueue.embedded.ready_store import missing_tasks
+from ostinato.taskqueue.embedded.ready_store import find_queued_payloads, missing_tasks
 from ostinato.taskqueue.embedded.worker_stats import BUCKET_ENDS, CLASS_EVENTS, ClassStats, TimeHistogram
 from ostinato.taskqueue.grouped_calls import GroupedCalls
 from ostinato.taskqueue.handler import Handler
@@ -45,6 +45,7 @@ __all__ = [
     "Worker",
     "WorkerSettings",
     "complete_many_in",
+    "find_queued_payloads",
     "list_dead_letters",
     "missing_tasks",
     "open_dispatcher",

@@ -243,7 +243,7 @@ def _nothing() -> None:
 
 
 def _descriptor_of(connection: Connection) -> int:
-    transport = connection._transport  # noqa: SLF001 - the driver does not tell otherwise
+    transport: Any = connection._transport  # type: ignore[union-attr]  # noqa: SLF001 - not told otherwise
     return -1 if transport.is_closing() else int(transport.get_extra_info("socket").fileno())
 
 

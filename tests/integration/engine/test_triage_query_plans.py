@@ -84,7 +84,8 @@ async def test_what_is_due_and_when_the_next_is_due_are_index_probes(filled: Dat
         assert "Seq Scan" not in told
 
 
-async def test_looking_for_unseen_triggers_hops_from_job_to_job(filled: Database) -> None:
-    told = await plan(filled, reconcile_store._UNSEEN, datetime.resolution, 1000)
+async def test_looking_for_triggers_that_wait_hops_from_job_to_job(filled: Database) -> None:
+    told = await plan(filled, reconcile_store._WAITING_JOBS, datetime.resolution, 0, 1000)
     assert told.count("trigger_pending") == 2
+    assert told.count("trigger_waiting") == 2
     assert "Seq Scan on trigger" not in told

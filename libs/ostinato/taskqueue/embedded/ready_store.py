@@ -6,7 +6,7 @@ nothing. Statements carry arrays, so that one round trip serves a batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
@@ -337,3 +337,15 @@ select id from unnest($1::bigint[]) u(id)
 async def missing_tasks(executor: Executor, ids: Sequence[int]) -> set[int]:
     """Ids that are neither ready, claimed nor later: done, dead or lost. Reads the whole queue: rarely, please."""
     return {row[0] for row in await executor.fetch(_MISSING, list(ids))}
+
+
+_QUEUED = """
+select payload from tq_ready where class_id = $1 and payload = any($2::bytea[])
+union
+select payload from tq_later where class_id = $1 and payload = any($2::bytea[])
+"""
+
+
+async def find_queued_payloads(executor: Executor, class_id: int, payloads: Collection[bytes]) -> set[bytes]:
+    """Those that a task of the class carries: due, claimed or later. Reads the whole queue: rarely, please."""
+    return {row[0] for row in await executor.fetch(_QUEUED, class_id, list(payloads))}
