@@ -18,6 +18,8 @@ from ostinato.taskqueue import (
     TaskContext,
     list_dead_letters,
     open_dispatcher,
+    pause_queue,
+    resume_queue,
 )
 from ostinato.taskqueue.embedded import ready_store, worker_store
 from ostinato.taskqueue.embedded.fair_share import BEGINNING
@@ -205,6 +207,38 @@ async def test_a_suspect_that_cannot_be_marked_is_released(
     async with running(database, dispatcher, Handler.single(LETTER, handle)) as worker:
         await until(lambda: worker.stats.done == 1)
         assert worker.stats.released == 2
+
+
+async def test_a_suspect_does_not_start_after_a_pause_that_came_while_it_was_prepared(
+    database: Database, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its mark, or the wait for everything else to end, may take longer than a pause may be ignored."""
+    mark = worker_store.mark_alone
+    seen: list[int] = []
+
+    async def handle(task: TaskContext, _: Any) -> None:
+        seen.append(task.crashes)
+
+    async def pause_meanwhile(*args: Any) -> Any:
+        row = await mark(*args)
+        if not seen and not paused.is_set():
+            await pause_queue(database, "mail")
+            load = worker._incarnation.tasks._queues[dispatcher.queue_ids["mail"]]  # type: ignore[union-attr]
+            await until(lambda: load.state is not None and load.state.paused)
+            paused.set()
+        return row
+
+    paused = asyncio.Event()
+    monkeypatch.setattr(worker_store, "mark_alone", pause_meanwhile)
+    await dispatcher.add(LETTER, letter(1))
+    await database.execute("update tq_ready set flags = $1", 2 * CRASH)
+    async with running(database, dispatcher, Handler.single(LETTER, handle)) as worker:
+        await paused.wait()
+        await until(lambda: worker.stats.released or seen)
+        assert seen == []
+        await resume_queue(database, "mail")
+        await until(lambda: worker.stats.done == 1)
+    assert seen == [2]
 
 
 @pytest.mark.parametrize(("crashes", "dead"), [(4, False), (5, True)])

@@ -255,7 +255,7 @@ class ClaimedTasks:
         load = self._loads[task.class_id]
         if not self._admit(load, [task]):
             return False
-        if not self._may_start_alone(load):
+        if self.draining or not self._may_start_alone(load):
             self._release([task])
             return False
         return True

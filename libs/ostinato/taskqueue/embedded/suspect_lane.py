@@ -101,8 +101,9 @@ class SuspectLane:
         try:
             if self.exclusive:
                 await self._wait_for(lambda: not self._host.running)
-            self._host.run_alone(task)
-            await self._wait_for(lambda: task.settled)
+            if self._host.admits(task):  # once more: since it was asked a pause, a purge or a drain may have come
+                self._host.run_alone(task)
+                await self._wait_for(lambda: task.settled)
         finally:
             if self.exclusive:
                 self.exclusive = False
