@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -30,6 +31,7 @@ from ostinato.scheduling.targets import HttpSpec, NoopSpec, TargetSpec
 from ostinato.scheduling.targets.http import DEFAULT_METHOD
 from ostinato.scheduling.targets.http import DEFAULT_TIMEOUT as DEFAULT_HTTP_TIMEOUT
 
+_REMEMBERED_BYTES = 2048  # a larger one is decoded each time, so that few of them can't fill the memory
 _POLICY_KINDS = {0: PolicyKind.GREEDY_BATCHING} | {kind.value: kind for kind in PolicyKind}
 _TRIGGER_ON = {0: TriggerOn.SUCCESS} | {
     jobs_pb2.Downstream.TriggerOn.Value(condition.value): condition for condition in TriggerOn
@@ -90,7 +92,15 @@ def from_definition(definition: JobDefinition) -> JobConfig:
 
 def decode_definition(data: bytes) -> JobDefinition:
     """From the stored form. Raises DecodeError or InvalidArgument for bytes that are not one."""
+    return _remembered_definition(data) if len(data) <= _REMEMBERED_BYTES else _decode_definition(data)
+
+
+def _decode_definition(data: bytes) -> JobDefinition:
     return to_definition(JobConfig.FromString(data))
+
+
+# A run asks three times within a second: its triage, its launch, its end.
+_remembered_definition = lru_cache(maxsize=4096)(_decode_definition)
 
 
 def encode_definition(definition: JobDefinition) -> bytes:
@@ -107,8 +117,15 @@ class Aftermath:
 
 def decode_aftermath(data: bytes) -> Aftermath:
     """Only what follows a run's end of a stored definition."""
+    return _remembered_aftermath(data) if len(data) <= _REMEMBERED_BYTES else _decode_aftermath(data)
+
+
+def _decode_aftermath(data: bytes) -> Aftermath:
     config = JobConfig.FromString(data)
     return Aftermath(_downstream(config), _retry(config.retry))
+
+
+_remembered_aftermath = lru_cache(maxsize=4096)(_decode_aftermath)
 
 
 def decode_timeouts(data: bytes) -> RunTimeouts:
