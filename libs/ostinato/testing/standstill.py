@@ -153,7 +153,7 @@ def _of_pending(job: _Job) -> Iterator[str]:
     for trigger, waits in (
         (job.pending.plain, is_full),
         (job.pending.due, is_full or is_paused),
-        (job.pending.early, is_paused),
+        (job.pending.early, is_full or is_paused),
     ):
         if trigger is not None and not waits:
             yield f"trigger {trigger} of {job} is pending and no triage will look at it"
