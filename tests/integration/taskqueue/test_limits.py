@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from ostinato.errors import InvalidArgument
+from ostinato.errors import InvalidArgument, Unavailable
 from ostinato.storage.database import Database, DatabaseSettings, open_database
+from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import (
     Dispatcher,
     Handler,
@@ -27,7 +28,7 @@ from ostinato.taskqueue import (
 from ostinato.taskqueue.embedded import ready_store, worker_store
 from ostinato.taskqueue.embedded.fair_share import BEGINNING
 from ostinato.taskqueue.embedded.strand import REDELIVERY, strand_of
-from tests.integration.taskqueue.conftest import CLASSES, LETTER, letter, running, until
+from tests.integration.taskqueue.conftest import CLASSES, LETTER, STAMP, letter, running, until
 
 
 class Crowd:
@@ -137,11 +138,71 @@ async def test_a_dead_processs_room_comes_back_with_its_lease(database: Database
         assert await claimed_by(database, 3, queue, strand | REDELIVERY, held=0) == 2
 
 
-async def claimed_by(db: Database, worker: int, queue: int, strand: int, *, held: int, room: int = 10) -> int:
+async def claimed_by(
+    db: Database | Tx, worker: int, queue: int, strand: int, *, held: int, doubts: int = 0, room: int = 10
+) -> int:
     rows, _, _ = await ready_store.claim_limited(
-        db, worker, queue, held=held, windows=[(strand, BEGINNING, room)], room=room
+        db, worker, queue, held=held, doubts=doubts, windows=[(strand, BEGINNING, room)], room=room
     )
     return len(rows)
+
+
+async def test_a_claim_that_is_carried_out_after_a_later_one_takes_and_tells_nothing(database: Database) -> None:
+    """Its connection was lost while it waited for the queue's lock: the server goes on with it all the same."""
+    async with limited(database, QueueSettings("mail", max_concurrent=2)) as dispatcher:
+        queue = dispatcher.queue_ids["mail"]
+        strand = strand_of(queue)
+        await dispatcher.add_many(LETTER, [letter(n) for n in range(9)])
+        for worker in (1, 2):
+            await worker_store.register_worker(database, worker, timedelta(seconds=60), "test")
+        assert await claimed_by(database, 1, queue, strand, held=0, doubts=1) == 2
+        assert await claimed_by(database, 1, queue, strand, held=0, doubts=0) == 0
+        assert await claimed_by(database, 2, queue, strand, held=0) == 0
+        assert await database.fetchval("select running from tq_queue_running where worker_id = 1") == 2
+        assert await claimed_by(database, 1, queue, strand, held=1, doubts=1) == 1
+
+
+async def test_who_lost_an_answer_says_so_with_the_next_claim(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, doubts = ready_store.claim_limited, []
+
+    async def loses_the_first(*args: Any, **kwargs: Any) -> Any:
+        answer = await claim(*args, **kwargs)
+        doubts.append(kwargs["doubts"])
+        if len(doubts) == 1:
+            raise Unavailable("the answer was lost")
+        return answer
+
+    monkeypatch.setattr(ready_store, "claim_limited", loses_the_first)
+    crowd = Crowd()
+    async with (
+        limited(database, QueueSettings("mail", max_concurrent=2)) as dispatcher,
+        running(database, dispatcher, Handler.single(LETTER, crowd.handle)),
+    ):
+        await dispatcher.add_many(LETTER, [letter(n) for n in range(9)])
+        await until(lambda: crowd.done >= 7)
+    assert doubts[0] == 0
+    assert {*doubts[1:]} == {1}
+
+
+async def test_what_counts_for_a_ceiling_is_on_disk_before_it_runs(database: Database) -> None:
+    """After a crash of the server it would run a second time, beside those that its death did not stop."""
+    async with limited(
+        database, QueueSettings("mail", max_concurrent=2), QueueSettings("stamps", max_rate=1)
+    ) as dispatcher:
+        await worker_store.register_worker(database, 1, timedelta(seconds=60), "test")
+        await dispatcher.add_many(LETTER, [letter(n) for n in range(9)])
+        await dispatcher.add(STAMP, STAMP.payload())
+        kept: list[tuple[int, str]] = []
+        for name in ("mail", "mail", "stamps"):
+            queue = dispatcher.queue_ids[name]
+            held = sum(count for count, _ in kept)
+            async with database.transaction() as tx:
+                await tx.execute("set local synchronous_commit = on")
+                count = await claimed_by(tx, 1, queue, strand_of(queue), held=held)
+                kept.append((count, await tx.fetchval("show synchronous_commit")))
+    assert kept == [(2, "on"), (0, "off"), (1, "off")]
 
 
 async def test_a_process_that_learned_of_the_limit_too_late_claims_nothing_past_it(database: Database) -> None:
@@ -212,7 +273,7 @@ async def test_tokens_come_back_with_time_up_to_the_burst(database: Database) ->
         async def claim(*, room: int, after: str) -> tuple[int, int, float | None]:
             await database.execute(f"update tq_queue_budget set refilled_at = refilled_at - interval '{after}'")
             rows, granted, wait = await ready_store.claim_limited(
-                database, 1, queue, held=0, windows=[(strand_of(queue), BEGINNING, room)], room=room
+                database, 1, queue, held=0, doubts=0, windows=[(strand_of(queue), BEGINNING, room)], room=room
             )
             return len(rows), granted, wait and round(wait)
 
@@ -239,8 +300,6 @@ async def test_a_limit_that_was_taken_away_is_heard_of(database: Database) -> No
 
 
 async def test_other_queues_work_on_while_one_is_at_its_limit(database: Database) -> None:
-    from tests.integration.taskqueue.conftest import STAMP
-
     crowd, stamps = Crowd(), Crowd()
     async with limited(database, QueueSettings("mail", max_rate=0.001, burst=1)) as dispatcher:
         handlers = Handler.single(LETTER, crowd.handle), Handler.single(STAMP, stamps.handle)

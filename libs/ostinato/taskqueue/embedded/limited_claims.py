@@ -32,6 +32,7 @@ class LimitedClaims:
         self._tell_others = tell_others
         self._not_before: dict[int, float] = {}  # monotonic, by queue
         self._reported: dict[int, int] = {}  # what the database says we hold, as far as we know
+        self._doubts = 0  # answers that were lost: those claims may yet be carried out
 
     def hinted(self, strands: Iterable[int]) -> None:
         """Somebody left room, or added: look soon, but not with every one of a thousand hints."""
@@ -51,9 +52,19 @@ class LimitedClaims:
         """(rows, how many were allowed). To be called while `claiming` is held."""
         held = self._tasks.held(queue)
         before = self._reported.pop(queue, None)  # if the answer is lost, we report anew
-        rows, granted, wait = await ready_store.claim_limited(
-            self._db, self._tasks.lease.worker_id, queue, held=held, windows=windows, room=room
-        )
+        try:
+            rows, granted, wait = await ready_store.claim_limited(
+                self._db,
+                self._tasks.lease.worker_id,
+                queue,
+                held=held,
+                doubts=self._doubts,
+                windows=windows,
+                room=room,
+            )
+        except BaseException:
+            self._doubts += 1
+            raise
         self._reported[queue] = held + len(rows)
         if before is not None and held + len(rows) < before:
             self._tell_others([strand_of(queue)])

@@ -21,6 +21,7 @@ create table tq_queue_running (
     queue_id smallint not null,
     worker_id int not null,
     running int not null,
+    doubts int not null default 0,                  -- how many answers the worker had lost when it told this
     primary key (queue_id, worker_id)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 100);
 
@@ -85,9 +86,13 @@ as $$ select * from tq_claim_v2(me, strands, lows, quotas, room, false) $$;
 -- Claims from one queue within its limits. `held`: what `me` holds of it already; `room`: how much more it can start.
 -- The last row is no task: it has `granted`, up to how many tasks the limits allowed, and `next_token_at`, when the
 -- rate allows another one (null: at once).
+-- `doubts`: how many answers to such calls `me` has lost so far. A call that is carried out after a later one, because
+-- its connection was lost on the way, knows an old number of what is held: it claims and tells nothing.
 -- The first statement locks, the following ones read: their snapshots are younger than the lock.
+-- What counts for a ceiling is committed for good: after a crash of the server it would be claimed a second time beside
+-- those that still run.
 create function tq_claim_limited_v1(
-    me int, queue int, held int, strands int[], lows timestamptz[], quotas int[], room int
+    me int, queue int, held int, doubts int, strands int[], lows timestamptz[], quotas int[], room int
 )
     returns table (
         version tid, id bigint, strand int, ready_at timestamptz, eta timestamptz, fair_key int, class_id smallint,
@@ -107,6 +112,7 @@ declare
     tokens_now double precision;
     claimed int;
     token_at timestamptz;
+    durable text := current_setting('synchronous_commit');
 begin
     perform set_config('synchronous_commit', 'off', true);
     perform 1 from tq_queue_budget b where b.queue_id = queue for no key update;
@@ -123,6 +129,10 @@ begin
           from tq_queue_running r
          where r.queue_id = queue and r.worker_id <> me
            and exists (select 1 from tq_worker k where k.worker_id = r.worker_id);
+        if exists (select 1 from tq_queue_running r
+                    where r.queue_id = queue and r.worker_id = me and r.doubts > tq_claim_limited_v1.doubts) then
+            allowed := 0;
+        end if;
     end if;
     if limits.max_rate is not null then
         select b.tokens, b.refilled_at into budget from tq_queue_budget b where b.queue_id = queue;
@@ -149,10 +159,14 @@ begin
         end if;
     end if;
     if limits.max_concurrent is not null then
-        insert into tq_queue_running as r (queue_id, worker_id, running)
-        select queue, me, held + claimed where exists (select 1 from tq_worker k where k.worker_id = me)
-        on conflict (queue_id, worker_id) do update set running = excluded.running
-         where r.running <> excluded.running;
+        insert into tq_queue_running as r (queue_id, worker_id, running, doubts)
+        select queue, me, held + claimed, tq_claim_limited_v1.doubts
+         where exists (select 1 from tq_worker k where k.worker_id = me)
+        on conflict (queue_id, worker_id) do update set running = excluded.running, doubts = excluded.doubts
+         where r.doubts <= excluded.doubts and (r.running, r.doubts) <> (excluded.running, excluded.doubts);
+        if claimed > 0 then
+            perform set_config('synchronous_commit', durable, true);
+        end if;
     end if;
     return query
     select null::tid, null::bigint, null::int, null::timestamptz, null::timestamptz, null::int, null::smallint,
