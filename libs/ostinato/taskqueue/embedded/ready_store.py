@@ -160,7 +160,7 @@ async def claim(
 _CLAIM_LIMITED = """
 select version, id, strand, ready_at, eta, fair_key, class_id, attempt, failures, flags, header, payload, granted,
        extract(epoch from next_token_at - ostinato_now())::float8 as wait
-  from tq_claim_limited_v1($1, $2, $3, $4, $5, $6, $7)
+  from tq_claim_limited_v1($1, $2, $3, $4, $5, $6, $7, $8)
 """
 
 
@@ -170,16 +170,18 @@ async def claim_limited(
     queue_id: int,
     *,
     held: int,
+    doubts: int,
     windows: Sequence[tuple[int, datetime, int]],
     room: int,
 ) -> tuple[list[Row], int, float | None]:
     """(rows, how many the limits allowed, seconds until the rate allows another one).
 
-    Stores `held` and the rows as what the worker holds of the queue, where that has a ceiling.
+    Stores `held` and the rows as what the worker holds of the queue, where that has a ceiling. `doubts`: how many
+    answers to such calls the worker has lost; one of these that arrives after this one changes nothing.
     """
     strands, lows, quotas = zip(*windows, strict=True) if windows else ((), (), ())
     rows = await executor.fetch(
-        _CLAIM_LIMITED, worker_id, queue_id, held, list(strands), list(lows), list(quotas), room
+        _CLAIM_LIMITED, worker_id, queue_id, held, doubts, list(strands), list(lows), list(quotas), room
     )
     verdict = rows.pop()
     return rows, verdict["granted"], verdict["wait"]
