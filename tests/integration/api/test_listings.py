@@ -277,6 +277,7 @@ async def test_dead_letters_come_newest_first_and_can_be_put_back(api: Client, s
     assert [(queue.name, queue.ready, queue.dead) for queue in queues] == [
         ("launches", 0, 0),
         ("notifications", 0, 0),
+        ("timers", 0, 0),
         ("triages", 2, 3),
     ]
 

@@ -25,8 +25,8 @@ from ostinato.scheduling.job_definition import JobDefinition, TriggeringPolicy
 from ostinato.storage.database import Database
 from ostinato.storage.transaction import Row
 from ostinato.taskqueue import Dispatcher, Outcome, TaskClass, TaskContext
-from ostinato.taskqueue.embedded.ready_store import claim
-from ostinato.taskqueue.embedded.strand import strand_of
+from ostinato.taskqueue.embedded.ready_store import claim, find_strands
+from ostinato.taskqueue.embedded.strand import strands_of
 from ostinato.taskqueue.embedded.worker_store import register_worker
 from ostinato_engine.engine_metrics import EngineMetrics
 from ostinato_engine.triage_jobs import TriageJobs
@@ -122,8 +122,8 @@ class Stage:
     async def claim(self, task_class: TaskClass[Any] = TRIAGE_JOB, *, room: int = 1000) -> list[TaskContext]:
         """Claims what is due, as this stage's worker."""
         await register_worker(self.db, self.worker_id, timedelta(hours=1), "test")
-        strand = strand_of(self.dispatcher.queue_ids[task_class.queue])
-        rows = await claim(self.db, self.worker_id, [(strand, _LONG_AGO, room)], room)
+        strands = await find_strands(self.db, [strands_of(self.dispatcher.queue_ids[task_class.queue])])
+        rows = await claim(self.db, self.worker_id, [(strand, _LONG_AGO, room) for strand in strands], room)
         return [TaskContext(row, self.worker_id, task_class) for row in rows]
 
     async def triage(self) -> Sequence[Outcome | None]:

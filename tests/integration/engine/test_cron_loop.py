@@ -316,7 +316,7 @@ async def test_a_crash_before_any_step_leaves_everything_and_the_next_try_fires_
         open_database(DatabaseSettings(database_url), gate=gate) as gated,
         open_dispatcher(gated, classes=ENGINE_TASK_CLASSES, notify=False) as dispatcher,
     ):
-        await dispatcher._take_ids(1, None)  # a block of ids is fetched once and not in every try
+        await dispatcher._ids.take(1, None)  # a block of ids is fetched once and not in every try
         loop = CronLoop(gated, dispatcher, clock=SystemClock(), metrics=stage.metrics)
         for step in range(1, 50):
             gate.left = step
