@@ -123,6 +123,8 @@ class Stage:
         """Claims what is due, as this stage's worker."""
         await register_worker(self.db, self.worker_id, timedelta(hours=1), "test")
         strands = await find_strands(self.db, [strands_of(self.dispatcher.queue_ids[task_class.queue])])
+        if not strands:
+            return []
         rows = await claim(self.db, self.worker_id, [(strand, _LONG_AGO, room) for strand in strands], room)
         return [TaskContext(row, self.worker_id, task_class) for row in rows]
 
