@@ -14,17 +14,17 @@ from prometheus_client import CollectorRegistry, Counter
 from ostinato.auth.notification_token import NotificationClaims, NotificationTokens, not_valid
 from ostinato.clock import Clock
 from ostinato.jobflow.engine_tasks import HANDLE_NOTIFICATION
+from ostinato.jobflow.finish_invocations import apply_changes
 from ostinato.jobflow.invocation_change import InvocationChange
-from ostinato.jobflow.invocation_session import edit_invocations
 from ostinato.jobstore.invocation_log_store import LogLine
-from ostinato.jobstore.invocation_store import StoredInvocation, load_invocations, touch_heartbeats
+from ostinato.jobstore.invocation_store import StoredInvocation, lock_invocations, touch_heartbeats
 from ostinato.jobstore.job_listing_store import find_job_scope
 from ostinato.jobstore.message_store import record_messages
 from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
 from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask
 from ostinato.pb.scheduler.v1.invocations_pb2 import AppendLogsRequest, AppendLogsResponse
 from ostinato.rpc.report_rules import log_violations, message_id_violations
-from ostinato.scheduling.invocation import InvocationStatus, is_final
+from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.scheduling.invocation_id import InvocationId
 from ostinato.storage.database import Database
 from ostinato.storage.transaction import Tx
@@ -79,8 +79,8 @@ class AppendLogs:
         scope = await find_job_scope(tx, key.job)
         if scope is None or scope.job_id != claims.job_id:
             raise not_valid()
-        found = (await load_invocations(tx, [key.id])).get(key.id)
-        if found is None or is_final(found.status):
+        found = (await lock_invocations(tx, [key.id])).get(key.id)
+        if found is None:
             return AppendOutcome.IGNORED
         if found.job_id != claims.job_id:
             raise not_valid()
@@ -91,21 +91,13 @@ class AppendLogs:
 
     async def _append_to(self, tx: Tx, found: StoredInvocation, request: AppendLogsRequest) -> AppendOutcome:
         message = (found.id, request.message_id)
-        outcome = AppendOutcome.REPEATED
-        if not request.message_id or message in await record_messages(tx, [message]):
-            outcome = await self._apply(tx, found, request)
+        is_new = not request.message_id or message in await record_messages(tx, [message])
+        if is_new:
+            lines = [LogLine(found.read_at, text) for text in request.lines]
+            change = InvocationChange(invocation=found, to_status=found.status, log_lines=lines)
+            await apply_changes(tx, self._dispatcher, [change])
         await touch_heartbeats(tx, [found.id])
-        return outcome
-
-    async def _apply(self, tx: Tx, found: StoredInvocation, request: AppendLogsRequest) -> AppendOutcome:
-        def decide(now: StoredInvocation) -> InvocationChange | None:
-            if is_final(now.status):
-                return None
-            lines = [LogLine(now.read_at, text) for text in request.lines]
-            return InvocationChange(invocation=now, to_status=now.status, log_lines=lines)
-
-        applied = await edit_invocations(tx, self._dispatcher, {found.id: decide}, known={found.id: found})
-        return AppendOutcome.APPENDED if applied else AppendOutcome.IGNORED
+        return AppendOutcome.APPENDED if is_new else AppendOutcome.REPEATED
 
 
 def _check(request: AppendLogsRequest) -> InvocationKey:

@@ -2,7 +2,7 @@
 
 Idempotent: the task is completed by the transaction that applies the notification; a message that was applied
 before is known by its id; and what has ended stays as it is: the first final notification of an invocation wins, from
-whichever launch attempt.
+whichever launch attempt. Invocations are locked first, so that an id is recorded by whoever applies the message.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from ostinato.errors import RetryLater
-from ostinato.jobflow.invocation_session import edit_invocations
-from ostinato.jobstore.invocation_store import StoredInvocation, load_invocations, touch_heartbeats
+from ostinato.jobflow.finish_invocations import apply_changes
+from ostinato.jobstore.invocation_store import StoredInvocation, lock_invocations, touch_heartbeats
 from ostinato.jobstore.message_store import record_messages
 from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
 from ostinato.scheduling.backoff import doubling_backoff
@@ -51,14 +51,12 @@ class HandleNotification:
 
     async def _apply(self, runs: _Tasks) -> None:
         async with self._db.transaction() as tx:
-            found = await load_invocations(tx, runs)
+            found = await lock_invocations(tx, runs)
             await _recognize_repetitions(tx, found, runs)
-            edits = {run: runs[run].decide for run in found}
-            changed = await edit_invocations(tx, self._dispatcher, edits, known=found)
+            changes = [runs[run].decide(row) for run, row in found.items()]
+            await apply_changes(tx, self._dispatcher, [change for change in changes if change is not None])
             await touch_heartbeats(tx, [run for run in found if runs[run].are_signs_of_life])
             await complete_many_in(tx, [report.task for report in _all(runs) if not _is_early(report)])
-        for run in runs.keys() - changed.keys():
-            runs[run].lost()  # it ended and went to the history between the read and the save
 
     def _outcome(self, run: InvocationId, report: Report) -> Outcome | None:
         self._metrics.notifications.labels(report.outcome).inc()

@@ -13,7 +13,7 @@ from ostinato.jobflow.invocation_change import InvocationChange, RunError
 from ostinato.jobstore.invocation_log_store import LogLine
 from ostinato.jobstore.invocation_store import StoredInvocation
 from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
-from ostinato.scheduling.invocation import InvocationStatus, is_final, is_initial
+from ostinato.scheduling.invocation import InvocationStatus, is_initial
 from ostinato.taskqueue import TaskContext
 
 REPORTED_FAILURE = "REPORTED_FAILURE"
@@ -79,6 +79,7 @@ class RunReports:
         return {report.message.message_id for report in own if report.adds_lines_once}
 
     def decide(self, found: StoredInvocation) -> InvocationChange | None:
+        """Of one that has not ended; without it all reports are late."""
         new_ids = set(self.new_ids)
         lines: list[LogLine] = []
         end: Report | None = None
@@ -92,19 +93,13 @@ class RunReports:
             return _end(found, end, lines)
         return InvocationChange(invocation=found, to_status=found.status, log_lines=lines) if lines else None
 
-    def lost(self) -> None:
-        """What they would have changed had ended before they could."""
-        for report in self.reports:
-            if report.outcome is ReportOutcome.APPLIED:
-                report.outcome = ReportOutcome.IGNORED
-
 
 def _judge(report: Report, found: StoredInvocation, new_ids: set[str], *, ended: bool) -> ReportOutcome:
     if report.job_id != found.job_id:
         return ReportOutcome.FOREIGN
     if is_initial(found.status) and (report.is_final or found.status not in _TAKE_LINES):
         return ReportOutcome.TOO_EARLY
-    if ended or is_final(found.status):
+    if ended:
         return ReportOutcome.IGNORED
     if not report.is_final and not report.message.log_lines:
         return ReportOutcome.NOTHING_NEW

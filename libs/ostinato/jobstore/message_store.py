@@ -10,18 +10,16 @@ from ostinato.storage.transaction import Tx
 
 Message = tuple[InvocationId, str]
 
-# In the order of the key, so that two sets that overlap can't deadlock. Waits for others that insert the same.
 _RECORD = """
 insert into invocation_message (invocation_id, message_id)
 select * from unnest($1::bigint[], $2::text[]) as w(invocation_id, message_id)
- order by 1, 2
     on conflict do nothing
 returning invocation_id, message_id
 """
 
 
 async def record_messages(tx: Tx, messages: Collection[Message]) -> set[Message]:
-    """Which of them are new; they are known from the commit on. Call it before an invocation is locked."""
+    """Which of them are new; they are known from the commit on. The caller holds the locks of their invocations."""
     if not messages:
         return set()
     stored = {message: storable(message[1]) for message in messages}

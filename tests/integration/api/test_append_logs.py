@@ -110,6 +110,23 @@ async def test_lines_of_a_launch_that_is_repeated_are_kept_for_an_engine_and_its
     assert (await row_of(stage, id_of(run)))["error_reason"] == "LAUNCH_RETRIED"
 
 
+async def test_lines_that_meet_a_launch_being_given_up_for_now_are_kept_and_its_error_stays(
+    api: Client, stage: Stage, run: Invocation
+) -> None:
+    await set_status(stage, id_of(run), S.STARTING)
+    async with stage.db.transaction() as saving:
+        await saving.execute(
+            "update invocation set status = $1, version = version + 1, error_reason = 'LAUNCH_RETRIED'", S.RETRYING
+        )
+        appending = asyncio.ensure_future(append(api, run.name, await token_of(stage, run), "early", message_id="m1"))
+        await stage.until(
+            "select count(*) > 0 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        )
+    await appending
+    assert (await row_of(stage, id_of(run)))["error_reason"] == "LAUNCH_RETRIED"
+    assert len(await stage.claim(HANDLE_NOTIFICATION)) == 1
+
+
 async def test_every_bad_token_is_answered_alike_whatever_exists(api: Client, stage: Stage, run: Invocation) -> None:
     good = await token_of(stage, run)
     foreign = await token_of(stage, run, tokens=NotificationTokens([b"f" * 32]))

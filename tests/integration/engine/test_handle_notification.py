@@ -340,6 +340,42 @@ async def test_messages_of_overlapping_sets_of_runs_do_not_deadlock(stage: Stage
     assert [await log_of(stage, run.id) for run in runs] == [["once"]] * 4
 
 
+_SOMEBODY_WAITS = (
+    "select count(*) > 0 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+)
+
+
+async def test_lines_that_meet_a_launch_being_given_up_for_now_are_not_taken_for_a_repetition_later(
+    stage: Stage, handler: HandleNotification
+) -> None:
+    """Their id was recorded for a run that takes lines, and they were not applied, because it did not any more."""
+    run = await start_run(stage)
+    await notify(stage, run.id, said("early", message_id="m1"))
+    tasks = await stage.claim(HANDLE_NOTIFICATION)
+    async with stage.db.transaction() as saving:
+        await saving.execute("update invocation set status = $1, version = version + 1", S.RETRYING)
+        handling = asyncio.ensure_future(handler.handle_notifications(tasks))
+        await stage.until(_SOMEBODY_WAITS)
+    (outcome,) = await handling
+    assert outcome is not None
+    await set_status(stage, run.id, S.RUNNING)
+    assert await handler.handle_notifications(tasks) == [None]
+    assert await log_of(stage, run.id) == ["early"]
+
+
+async def test_lines_of_one_run_and_signs_of_life_of_another_do_not_deadlock(
+    stage: Stage, handler: HandleNotification
+) -> None:
+    runs = [await set_status(stage, (await start_run(stage, f"job-{number}")).id, S.RUNNING) for number in range(2)]
+    for _ in range(4):
+        for talking, quiet in (runs, runs[::-1]):
+            await notify(stage, talking.id, said("a line"))
+            await notify(stage, quiet.id, said())
+        tasks = sorted(await stage.claim(HANDLE_NOTIFICATION), key=lambda task: task.eta)
+        halves = tasks[:2], tasks[2:]
+        assert await asyncio.gather(*map(handler.handle_notifications, halves)) == [[None] * 2] * 2
+
+
 @pytest.mark.parametrize("text", [(), ("a line",)], ids=["without lines", "with lines"])
 async def test_a_running_message_is_a_sign_of_life(
     stage: Stage, handler: HandleNotification, run: StoredInvocation, text: tuple[str, ...]
