@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostinato.taskqueue.embedded.claim_lines import ClaimLines
+from ostinato.taskqueue.embedded.claim_lines import ClaimLines, Moment
 from ostinato.taskqueue.embedded.fair_share import FloodGate, flood_subqueue
 from ostinato.taskqueue.embedded.strand import FLOODS, SHARED, lane_of, strand_of
 from ostinato.taskqueue.priority import Priority
@@ -37,13 +37,13 @@ class Table:
 
     def claim(self, lines: ClaimLines, room: int, *, at: datetime) -> list[int]:
         """Keys as the statement claims them: each window its quota, all at most `room`."""
-        windows = lines.windows(QUEUE, room, None)
+        windows = lines.windows(QUEUE, room, Moment(at, 0.0))
         taken: list[tuple[int, int]] = []
         for window in windows:
             row = self.rows.get(window.strand, deque())
             count = min(window.quota, room - len(taken), len(row))
             taken += [(window.strand, row.popleft()[1]) for _ in range(count)]
-        lines.note(windows, [(strand, at) for strand, _ in taken], room=room, sent_at=at)
+        lines.note(windows, [(strand, at) for strand, _ in taken], room=room, moment=Moment(at, 0.0))
         return [key for _, key in taken]
 
     def find(self, lines: ClaimLines) -> None:

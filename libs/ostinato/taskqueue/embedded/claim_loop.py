@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
 from functools import partial
 
 from ostinato.clock import Clock
@@ -13,7 +12,7 @@ from ostinato.errors import OstinatoError
 from ostinato.storage.database import Database
 from ostinato.storage.transaction import Row
 from ostinato.taskqueue.embedded import ready_store
-from ostinato.taskqueue.embedded.claim_lines import ClaimLines, Window
+from ostinato.taskqueue.embedded.claim_lines import ClaimLines, Moment, Window
 from ostinato.taskqueue.embedded.claimed_tasks import ClaimedTasks
 from ostinato.taskqueue.embedded.event_wait import wait_at_most
 from ostinato.taskqueue.embedded.limited_claims import LimitedClaims, TellOthers
@@ -168,30 +167,30 @@ class ClaimLoop:
         return bool(found)
 
     async def _claim_all(self, rooms: Mapping[int, int], monotonic: float, *, everywhere: bool) -> tuple[int, bool]:
-        db_now = self._tasks.lease.db_now(monotonic)
-        back = self._lines.look_back(db_now=db_now, monotonic=monotonic, idle=self._is_idle) if everywhere else None
+        moment = Moment(self._tasks.lease.db_now(monotonic), monotonic, self._is_idle)
         claimed, more = 0, False
-        for windows, claim in self._claims(rooms, back, monotonic, everywhere=everywhere):
+        for windows, claim in self._claims(rooms, moment, everywhere=everywhere):
             rows, allowed = await self._take(claim, monotonic)
             claimed += len(rows)
             taken = [(row[2], row[3]) for row in rows]
-            more |= self._lines.note(windows, taken, room=allowed, sent_at=db_now) and allowed > 0
+            more |= self._lines.note(windows, taken, room=allowed, moment=moment) and allowed > 0
             self._open -= {window.strand >> 9 for window in windows if len(rows) >= allowed}
         if everywhere:
             self._look_at = monotonic + self._pause
         return claimed, more
 
     def _claims(
-        self, rooms: Mapping[int, int], back: datetime | None, monotonic: float, *, everywhere: bool
+        self, rooms: Mapping[int, int], moment: Moment, *, everywhere: bool
     ) -> list[tuple[list[Window], _Claim]]:
         """One statement for all queues of which one line is looked at; one for each other, and for each with limits."""
         together: list[Window] = []
         claims: list[tuple[list[Window], _Claim]] = []
         for queue, room in rooms.items():
-            windows = self._lines.windows(queue, room, back)
+            windows = self._lines.windows(queue, room, moment)
             if self._tasks.is_limited(queue):
                 if self.limited.may_claim(queue):
-                    claims.append((windows, partial(self.limited.claim, queue, windows, room, sent_at=monotonic)))
+                    claim = partial(self.limited.claim, queue, windows, room, sent_at=moment.monotonic)
+                    claims.append((windows, claim))
             elif not everywhere:
                 continue
             elif len(windows) == 1:

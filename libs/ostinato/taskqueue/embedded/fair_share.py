@@ -61,6 +61,8 @@ class Line:
     low: datetime = BEGINNING
     live: bool = False  # may hold work
     empty: bool = False  # held none at the last claim, and nobody told of any since; looked at all the same
+    looked_back_at: float = float("-inf")  # monotonic: when a claim looked seconds behind `low`
+    rescued_at: float = float("-inf")  # when one looked at all of it
     passed: float = 0.0  # how much it was served, by weight: the least served comes first
 
     @property
