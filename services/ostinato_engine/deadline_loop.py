@@ -17,7 +17,7 @@ from ostinato.clock import Clock
 from ostinato.errors import OstinatoError
 from ostinato.jobflow.finish_invocations import apply_changes
 from ostinato.jobflow.invocation_change import InvocationChange, RunError
-from ostinato.jobstore.deadline_store import lock_due_deadlines, move_deadlines, next_deadline
+from ostinato.jobstore.deadline_store import DueRun, lock_due_deadlines, move_deadlines, next_deadline
 from ostinato.jobstore.invocation_log_store import LogLine
 from ostinato.jobstore.invocation_store import InvocationInput, StoredInvocation, load_invocation_inputs
 from ostinato.jobstore.job_definition_codec import decode_timeouts
@@ -93,16 +93,16 @@ class DeadlineLoop:
             found = await lock_due_deadlines(tx, limit=_BATCH)
             if not found:
                 return DeadlinePass(0, 0)
-            inputs = await load_invocation_inputs(tx, [due.id for due in found])
-            decisions = [(due, _decide(due, inputs.get(due.id))) for due in found]
+            inputs = await load_invocation_inputs(tx, [due.invocation.id for due in found])
+            decisions = [(due.invocation, _decide(due, inputs.get(due.invocation.id))) for due in found]
             changes = [
-                _time_out(due, decision, inputs[due.id])
-                for due, decision in decisions
+                _time_out(run, decision, inputs[run.id])
+                for run, decision in decisions
                 if isinstance(decision, TimedOut)
             ]
             ended = await apply_changes(tx, self._dispatcher, changes)
             await move_deadlines(
-                tx, {due.id: decision.at for due, decision in decisions if isinstance(decision, LookAgainAt)}
+                tx, {run.id: decision.at for run, decision in decisions if isinstance(decision, LookAgainAt)}
             )
         for invocation_id in ended:
             self._running.stop(invocation_id)
@@ -110,12 +110,13 @@ class DeadlineLoop:
         return DeadlinePass(len(found), len(ended))
 
 
-def _decide(due: StoredInvocation, given: InvocationInput | None) -> TimedOut | LookAgainAt:
+def _decide(due: DueRun, given: InvocationInput | None) -> TimedOut | LookAgainAt:
+    run = due.invocation
     if given is None:
-        _log.error("invocation %d has lost its input: nobody can end it", due.id)
-        return LookAgainAt(due.read_at + _BROKEN_AGAIN)
-    times = RunTimes(due.created_at, due.started_at, due.last_heartbeat_at)
-    return decide_deadline(due.status, times, _timeouts_of(given), due.read_at)
+        _log.error("invocation %d has lost its input: nobody can end it", run.id)
+        return LookAgainAt(run.read_at + _BROKEN_AGAIN)
+    times = RunTimes(run.created_at, run.started_at, run.last_heartbeat_at)
+    return decide_deadline(run.status, times, _timeouts_of(given), run.read_at, due_at=due.due_at)
 
 
 def _timeouts_of(given: InvocationInput) -> RunTimeouts:
@@ -126,13 +127,13 @@ def _timeouts_of(given: InvocationInput) -> RunTimeouts:
         return RunTimeouts(DEFAULT_TIMEOUT)
 
 
-def _time_out(due: StoredInvocation, why: TimedOut, given: InvocationInput) -> InvocationChange:
+def _time_out(run: StoredInvocation, why: TimedOut, given: InvocationInput) -> InvocationChange:
     message = _told(why, _timeouts_of(given))
     return InvocationChange(
-        invocation=due,
+        invocation=run,
         to_status=InvocationStatus.TIMED_OUT,
         error=RunError(why.reason, message, retryable=True),
-        log_lines=[LogLine(due.read_at, message)],
+        log_lines=[LogLine(run.read_at, message)],
         input=given,
     )
 

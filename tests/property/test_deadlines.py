@@ -27,12 +27,12 @@ TIMES = st.builds(RunTimes, PAST, st.none() | PAST, st.none() | PAST)
 STATUSES = st.sampled_from(InvocationStatus)
 
 
-@given(STATUSES, TIMES, TIMEOUTS)
+@given(STATUSES, TIMES, TIMEOUTS, st.none() | PAST)
 def test_whatever_is_looked_at_is_over_or_is_looked_at_again(
-    status: InvocationStatus, times: RunTimes, timeouts: RunTimeouts
+    status: InvocationStatus, times: RunTimes, timeouts: RunTimeouts, due_at: datetime | None
 ) -> None:
     """Later, but no later than the timeout: every unfinished run meets its end, and the loop makes progress."""
-    match decide_deadline(status, times, timeouts, NOW):
+    match decide_deadline(status, times, timeouts, NOW, due_at=due_at):
         case TimedOut(deadline, reason):
             assert deadline <= NOW
             assert not is_final(status)

@@ -20,6 +20,14 @@ class NextDeadline:
     now: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class DueRun:
+    """A locked one that was to be looked at from `due_at` on."""
+
+    invocation: StoredInvocation
+    due_at: datetime
+
+
 # Those that have ended keep their deadline until triage moves them to the history, hence the filter.
 _NEXT = """
 select ostinato_now() as now,
@@ -28,7 +36,7 @@ select ostinato_now() as now,
 
 _LOCK_DUE = """
 select invocation_id, job_id, project_id, version, status, attempt, launch_attempts, created_at, started_at,
-       scheduled_for, last_heartbeat_at, ostinato_now() as read_at
+       scheduled_for, last_heartbeat_at, ostinato_now() as read_at, deadline_at
   from invocation
  where deadline_at <= (select ostinato_now()) and finished_at is null
  order by deadline_at
@@ -50,9 +58,9 @@ async def next_deadline(reader: Reader) -> NextDeadline:
     return NextDeadline(row["at"], row["now"])
 
 
-async def lock_due_deadlines(tx: Tx, *, limit: int) -> list[StoredInvocation]:
+async def lock_due_deadlines(tx: Tx, *, limit: int) -> list[DueRun]:
     """Locks what is due and not locked by anybody else, the longest overdue first."""
-    return [invocation_from_row(row) for row in await tx.fetch(_LOCK_DUE, limit)]
+    return [DueRun(invocation_from_row(row), row["deadline_at"]) for row in await tx.fetch(_LOCK_DUE, limit)]
 
 
 async def move_deadlines(tx: Tx, deadlines: Mapping[InvocationId, datetime]) -> None:

@@ -14,6 +14,8 @@ from ostinato.scheduling.invocation import InvocationStatus, is_final
 from ostinato.scheduling.launching import RUN_TIMEOUT
 
 HEARTBEAT_TIMEOUT = "HEARTBEAT_TIMEOUT"
+# Engines look within about a second. Where a look is later than this, nobody was there to apply reports either.
+LATE_LOOK = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +57,26 @@ DeadlineDecision: TypeAlias = TimedOut | LookAgainAt
 
 
 def decide_deadline(
-    status: InvocationStatus, times: RunTimes, timeouts: RunTimeouts, now: datetime
+    status: InvocationStatus,
+    times: RunTimes,
+    timeouts: RunTimeouts,
+    now: datetime,
+    *,
+    due_at: datetime | None = None,
 ) -> DeadlineDecision:
     """The run timeout counts from the first launch attempt; waiting in the launch queue does not use it up.
 
     The heartbeat timeout is of RUNNING ones only: until then the work can't be heard, and what fails is on our side.
+    `due_at`: when this look was due. Silence of which a late look tells may be ours: it counts from the look, so that
+    reports that wait in the queue are applied first.
     An invocation that has not started, or has ended and only waits for its triage, is merely looked at again.
     """
     if times.started_at is None or is_final(status):
         return LookAgainAt(max(times.created_at, now) + timeouts.shortest)
     deadlines = [TimedOut(times.started_at + timeouts.run, RUN_TIMEOUT)]
     if status is InvocationStatus.RUNNING and timeouts.heartbeat is not None:
-        silent_since = max(times.started_at, times.last_heartbeat_at or times.started_at)
+        is_late = due_at is not None and now - due_at > LATE_LOOK
+        silent_since = now if is_late else max(times.started_at, times.last_heartbeat_at or times.started_at)
         deadlines.append(TimedOut(silent_since + timeouts.heartbeat, HEARTBEAT_TIMEOUT))
     first = min(deadlines, key=lambda timed_out: timed_out.deadline)
     if first.deadline <= now:

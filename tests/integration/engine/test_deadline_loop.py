@@ -162,11 +162,17 @@ async def test_the_loop_sleeps_until_the_next_deadline_but_not_too_long(stage: S
     assert timedelta(0) < await loop.look_once() < timedelta(milliseconds=501)
 
 
+async def look_is_due(stage: Stage) -> None:
+    """As if engines had looked at everything whenever it was due."""
+    await stage.db.execute("update invocation set deadline_at = ostinato_now()")
+
+
 async def test_a_silent_run_ends_at_its_heartbeat_timeout(stage: Stage, loop: DeadlineLoop) -> None:
     run = await start_run(stage, heartbeat_timeout=MINUTE)
     assert run.created_at + MINUTE == (await row_of(stage, run.id))["deadline_at"]
     await set_status(stage, run.id, S.RUNNING)
     await age(stage, 2)
+    await look_is_due(stage)
     assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=1)
     row = await row_of(stage, run.id)
     assert (row["status"], row["error_reason"], row["error_retryable"]) == (S.TIMED_OUT, "HEARTBEAT_TIMEOUT", True)
@@ -176,6 +182,7 @@ async def test_a_silent_run_ends_at_its_heartbeat_timeout(stage: Stage, loop: De
 async def test_a_sign_of_life_moves_the_deadline_on_when_it_is_looked_at(stage: Stage, loop: DeadlineLoop) -> None:
     run = await set_status(stage, (await start_run(stage, heartbeat_timeout=MINUTE)).id, S.RUNNING)
     await age(stage, 2)
+    await look_is_due(stage)
     async with stage.db.transaction() as tx:
         await touch_heartbeats(tx, [run.id])
     before = await row_of(stage, run.id)
@@ -184,6 +191,22 @@ async def test_a_sign_of_life_moves_the_deadline_on_when_it_is_looked_at(stage: 
     row = await row_of(stage, run.id)
     assert row["deadline_at"] == row["last_heartbeat_at"] + MINUTE
     assert before["deadline_at"] < before["last_heartbeat_at"]
+
+
+async def test_a_run_gets_its_heartbeat_timeout_anew_when_no_engine_was_there_to_hear_it(
+    stage: Stage, loop: DeadlineLoop
+) -> None:
+    """Its reports, even its success, were stored and answered, and it was ended before any of them was applied."""
+    run = await set_status(stage, (await start_run(stage, heartbeat_timeout=MINUTE)).id, S.RUNNING)
+    await age(stage, 10)
+    assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=0)
+    assert await stage.db.fetchval(
+        "select deadline_at between ostinato_now() + interval '50 s' and ostinato_now() + interval '1 min' "
+        "from invocation"
+    )
+    await look_is_due(stage)
+    assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=1)
+    assert (await row_of(stage, run.id))["error_reason"] == "HEARTBEAT_TIMEOUT"
 
 
 async def test_what_has_ended_gives_no_sign_of_life_any_more(stage: Stage) -> None:
@@ -198,6 +221,7 @@ async def test_silence_begins_when_the_work_runs_however_long_the_launch_took(st
     run = await start_run(stage, heartbeat_timeout=MINUTE)
     await set_status(stage, run.id, S.RETRYING)
     await age(stage, 30)
+    await look_is_due(stage)
     retrying = await read(stage, run.id)
     async with stage.db.transaction() as tx:
         await apply_changes(tx, stage.dispatcher, [InvocationChange(invocation=retrying, to_status=S.RUNNING)])

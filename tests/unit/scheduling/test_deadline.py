@@ -81,6 +81,23 @@ def test_a_launch_that_is_still_tried_is_not_silent(status: InvocationStatus) ->
     assert decide_deadline(status, started(NOW - 5 * MINUTE), WITH_HEARTBEAT, NOW) == LookAgainAt(NOW + MINUTE)
 
 
+def test_silence_in_which_nobody_listened_does_not_count() -> None:
+    """A look that comes late: the engines were away, or the database. What was reported since waits in the queue."""
+    silent = started(NOW - 30 * MINUTE, NOW - 20 * MINUTE)
+    late = decide_deadline(RUNNING, silent, WITH_HEARTBEAT, NOW, due_at=NOW - 11 * SECOND)
+    assert late == LookAgainAt(NOW + MINUTE)
+    on_time = decide_deadline(RUNNING, silent, WITH_HEARTBEAT, NOW, due_at=NOW - 10 * SECOND)
+    assert on_time == TimedOut(NOW - 19 * MINUTE, HEARTBEAT_TIMEOUT)
+
+
+def test_a_late_look_puts_no_run_timeout_off() -> None:
+    ending = started(NOW - HOUR + 5 * SECOND)
+    assert decide_deadline(RUNNING, ending, WITH_HEARTBEAT, NOW, due_at=CREATED) == LookAgainAt(NOW + 5 * SECOND)
+    assert decide_deadline(RUNNING, started(NOW - HOUR), WITH_HEARTBEAT, NOW, due_at=CREATED) == TimedOut(
+        NOW, RUN_TIMEOUT
+    )
+
+
 def test_of_two_timeouts_that_passed_the_earlier_is_the_reason() -> None:
     late = started(NOW - 2 * HOUR, NOW - 2 * HOUR)
     assert decide_deadline(RUNNING, late, WITH_HEARTBEAT, NOW) == TimedOut(NOW - 2 * HOUR + MINUTE, HEARTBEAT_TIMEOUT)
