@@ -40,14 +40,12 @@ def open_channel(address: str) -> grpc.aio.Channel:
     options: list[tuple[str, str | int]] = [
         ("grpc.service_config", json.dumps(service_config())),
         ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
-        # gRPC would wait for up to two minutes before it looks again for a server that was away for long.
-        ("grpc.max_reconnect_backoff_ms", 3_000),
         # A server that has vanished without a word is noticed within the sum, also while a quiet run is watched.
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
-        # Otherwise a server that comes back after a minute is not asked for two more.
+        # gRPC would wait for up to two minutes before it looks again for a server that was away for long.
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 1000),
+        ("grpc.max_reconnect_backoff_ms", 1_000),
     ]
     if address.startswith(_LOOPBACK):
         options.append(("grpc.enable_http_proxy", 0))  # a proxy of the environment can't reach this machine's loopback

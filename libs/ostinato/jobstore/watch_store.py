@@ -104,7 +104,9 @@ async def load_news(reader: Reader, places: Sequence[WatchPlace]) -> list[WatchN
 
 def _news_of(place: WatchPlace, changed: Mapping[WatchPlace, Row]) -> WatchNews:
     row = changed.get(place)
-    return WatchNews(place, gone=True) if row is not None and row["version"] is None else WatchNews(place, row)
+    # Its input may be gone first: the partitions of a week are dropped table by table.
+    is_gone = row is not None and (row["version"] is None or row["job_name"] is None)
+    return WatchNews(place, gone=True) if is_gone else WatchNews(place, row)
 
 
 async def _add_lines(reader: Reader, news: Collection[WatchNews]) -> None:

@@ -96,6 +96,18 @@ async def test_a_run_in_the_history_is_told_whole_and_ends_at_once(api: Client, 
     assert texts(responses)[0] == "oh"
 
 
+@pytest.mark.leaves_damage("an input is deleted by hand")
+async def test_a_run_whose_input_is_gone_is_not_found_as_everywhere_else(
+    api: Client, stage: Stage, run: Invocation
+) -> None:
+    """So it is for a moment while the partition of a week is dropped, table by table."""
+    await stage.db.execute("delete from invocation_input")
+    call = api.watch(run.name)
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await call.read()
+    assert error.value.code() is grpc.StatusCode.NOT_FOUND
+
+
 async def test_a_run_that_ends_and_goes_to_the_history_while_it_is_watched_ends_the_stream_once(
     api: Client, stage: Stage, run: Invocation
 ) -> None:
