@@ -31,6 +31,13 @@ class Followed:
     set_timers: Sequence[StoredTimer]
     dropped_timers: Sequence[StoredTimer]
 
+    def about_timers(self) -> Mapping[InvocationId, Sequence[str]]:
+        told: dict[InvocationId, list[str]] = {}
+        for what, timers in (("set", self.set_timers), ("dropped", self.dropped_timers)):
+            for timer in timers:
+                told.setdefault(timer.invocation_id, []).append(f"Timer {what}: {timer.title}")
+        return told
+
 
 async def write_change_log(
     tx: Tx,
@@ -38,7 +45,8 @@ async def write_change_log(
     applied: Mapping[InvocationId, ChangedInvocation],
     followed: Followed,
 ) -> None:
-    entries = [_log_entry(plan, applied[plan.change.invocation.id], followed) for plan in plans]
+    about_timers = followed.about_timers()
+    entries = [_log_entry(plan, applied[plan.change.invocation.id], followed, about_timers) for plan in plans]
     await append_log_lines(tx, entries)
     # What is said beyond the change's own lines is not counted in the row yet.
     beyond = [entry.lines[len(plan.change.log_lines) :] for entry, plan in zip(entries, plans, strict=True)]
@@ -51,10 +59,14 @@ async def write_change_log(
     await cut_long_logs(tx, sizes)
 
 
-def _log_entry(plan: ChangePlan, row: ChangedInvocation, followed: Followed) -> LogEntry:
+def _log_entry(
+    plan: ChangePlan,
+    row: ChangedInvocation,
+    followed: Followed,
+    about_timers: Mapping[InvocationId, Sequence[str]],
+) -> LogEntry:
     told = [f"Job {job} does not exist, so it is not triggered" for job in _absent(plan, followed.missing)]
-    told += [f"Timer set: {timer.title}" for timer in followed.set_timers if timer.invocation_id == row.id]
-    told += [f"Timer dropped: {timer.title}" for timer in followed.dropped_timers if timer.invocation_id == row.id]
+    told += about_timers.get(row.id, ())
     if plan.ends:
         told.append(_last_words(plan.change.to_status, row))
     if plan.retry_after is not None:
