@@ -22,7 +22,7 @@ class EmptyQueues:
         self.claims: asyncio.Queue[list[int]] = asyncio.Queue()
 
     async def fetch(self, sql: str, _worker_id: int, strands: list[int], *_: object) -> list[Any]:
-        if "tq_find_strands" in sql:
+        if "tq_claim" not in sql:
             return []
         self.claims.put_nowait(sorted({strand >> 9 for strand in strands}))
         return []

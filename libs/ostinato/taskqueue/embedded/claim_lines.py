@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from ostinato.taskqueue.embedded.fair_share import BEGINNING, Line, catch_up, share_out
 from ostinato.taskqueue.embedded.pace import NORMAL
-from ostinato.taskqueue.embedded.strand import lane_of, queue_of, strand_of, strands_of
+from ostinato.taskqueue.embedded.strand import SHARED, lane_of, queue_of, strand_of, strands_of, subqueue_of
 
 _NEAR = timedelta(milliseconds=50)
 _LATE_COMMITS = timedelta(seconds=5)
@@ -72,6 +72,11 @@ class ClaimLines:
 
     def live(self, queue: int) -> list[int]:
         return [strand for strand, line in self._queues[queue].items() if line.live]
+
+    def shared(self, queue: int) -> list[tuple[int, datetime]]:
+        """Everybody's lines, of each urgency that may hold work: (strand, where its next claim starts to look)."""
+        lines = self._queues[queue].values()
+        return [(line.strand, line.low) for line in lines if line.live and subqueue_of(line.strand) == SHARED]
 
     def unseen(self) -> list[tuple[int, int]]:
         """Ranges of the strands that are not looked at."""

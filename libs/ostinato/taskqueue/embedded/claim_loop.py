@@ -17,6 +17,7 @@ from ostinato.taskqueue.embedded.claimed_tasks import ClaimedTasks
 from ostinato.taskqueue.embedded.event_wait import wait_at_most
 from ostinato.taskqueue.embedded.limited_claims import LimitedClaims, TellOthers
 from ostinato.taskqueue.embedded.poll_interval import next_interval
+from ostinato.taskqueue.embedded.put_aside import PuttingAside
 from ostinato.taskqueue.embedded.strand import lane_of, queue_of, strands_of
 
 _log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class ClaimLoop:
         self._find_first = True
         self._gathering = False
         self._lines = ClaimLines(tasks.queue_ids, rescue_every=self._pace.rescue_every)
+        self._putting_aside = PuttingAside(db, self._lines, clock)
         tasks.on_room = self._room_became_free
         tasks.on_ceiling_room = self._gather_ends
 
@@ -119,6 +121,7 @@ class ClaimLoop:
             return 0, False
         try:
             await self.limited.report()
+            await self._putting_aside.look(self._full | self.limited.exhausted)
             is_poll = not called and monotonic >= self._look_at
             if not rooms or (is_poll and self._is_idle and not await self._finds_work(rooms)):
                 return 0, False

@@ -60,6 +60,11 @@ class Executor(ABC):
     def free(self) -> int:
         """How many more tasks could start at once."""
 
+    @property
+    @abstractmethod
+    def in_batches(self) -> int:
+        """Tasks that run together with others."""
+
     def put(self, tasks: Iterable[TaskContext]) -> None:
         self._waiting.extend(tasks)
         self._wake(self._wanted_runners())

@@ -44,6 +44,11 @@ class LimitedClaims:
     def may_claim(self, queue: int) -> bool:
         return self._clock.monotonic() >= self._not_before.get(queue, float("-inf"))
 
+    @property
+    def exhausted(self) -> frozenset[int]:
+        """Queues of which a limit allowed less than this process had room for."""
+        return frozenset(self._not_before)
+
     def wait(self) -> float:
         """Seconds until a claim may bring more than the last one, which was cut short by a limit; infinite: no such."""
         return min(self._not_before.values(), default=float("inf")) - self._clock.monotonic()

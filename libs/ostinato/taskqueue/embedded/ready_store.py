@@ -196,6 +196,16 @@ async def find_strands(executor: Executor, ranges: Sequence[tuple[int, int]]) ->
     return [row[0] for row in await executor.fetch(_FIND_STRANDS, list(lows), list(highs))]
 
 
+_PUT_ASIDE = "select distinct strand from tq_put_aside_v1($1, $2, $3, $4) strand"
+
+
+async def put_aside(executor: Executor, strand: int, *, since: datetime, looks: int, keep: int) -> set[int]:
+    """Of the first tasks that wait in a shared strand, puts those behind the first `keep` of their key into the strand
+    of its floods. Returns the strands that got some.
+    """
+    return {row[0] for row in await executor.fetch(_PUT_ASIDE, strand, since, looks, keep)}
+
+
 # After `gone (id, flags)`, the tasks that ended: from now on their names are taken for the queue's window only. A
 # name that was deleted before keeps the time of its deletion.
 END_NAMES = f"""
