@@ -73,8 +73,8 @@ class HandleTimer:
         self._find = GroupedCalls(self._find_due)
         self._save = GroupedCalls(self._save_ends)
 
-    async def handle_timer(self, task: TaskContext, payload: HandleTimerTask) -> None:
-        due = await self._find((InvocationId(payload.invocation_id), payload.timer_id))
+    async def handle_timer(self, task: TaskContext, _payload: HandleTimerTask) -> None:
+        due = await self._find(_key_of(task))
         end = _TimerEnd(task, None) if due is None else await self._call(task, due)
         applied = await self._save(end)
         self._metrics.timers.labels("APPLIED" if applied else "STALE").inc()
@@ -119,8 +119,14 @@ class HandleTimer:
                     known = {run: locked[run] for run in edits}
                     changed = await edit_invocations(tx, self._dispatcher, edits, known=known)
                 applied |= {key for key in taken if key[0] in changed}
+            # The release before this one ends runs without their timers.
+            await consume_timers(tx, [key for end in ends if (key := _key_of(end.task)) not in applied])
             await complete_many_in(tx, [end.task for end in ends])
         return [end.due is not None and end.due.timer.key in applied for end in ends]
+
+
+def _key_of(task: TaskContext) -> TimerKey:
+    return InvocationId(task.payload.invocation_id), task.payload.timer_id
 
 
 def _waves(keys: Iterable[TimerKey]) -> list[list[TimerKey]]:

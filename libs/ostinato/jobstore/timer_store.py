@@ -78,6 +78,8 @@ async def load_timers(reader: Reader, keys: Collection[TimerKey]) -> dict[TimerK
 
 async def consume_timers(tx: Tx, keys: Collection[TimerKey]) -> set[TimerKey]:
     """Takes those that are pending; returns their keys. Of two transactions one gets a timer."""
+    if not keys:
+        return set()
     rows = await tx.fetch(_CONSUME, [run for run, _ in keys], [timer_id for _, timer_id in keys])
     return {(InvocationId(row[0]), row[1]) for row in rows}
 

@@ -130,6 +130,21 @@ async def test_a_long_sleep_is_a_timers_and_holds_no_launch(stage: Stage) -> Non
     ]
 
 
+@pytest.mark.parametrize("acknowledged", [False, True])
+async def test_a_timer_goes_with_its_task_if_whoever_ended_the_run_knew_no_timers(
+    stage: Stage, acknowledged: bool
+) -> None:
+    """The release before this one, beside it while an installation is updated: the row would stay for ever."""
+    timers = Timers(stage)
+    run = await timers.sleeping()
+    await stage.finish(run.id)
+    if acknowledged:
+        await stage.triage_until_quiet()
+    await timers.handle(*await timers.due())
+    assert await timers.pending() == []
+    assert (timers.counted("STALE"), await tasks_left(stage)) == (1, 0)
+
+
 async def test_a_due_timer_ends_the_sleep_and_triggers_what_follows(stage: Stage) -> None:
     timers = Timers(stage)
     next_job = await stage.add_job("next")
