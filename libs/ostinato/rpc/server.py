@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection
 
 from ostinato.rpc.call_interceptor import MAX_REQUEST_BYTES, CallInterceptor
 from ostinato.rpc.running_streams import RunningStreams
+from ostinato.rpc.unsent_answers import tell_unsent_answers
 
 MAX_CONCURRENT_CALLS = 1000
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -78,6 +79,7 @@ async def open_grpc_server(
 
     Raises OSError when the address can't be bound.
     """
+    tell_unsent_answers()
     server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS, maximum_concurrent_rpcs=MAX_CONCURRENT_CALLS)
     for service in services:
         service.add(server)
