@@ -62,3 +62,8 @@ HANDLE_TIMER = TaskClass(
 )
 
 ENGINE_TASK_CLASSES = (TRIAGE_JOB, LAUNCH_INVOCATION, HANDLE_NOTIFICATION, HANDLE_TIMER)
+
+
+def fair_key_of_job(job_id: int) -> int:
+    """For tasks of whom only the job is known: never 0, which would be nobody, and within what a fair key may be."""
+    return (job_id ^ job_id >> 31) & 0x7FFF_FFFF or 1

@@ -5,11 +5,13 @@ from datetime import timedelta
 import pytest
 from google.protobuf.json_format import MessageToDict
 
+from ostinato.jobflow.engine_tasks import fair_key_of_job
 from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
 from ostinato.storage.database import Database
 from ostinato_ingester.main import Ingester
 from tests.integration.ingester.running_work import (
     INVOCATION,
+    JOB,
     ask_http,
     issue_token,
     notify_http,
@@ -45,6 +47,13 @@ async def test_the_same_message_may_come_twice(ingester: Ingester, database: Dat
     for _ in range(2):
         assert (await notify_http(ingester, {"message_id": "m", "status": "SUCCEEDED"})).status == 204
     assert len(await stored_tasks(database)) == 2
+
+
+async def test_reports_of_one_job_are_a_share_of_their_own(ingester: Ingester, database: Database) -> None:
+    """A sender that floods must not hold up what runs of other jobs have to say."""
+    assert (await notify_http(ingester, {"status": "RUNNING"})).status == 204
+    rows = await database.fetch("select fair_key from tq_ready")
+    assert {row["fair_key"] for row in rows} == {fair_key_of_job(JOB)}
 
 
 async def test_the_trace_of_the_request_goes_on_with_the_task(ingester: Ingester, database: Database) -> None:
