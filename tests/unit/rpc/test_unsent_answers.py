@@ -14,10 +14,9 @@ GRPC = logging.getLogger("grpc._cython.cygrpc")
 def test_a_caller_that_left_before_its_answer_is_one_line_and_no_error(caplog: pytest.LogCaptureFixture) -> None:
     tell_unsent_answers()
     tell_unsent_answers()
-    try:
-        raise RuntimeError("Failed execute_batch")
-    except RuntimeError:
-        GRPC.exception("ExecuteBatchError raised in core by servicer method [%s]", "/a.B/C")
+    GRPC.error(
+        "ExecuteBatchError raised in core by servicer method [%s]", "/a.B/C", exc_info=RuntimeError("execute_batch")
+    )
     (record,) = caplog.records
     assert (record.levelname, record.getMessage(), record.exc_info) == (
         "INFO",
