@@ -50,7 +50,7 @@ def read_terms(job: TriagedJobRow) -> JobTerms:
     """An unreadable definition must not hold up the jobs it is triaged with, so it is a value and not an error."""
     try:
         definition = decode_definition(job.definition)
-    except (DecodeError, InvalidArgument, ValueError, OverflowError) as error:
+    except (DecodeError, InvalidArgument) as error:
         problem = f"the stored definition can't be read: {error}"
         _log.error("job projects/%s/jobs/%s starts nothing: %s", job.project, job.name, problem)
         return JobTerms(_START_NOTHING, RunTimeouts(DEFAULT_TIMEOUT), timedelta(0), problem)

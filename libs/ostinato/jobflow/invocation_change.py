@@ -107,7 +107,7 @@ def _aftermath_of(given: InvocationInput) -> Aftermath:
     """Nothing follows from a definition that can't be read: that must not keep the run from ending."""
     try:
         return decode_aftermath(given.definition)
-    except (DecodeError, KeyError) as error:
+    except DecodeError as error:
         _log.error("nothing follows a run of %s, its definition can't be read: %s", given.job_name, error)
         return Aftermath((), RetryPolicy())
 

@@ -6,11 +6,14 @@ Reading fills in every default; writing is deterministic, so equal definitions h
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
 
 from ostinato.errors import InvalidArgument, Violation
 from ostinato.pb.scheduler.v1 import jobs_pb2
@@ -96,7 +99,8 @@ def decode_definition(data: bytes) -> JobDefinition:
 
 
 def _decode_definition(data: bytes) -> JobDefinition:
-    return to_definition(JobConfig.FromString(data))
+    with _reading():
+        return to_definition(JobConfig.FromString(data))
 
 
 # A run asks three times within a second: its triage, its launch, its end.
@@ -116,22 +120,33 @@ class Aftermath:
 
 
 def decode_aftermath(data: bytes) -> Aftermath:
-    """Only what follows a run's end of a stored definition."""
+    """Only what follows a run's end of a stored definition. Raises DecodeError."""
     return _remembered_aftermath(data) if len(data) <= _REMEMBERED_BYTES else _decode_aftermath(data)
 
 
 def _decode_aftermath(data: bytes) -> Aftermath:
-    config = JobConfig.FromString(data)
-    return Aftermath(_downstream(config), _retry(config.retry))
+    with _reading():
+        config = JobConfig.FromString(data)
+        return Aftermath(_downstream(config), _retry(config.retry))
 
 
 _remembered_aftermath = lru_cache(maxsize=4096)(_decode_aftermath)
 
 
 def decode_timeouts(data: bytes) -> RunTimeouts:
-    """Only what ends a run by time of a stored definition."""
-    config = JobConfig.FromString(data)
-    return RunTimeouts(_timeout(config), _heartbeat_timeout(config))
+    """Only what ends a run by time of a stored definition. Raises DecodeError."""
+    with _reading():
+        config = JobConfig.FromString(data)
+        return RunTimeouts(_timeout(config), _heartbeat_timeout(config))
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """A number of no enum and a duration that Python can't hold are as unreadable as bytes that are no message."""
+    try:
+        yield
+    except (KeyError, ValueError, OverflowError) as error:
+        raise DecodeError(f"{type(error).__name__}: {error}") from error
 
 
 def _inexpressible(config: JobConfig, path: str) -> list[Violation]:

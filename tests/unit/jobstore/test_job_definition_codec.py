@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from google.protobuf.json_format import ParseDict
+from google.protobuf.message import DecodeError
 
 from ostinato.errors import InvalidArgument
 from ostinato.jobstore.job_definition_codec import (
@@ -128,3 +129,20 @@ def test_everything_that_cannot_be_expressed_is_told_at_once_with_its_path() -> 
 def test_bytes_that_are_no_definition_are_refused() -> None:
     with pytest.raises(InvalidArgument):
         decode_definition(b"")
+
+
+@pytest.mark.parametrize("damage", [{"timeout": 10**15}, {"retry": 10**15}, {"trigger_on": 77}])
+def test_values_that_nobody_can_have_stored_are_as_unreadable_as_bytes(damage: dict[str, int]) -> None:
+    """They raised what nobody expects of stored data, and took down the loop that met them."""
+    config = from_definition(FULL)
+    if "timeout" in damage:
+        config.timeout.seconds = config.heartbeat_timeout.seconds = damage["timeout"]
+    if "retry" in damage:
+        config.retry.min_backoff.seconds = damage["retry"]
+    if "trigger_on" in damage:
+        config.downstream[0].trigger_on = damage["trigger_on"]  # type: ignore[assignment]
+    data = config.SerializeToString()
+    with pytest.raises((DecodeError, InvalidArgument)):
+        decode_definition(data)
+    with pytest.raises(DecodeError):
+        decode_timeouts(data) if "timeout" in damage else decode_aftermath(data)
