@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ostinato.jobstore.retry_store import count_waiting
-from ostinato.jobstore.trigger_store import NewTrigger, insert_triggers
+from ostinato.jobstore.trigger_store import NewTrigger, count_waiting, insert_triggers
 from ostinato.pb.scheduler.v1.triggers_pb2 import RetryPayload, Trigger
 from ostinato.scheduling.trigger import MAX_WAITING, TriggerKind, retry_trigger_id
 from ostinato.storage.transaction import Tx

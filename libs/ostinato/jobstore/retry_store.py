@@ -1,4 +1,4 @@
-"""Retries that wait as triggers, and what the runs that they repeat hand on."""
+"""What runs that are tried again hand on, and how their waiting triggers are brought forward."""
 
 from __future__ import annotations
 
@@ -9,23 +9,6 @@ from datetime import datetime
 from ostinato.scheduling.invocation_id import InvocationId
 from ostinato.storage.database import Reader
 from ostinato.storage.transaction import Tx
-
-_COUNT_WAITING = """
-select w.job_id, t.waiting
-  from unnest($1::bigint[]) w(job_id)
- cross join lateral (
-    select count(*) as waiting
-      from (select
-              from trigger p
-             where p.job_id = w.job_id and p.consumed_at is null and p.not_before is not null
-             limit $2) p
- ) t
-"""
-
-
-async def count_waiting(reader: Reader, job_ids: Collection[int], *, most: int) -> dict[int, int]:
-    """How many of each job wait for a run of their own; counting stops at `most`."""
-    return {row[0]: row[1] for row in await reader.fetch(_COUNT_WAITING, list(job_ids), most)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,7 @@ def _stored_from_row(row: Row) -> StoredTrigger:
     )
 
 
+# Either kind has an index of its own.
 _COUNT = """
 select w.job_id, t.pending
   from unnest($1::bigint[]) w(job_id)
@@ -150,15 +151,22 @@ select w.job_id, t.pending
     select count(*) as pending
       from (select
               from trigger p
-             where p.job_id = w.job_id and p.consumed_at is null and p.not_before is null
+             where p.job_id = w.job_id and p.consumed_at is null and p.not_before is {}
              limit $2) p
  ) t
 """
+_COUNT_PENDING = _COUNT.format("null")
+_COUNT_WAITING = _COUNT.format("not null")
 
 
 async def count_pending(reader: Reader, job_ids: Collection[int], *, most: int) -> dict[int, int]:
     """How many that policies see each job has pending; counting stops at `most`."""
-    return {row[0]: row[1] for row in await reader.fetch(_COUNT, list(job_ids), most)}
+    return {row[0]: row[1] for row in await reader.fetch(_COUNT_PENDING, list(job_ids), most)}
+
+
+async def count_waiting(reader: Reader, job_ids: Collection[int], *, most: int) -> dict[int, int]:
+    """How many of each job wait for a run of their own; counting stops at `most`."""
+    return {row[0]: row[1] for row in await reader.fetch(_COUNT_WAITING, list(job_ids), most)}
 
 
 # By row version, which costs the same whatever the statistics say. "Still pending" is written so that it does not
@@ -220,7 +228,6 @@ class PendingBody:
     body: bytes
 
 
-# Either half has an index of its own.
 _HALF_PAGE = """
 (select created_at, order_in_batch, trigger_id, body
    from trigger
