@@ -1,4 +1,4 @@
-"""Limits of the engine's queues in one variable: `launches: rate=50 burst=100 concurrent=200; triages: concurrent=4`."""
+"""Limits of the engine's queues in one variable: `launches: rate=50 concurrent=200; triages: concurrent=4`."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from ostinato.scheduling.launching import RUN_TIMEOUT
 
 HEARTBEAT_TIMEOUT = "HEARTBEAT_TIMEOUT"
 # Engines look within about a second. Where a look is later than this, nobody was there to apply reports either.
-LATE_LOOK = timedelta(seconds=10)
+LATE_LOOK = timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import pytest
 
 from ostinato.scheduling.deadline import (
     HEARTBEAT_TIMEOUT,
+    LATE_LOOK,
     LookAgainAt,
     RunTimeouts,
     RunTimes,
@@ -84,9 +85,9 @@ def test_a_launch_that_is_still_tried_is_not_silent(status: InvocationStatus) ->
 def test_silence_in_which_nobody_listened_does_not_count() -> None:
     """A look that comes late: the engines were away, or the database. What was reported since waits in the queue."""
     silent = started(NOW - 30 * MINUTE, NOW - 20 * MINUTE)
-    late = decide_deadline(RUNNING, silent, WITH_HEARTBEAT, NOW, due_at=NOW - 11 * SECOND)
+    late = decide_deadline(RUNNING, silent, WITH_HEARTBEAT, NOW, due_at=NOW - LATE_LOOK - SECOND)
     assert late == LookAgainAt(NOW + MINUTE)
-    on_time = decide_deadline(RUNNING, silent, WITH_HEARTBEAT, NOW, due_at=NOW - 10 * SECOND)
+    on_time = decide_deadline(RUNNING, silent, WITH_HEARTBEAT, NOW, due_at=NOW - LATE_LOOK)
     assert on_time == TimedOut(NOW - 19 * MINUTE, HEARTBEAT_TIMEOUT)
 
 
