@@ -9,10 +9,14 @@ from typing import Any
 from google.protobuf.message import Message
 
 from ostinato.errors import Violation
+from ostinato.taskqueue.priority import Priority
 from ostinato.taskqueue.task_class import TaskClass, TaskKind
 from ostinato.taskqueue.task_name import dedup_key_rule
 
 MAX_PAYLOAD_BYTES = 1 << 20
+LONGEST_DELAY = timedelta(days=3660)
+_FAIR_KEY_END = (1 << 31) - 1
+_PRIORITIES = frozenset(Priority)
 
 
 def kind_violations(task_class: TaskClass[Any], *, in_transaction: bool) -> Sequence[Violation]:
@@ -28,8 +32,19 @@ def due_time_violations(delay: timedelta | None, eta: datetime | None) -> Iterat
         yield Violation("delay", "give a delay or an eta, not both")
     if delay is not None and delay < timedelta(0):
         yield Violation("delay", "must not be negative")
+    if delay is not None and delay > LONGEST_DELAY:
+        yield Violation("delay", f"must be at most {LONGEST_DELAY.days} days")
     if eta is not None and eta.tzinfo is None:
         yield Violation("eta", "must be an aware datetime")
+    elif eta is not None and not 1970 <= eta.year < 9999:
+        yield Violation("eta", "must be in the years 1970 to 9998")
+
+
+def share_violations(fair_keys: Sequence[int], priority: int) -> Iterator[Violation]:
+    if min(fair_keys) < -_FAIR_KEY_END or max(fair_keys) > _FAIR_KEY_END:
+        yield Violation("fair_key", f"must be from -{_FAIR_KEY_END} to {_FAIR_KEY_END}")
+    if priority not in _PRIORITIES:  # nobody would ever look where it goes
+        yield Violation("priority", "must be one of Priority")
 
 
 def payload_violations(

@@ -17,7 +17,7 @@ from uuid import UUID
 from google.protobuf.message import Message
 
 from ostinato.clock import Clock, SystemClock
-from ostinato.errors import CommitOutcomeUnknown, InvalidArgument, Unavailable, Violation
+from ostinato.errors import InvalidArgument, Violation
 from ostinato.storage.database import Database, transaction_on
 from ostinato.storage.startup import patiently
 from ostinato.storage.transaction import Connection, Tx
@@ -26,16 +26,16 @@ from ostinato.taskqueue.add_rules import (
     due_time_violations,
     kind_violations,
     payload_violations,
+    share_violations,
 )
 from ostinato.taskqueue.administration import store_queue_settings
-from ostinato.taskqueue.embedded.name_store import delete_names, insert_named
+from ostinato.taskqueue.embedded.name_store import delete_names
 from ostinato.taskqueue.embedded.queue_store import ensure_classes, ensure_queues
-from ostinato.taskqueue.embedded.ready_store import NewTasks, insert_tasks
+from ostinato.taskqueue.embedded.ready_store import NewTasks
 from ostinato.taskqueue.embedded.strand import strand_of
-from ostinato.taskqueue.flood_diversion import FloodDiversion
-from ostinato.taskqueue.grouped_calls import GroupedCalls
 from ostinato.taskqueue.priority import Priority
 from ostinato.taskqueue.queue_settings import QueueSettings, check_queue_settings
+from ostinato.taskqueue.submitting import Submitter
 from ostinato.taskqueue.task_class import P, TaskClass, check_classes
 from ostinato.taskqueue.task_header import TaskHeader
 from ostinato.taskqueue.task_ids import TaskIds
@@ -45,7 +45,6 @@ from ostinato.telemetry.tracing import current_traceparent
 
 _NAMESPACE = re.compile(r"|[A-Za-z_][A-Za-z0-9_]{0,49}")
 _MOST_NAMES = 1000  # deleted by one statement
-_MOST_GROUPED_BYTES = 16 << 10  # payloads above go alone, so that a group is no statement of gigabytes
 
 
 class Dispatcher:
@@ -69,15 +68,13 @@ class Dispatcher:
         self._classes = {task_class.name: task_class for task_class in classes}
         self._namespace = namespace
         self._ids = TaskIds(db)
-        self._clock = clock
-        self._diversion = FloodDiversion(clock)
-        self._add_grouped = GroupedCalls(self._insert_group, parallel=2)
-        self._added = dict.fromkeys(self.class_ids.values(), 0)
+        self._submitter = Submitter(db, wake_ups, clock, list(self.class_ids.values()))
 
     @property
     def added(self) -> Mapping[TaskClass[Any], int]:
         """How many tasks of each class were added and committed; on a caller's own transaction: inserted."""
-        return {task_class: self._added[self.class_ids[name]] for name, task_class in self._classes.items()}
+        added = self._submitter.added
+        return {task_class: added[self.class_ids[name]] for name, task_class in self._classes.items()}
 
     @overload
     async def add(
@@ -132,7 +129,7 @@ class Dispatcher:
         )
         if keys is not None:
             return (await self._submit_named(task_class, tasks, keys))[0]
-        await self._submit(tasks, tx)
+        await self._submitter.submit(tasks, tx)
         return tasks.ids[0]
 
     @overload
@@ -183,7 +180,7 @@ class Dispatcher:
         )
         if dedup_keys is not None:
             return await self._submit_named(task_class, tasks, dedup_keys)
-        await self._submit(tasks, tx)
+        await self._submitter.submit(tasks, tx)
         return list(tasks.ids)
 
     async def delete(self, task_class: TaskClass[Any], dedup_keys: Sequence[str]) -> int:
@@ -223,11 +220,13 @@ class Dispatcher:
         if dedup_keys is not None and len(dedup_keys) != len(payloads):
             raise InvalidArgument.of("dedup_keys", "must be as many as payloads")
         encoded = [payload.SerializeToString() for payload in payloads]
+        urgency = task_class.priority if priority is None else priority
         if violations := [
             *self._class_violations(task_class),
             *kind_violations(task_class, in_transaction=tx is not None),
             *(due_time_violations(delay, eta) if delay is not None or eta is not None else ()),
             *payload_violations(task_class, payloads, encoded),
+            *share_violations(fair_keys, urgency),
             *(dedup_key_violations(dedup_keys, in_transaction=tx is not None) if dedup_keys is not None else ()),
         ]:
             raise InvalidArgument(violations)
@@ -235,9 +234,7 @@ class Dispatcher:
             ids=await self._ids.take(len(payloads), tx),
             fair_keys=fair_keys,
             payloads=encoded,
-            strand=strand_of(
-                self.queue_ids[task_class.queue], priority=task_class.priority if priority is None else priority
-            ),
+            strand=strand_of(self.queue_ids[task_class.queue], priority=urgency),
             class_id=self.class_ids[task_class.name],
             header=_current_header(),
             delay=delay or None,
@@ -258,62 +255,9 @@ class Dispatcher:
         first = {key: n for n, key in reversed([*enumerate(dedup_keys)])}  # a key given twice adds once
         chosen = sorted(first.values())
         names = self._names(task_class, [dedup_keys[n] for n in chosen])
-        parts = self._diversion.split(tasks.only(chosen))
-        strands = {task_id: part.strand for part in parts for task_id in part.ids}
-        added = await insert_named(
-            self.db,
-            self.queue_ids[task_class.queue],
-            names,
-            tasks.only(chosen),
-            [strands[tasks.ids[n]] for n in chosen],
-        )
-        self._announce([part.only([n for n, task_id in enumerate(part.ids) if task_id in added]) for part in parts])
+        queue_id = self.queue_ids[task_class.queue]
+        added = await self._submitter.submit_named(queue_id, names, tasks.only(chosen))
         return [task_id if task_id in added else None for task_id in tasks.ids]
-
-    async def _submit(self, tasks: NewTasks, tx: Tx | None) -> None:
-        parts = self._diversion.split(tasks)
-        if tx is None:
-            await self._submit_at_once(parts)
-        elif tx.foreign:
-            await insert_tasks(tx, parts)
-            tx.after_commit(lambda: self._announce(parts))  # where nobody runs hooks it is found by polling
-            self._added[tasks.class_id] += len(tasks.ids)
-        else:
-            tx.before_commit(self, self._flush)
-            tx.buffers.setdefault(self, []).extend(parts)
-
-    async def _submit_at_once(self, parts: Sequence[NewTasks]) -> None:
-        """Small adds of concurrent callers share one statement and one commit."""
-        tasks = parts[0]
-        if tasks.is_later or len(parts) > 1 or len(tasks.ids) > 1 or len(tasks.payloads[0]) > _MOST_GROUPED_BYTES:
-            await insert_tasks(self.db, parts)
-            self._announce(parts)
-        elif (failure := await self._add_grouped(tasks)) is not None:
-            raise type(failure)(str(failure)) from failure
-
-    async def _insert_group(self, adds: Sequence[NewTasks]) -> list[Unavailable | CommitOutcomeUnknown | None]:
-        """A group without an answer may have been written: it is told to all and not tried again one by one."""
-        try:
-            await insert_tasks(self.db, adds)
-        except (Unavailable, CommitOutcomeUnknown) as error:
-            return [error] * len(adds)
-        self._announce(adds)
-        return [None] * len(adds)
-
-    async def _flush(self, tx: Tx) -> None:
-        adds: list[NewTasks] = tx.buffers.pop(self, [])
-        await insert_tasks(tx, adds)
-        tx.after_commit(lambda: self._announce(adds))
-
-    def _announce(self, adds: Sequence[NewTasks]) -> None:
-        if strands := {tasks.strand for tasks in adds if tasks.ids and not tasks.is_later}:
-            self.wake_ups.ready(strands)
-        for tasks in adds:
-            self._added[tasks.class_id] += len(tasks.ids)
-            if tasks.delay is not None:
-                self.wake_ups.later(tasks.delay)
-            elif tasks.eta is not None:
-                self.wake_ups.later(tasks.eta - self._clock.now())  # by our own clock: it is a hint
 
 
 def _current_header() -> bytes | None:
