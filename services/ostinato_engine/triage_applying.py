@@ -201,7 +201,9 @@ async def _claim_ids(tx: Tx, random: Random, inputs: Sequence[NewInput], now: da
     while waiting:
         bits = random.sample(range(_IDS_OF_A_MILLISECOND), min(len(waiting), _IDS_OF_A_MILLISECOND))
         drawn = {make_invocation_id(at, part): index for part, index in zip(bits, waiting, strict=False)}
-        free = await insert_inputs(tx, [(invocation_id, inputs[index]) for invocation_id, index in drawn.items()])
+        # In their order, so that two who draw the same ids at the same time can't deadlock.
+        wanted = [(invocation_id, inputs[index]) for invocation_id, index in sorted(drawn.items())]
+        free = await insert_inputs(tx, wanted)
         claimed |= {drawn[invocation_id]: invocation_id for invocation_id in free}
         waiting = [index for index in waiting if index not in claimed]
         at += _MILLISECOND

@@ -54,6 +54,16 @@ async def test_triggers_are_emitted_while_the_job_is_triaged(database: Database,
     assert await stage.pending(job_id) == ["t"]
 
 
+async def test_new_ids_are_claimed_in_their_order(stage: Stage) -> None:
+    """Two triages of one millisecond that draw the same ids would else wait for each other."""
+    job_id = await stage.add_job("j", policy=TriggeringPolicy(max_concurrent_invocations=20, max_batch_size=1))
+    await stage.emit_ids(job_id, *(f"t{number}" for number in range(20)))
+    await stage.triage()
+    inserted = [row[0] for row in await stage.db.fetch("select invocation_id from invocation_input order by ctid")]
+    assert len(inserted) == 20
+    assert inserted == sorted(inserted)
+
+
 @pytest.mark.leaves_damage("jobs are paused by hand, their cron rows stay")
 async def test_everything_at_once_never_deadlocks(
     database_url: str, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
