@@ -90,16 +90,22 @@ class Database:
 
         Raises CommitOutcomeUnknown when it was sent and its answer was lost.
         """
+        return await self._write(sql, lambda connection: connection.execute(sql, *arguments))
 
-        async def run(connection: Connection) -> str:
+    async def fetch_written(self, sql: str, *arguments: object) -> list[Row]:
+        """What a statement that writes returns; raises CommitOutcomeUnknown as `execute` does."""
+        return await self._write(sql, lambda connection: connection.fetch(sql, *arguments))
+
+    async def _write(self, sql: str, run: Callable[[Connection], Awaitable[T]]) -> T:
+        async def told(connection: Connection) -> T:
             try:
-                return await connection.execute(sql, *arguments)
+                return await run(connection)
             except Exception as error:
                 if connection_lost(error) and not isinstance(error, asyncpg.QueryCanceledError):
                     raise unanswered(error) from error
                 raise
 
-        return await self._single(sql, run)
+        return await self._single(sql, told)
 
     async def fetch(self, sql: str, *arguments: object) -> list[Row]:
         return await self._single(sql, lambda connection: connection.fetch(sql, *arguments))

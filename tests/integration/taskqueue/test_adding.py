@@ -229,6 +229,20 @@ async def test_tasks_of_a_commit_without_an_answer_are_not_announced_and_the_cal
     assert await count(database) == await count(database, "pg_class where relname = 'orders'") == 1
 
 
+async def test_an_add_with_a_key_whose_answer_was_lost_may_be_repeated(database: Database) -> None:
+    async with (
+        open_tcp_proxy(database.settings.url) as proxy,
+        open_database(DatabaseSettings(proxy.url(database.settings.url))) as far,
+        open_dispatcher(far, classes=CLASSES, notify=False) as dispatcher,
+    ):
+        payload = letter(123_456_789)
+        proxy.lose_answer_to(payload.SerializeToString())
+        with pytest.raises(CommitOutcomeUnknown):
+            await dispatcher.add(LETTER, payload, dedup_key="a")
+        assert await dispatcher.add(LETTER, payload, dedup_key="a") is None
+    assert await count(database) == 1
+
+
 async def test_every_member_of_a_group_without_an_answer_is_told_that_its_outcome_is_unknown(
     database: Database,
 ) -> None:

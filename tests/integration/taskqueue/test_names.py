@@ -23,7 +23,9 @@ from ostinato.taskqueue import (
     open_dispatcher,
     requeue_dead_letters,
 )
-from ostinato.taskqueue.embedded import name_store, worker_store
+from ostinato.taskqueue.embedded import name_store, ready_store, worker_store
+from ostinato.taskqueue.embedded.fair_share import BEGINNING
+from ostinato.taskqueue.embedded.strand import strand_of
 from tests.integration.taskqueue.conftest import CLASSES, LETTER, STAMP, letter, running, until
 
 HOUR_AHEAD = "expires_at between ostinato_now() + interval '59 min' and ostinato_now() + interval '61 min'"
@@ -49,7 +51,17 @@ async def until_ended(db: Database, task_id: int | None) -> None:
 
 
 async def window_passes(db: Database) -> None:
-    await db.execute("update tq_name set expires_at = ostinato_now() where expires_at < 'infinity'")
+    """Locks in the order in which everybody does."""
+    await db.execute(
+        """
+        with over as materialized (
+            select queue_id, name_hash from tq_name
+             where expires_at < 'infinity' order by queue_id, name_hash for update
+        )
+        update tq_name n set expires_at = ostinato_now() from over o
+         where (n.queue_id, n.name_hash) = (o.queue_id, o.name_hash)
+        """
+    )
 
 
 async def test_a_key_that_is_taken_adds_nothing_and_says_so(database: Database, dispatcher: Dispatcher) -> None:
@@ -349,6 +361,23 @@ async def test_overlapping_sets_of_names_in_any_order_do_not_deadlock(
         await asyncio.gather(add(keys), add(keys[::-1]), add(keys[30:] + keys[:30]), delete(keys), delete(keys[::-1]))
         await until(lambda: worker.stats.done + worker.stats.deleted == len(added))
     assert len(added) >= 60
+
+
+async def test_processes_of_the_release_before_get_no_task_with_a_key(
+    database: Database, dispatcher: Dispatcher
+) -> None:
+    """They know nothing of keys: after such a task had ended there, its key would be taken for ever."""
+    for key, delay in (("a", None), ("b", timedelta(milliseconds=1))):
+        await dispatcher.add(LETTER, letter(1), dedup_key=key, delay=delay)
+    plain = await dispatcher.add(LETTER, letter(2))
+    strand = strand_of(dispatcher.queue_ids["mail"])
+    await worker_store.register_worker(database, 1, timedelta(seconds=60), "test")
+    (moved,) = await ready_store.move_in(database, 1, since=BEGINNING, strands=[strand], room=10, most=10)
+    assert moved["claimed_by"] == 0
+    old = await database.fetch(
+        "select id from tq_claim_v1(1, array[$1::int], array[$2::timestamptz], array[10], 10)", strand, BEGINNING
+    )
+    assert [row["id"] for row in old] == [plain]
 
 
 async def test_a_named_claim_whose_names_cannot_be_looked_up_is_released(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from ostinato.storage.database import Database
 from ostinato.storage.transaction import affected
 from ostinato.taskqueue.embedded.ready_store import Executor, NewTasks
 from ostinato.taskqueue.task_flags import NAMED
@@ -43,9 +44,12 @@ returning id
 
 
 async def insert_named(
-    executor: Executor, queue_id: int, names: Sequence[UUID], tasks: NewTasks, strands: Sequence[int]
+    db: Database, queue_id: int, names: Sequence[UUID], tasks: NewTasks, strands: Sequence[int]
 ) -> set[int]:
-    """Adds the tasks whose names are free, and returns their ids. `names` are all different, `strands` one each."""
+    """Adds the tasks whose names are free, and returns their ids. `names` are all different, `strands` one each.
+
+    Raises CommitOutcomeUnknown when its answer was lost.
+    """
     columns = (
         list(names),
         tasks.ids,
@@ -56,9 +60,9 @@ async def insert_named(
         tasks.header,
     )
     if tasks.is_later:
-        rows = await executor.fetch(_ADD_LATER, queue_id, *columns, tasks.delay, tasks.eta)
+        rows = await db.fetch_written(_ADD_LATER, queue_id, *columns, tasks.delay, tasks.eta)
     else:
-        rows = await executor.fetch(_ADD_READY, queue_id, *columns)
+        rows = await db.fetch_written(_ADD_READY, queue_id, *columns)
     return {row["id"] for row in rows}
 
 

@@ -74,14 +74,49 @@ begin
               r.header, r.payload;
 end $$;
 
--- Processes of the release before this one: they get nothing from queues with limits.
+-- Processes of the release before this one: they get nothing from queues with limits, and no tasks with names, which
+-- they would not end together with the task.
 create or replace function tq_claim_v1(me int, strands int[], lows timestamptz[], quotas int[], room int)
     returns table (
         version tid, id bigint, strand int, ready_at timestamptz, eta timestamptz, fair_key int, class_id smallint,
         attempt smallint, failures smallint, flags smallint, header bytea, payload bytea
     )
-    language sql
-as $$ select * from tq_claim_v2(me, strands, lows, quotas, room, false) $$;
+    language plpgsql
+    set enable_seqscan = off
+    set enable_bitmapscan = off
+    set enable_sort = off
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+    set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+begin
+    perform set_config('synchronous_commit', 'off', true);
+    return query
+    with due as materialized (
+        select t.ctid
+          from unnest(strands, lows, quotas) w(strand, low, quota)
+         cross join lateral (
+            select r.ctid
+              from tq_ready r
+             where r.strand = w.strand and r.ready_at >= w.low and r.claimed_by = 0 and r.flags & 1 = 0
+             order by r.ready_at, r.id
+             limit w.quota
+               for update skip locked
+         ) t
+         where exists (select 1 from tq_worker k where k.worker_id = me and k.expires_at > ostinato_now())
+           and not exists (select 1 from tq_queue q
+                            where q.queue_id = w.strand >> 9
+                              and (q.paused_at is not null or q.max_rate is not null or q.max_concurrent is not null))
+         limit room
+    )
+    update tq_ready r
+       set claimed_by = me, attempt = least(r.attempt + 1, 32767)
+      from due
+     where r.ctid = due.ctid
+    returning r.ctid, r.id, r.strand, r.ready_at, r.eta, r.fair_key, r.class_id, r.attempt, r.failures, r.flags,
+              r.header, r.payload;
+end $$;
 
 -- Claims from one queue within its limits. `held`: what `me` holds of it already; `room`: how much more it can start.
 -- The last row is no task: it has `granted`, up to how many tasks the limits allowed, and `next_token_at`, when the
@@ -174,7 +209,7 @@ begin
 end $$;
 
 -- As before, except that tasks of purged queues are dropped, which ends their names (they have a table from the next
--- migration on), and that nothing of a queue with limits is born claimed.
+-- migration on), and that nothing of a queue with limits is born claimed, and nothing that has a name.
 create or replace function tq_move_in_v1(me int, since timestamptz, mine int[], room int, most int)
     returns table (
         version tid, id bigint, strand int, ready_at timestamptz, eta timestamptz, fair_key int, class_id smallint,
@@ -220,6 +255,7 @@ begin
         select g.*,
                g.strand = any(mine)
                  and row_number() over (partition by g.strand = any(mine) order by g.due_at, g.id) <= room
+                 and g.flags & 1 = 0
                  and exists (select 1 from tq_worker k where k.worker_id = me and k.expires_at > ostinato_now())
                  and not exists (select 1 from tq_queue q
                                   where q.queue_id = g.strand >> 9
