@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -24,6 +25,7 @@ from ostinato.taskqueue import (
     queue_stats,
     requeue_dead_letters,
 )
+from ostinato.taskqueue.embedded.strand import strand_of
 from ostinato.telemetry.tracing import current_traceparent, use_traceparent
 from tests.integration.taskqueue.conftest import LETTER, PARCEL, STAMP, letter, running, until
 
@@ -392,3 +394,28 @@ async def test_stats_count_what_people_ask_for(database: Database, dispatcher: D
     assert (stats["mail"].ready, stats["mail"].later, stats["mail"].claimed, stats["mail"].dead) == (2, 1, 0, 0)
     assert stats["mail"].oldest_ready_at is not None
     assert stats["stamps"].ready == 1
+
+
+async def test_due_tasks_that_the_process_which_moves_them_has_no_room_for_are_told_to_others(
+    database: Database, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would wait for the next poll of an idle process, a second, on top of their delay."""
+    told: list[frozenset[int]] = []
+    started, finish = asyncio.Event(), asyncio.Event()
+
+    async def handle(_: TaskContext, __: Any) -> None:
+        started.set()
+        await finish.wait()
+
+    monkeypatch.setattr(dispatcher.wake_ups, "tell_others", lambda strands: told.append(frozenset(strands)))
+    narrow = Handler(replace(LETTER, max_running=1), one=handle)
+    async with running(database, dispatcher, narrow) as worker:
+        await dispatcher.add(LETTER, letter(1))
+        await started.wait()
+        await until(lambda: worker.running == 1)
+        told.clear()
+        await dispatcher.add(LETTER, letter(2), delay=timedelta(milliseconds=10))
+        await until(lambda: told)
+        finish.set()
+        await until(lambda: worker.stats.done == 2)
+    assert told[0] == {strand_of(dispatcher.queue_ids["mail"])}

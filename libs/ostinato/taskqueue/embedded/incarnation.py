@@ -35,7 +35,7 @@ class Incarnation:
         self.lease = tasks.lease
         self.tasks = tasks
         self.claims = ClaimLoop(db, tasks, clock, tell_others=tell_others)
-        self.later = LaterLoop(db, tasks, self.claims, clock)
+        self.later = LaterLoop(db, tasks, self.claims, clock, tell_others=tell_others)
         self.watch = QueueWatch(db, tasks, self.claims, clock)
         self._db = db
         self._clock = clock

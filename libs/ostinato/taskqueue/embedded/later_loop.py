@@ -14,6 +14,7 @@ from ostinato.taskqueue.embedded.claim_loop import ClaimLoop
 from ostinato.taskqueue.embedded.claimed_tasks import ClaimedTasks
 from ostinato.taskqueue.embedded.event_wait import wait_at_most
 from ostinato.taskqueue.embedded.fair_share import BEGINNING
+from ostinato.taskqueue.embedded.limited_claims import TellOthers
 from ostinato.taskqueue.embedded.strand import queue_of
 
 _log = logging.getLogger(__name__)
@@ -24,11 +25,14 @@ _LATE_INSERTS = timedelta(seconds=60)
 class LaterLoop:
     """Looks once a second for the next due time, and sleeps exactly until it when it is nearer."""
 
-    def __init__(self, db: Database, tasks: ClaimedTasks, claims: ClaimLoop, clock: Clock) -> None:
+    def __init__(
+        self, db: Database, tasks: ClaimedTasks, claims: ClaimLoop, clock: Clock, *, tell_others: TellOthers
+    ) -> None:
         self._db = db
         self._tasks = tasks
         self._claims = claims
         self._clock = clock
+        self._tell_others = tell_others
         self._pace = tasks.lease.pace
         self._wake = asyncio.Event()
         self._everywhere_at = float("-inf")
@@ -89,6 +93,7 @@ class LaterLoop:
                 most=_MOST_PER_MOVE,
             )
             await self._tasks.accept([row for row in rows if row[12] == self._tasks.lease.worker_id], sent_at=sent_at)
-        if free := {row[2] for row in rows if row[12] == 0}:
-            self._claims.hint(frozenset(free))
+        free = frozenset(row[2] for row in rows if row[12] == 0)
+        if free and not self._claims.hint(free):
+            self._tell_others(free)
         return len(rows)
