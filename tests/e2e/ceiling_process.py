@@ -1,15 +1,16 @@
-"""A process with a worker of a queue with a ceiling, that writes down what it runs. Run with the URL of a database."""
+"""A process with a worker of a queue with a ceiling, that writes down what it runs. Reads settings as services do."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from typing import Any
 
 from google.protobuf.wrappers_pb2 import Int64Value
 
-from ostinato.storage.database import Database, DatabaseSettings, open_database
+from ostinato.config.database import read_database
+from ostinato.config.environment import EnvironmentReader
+from ostinato.storage.database import Database, open_database
 from ostinato.taskqueue import Handler, TaskClass, TaskContext, TaskKind, Worker, WorkerSettings, open_dispatcher
 from ostinato.taskqueue.embedded.pace import Pace
 
@@ -30,11 +31,12 @@ def handler(db: Database) -> Handler:
     return Handler.single(NUMBERED, handle)
 
 
-async def main(url: str) -> None:
-    async with open_database(DatabaseSettings(url)) as db, open_dispatcher(db, classes=[NUMBERED]) as dispatcher:
+async def main() -> None:
+    settings = read_database(EnvironmentReader(os.environ), "test")
+    async with open_database(settings) as db, open_dispatcher(db, classes=[NUMBERED]) as dispatcher:
         pace = Pace(lease=1.5, beat_every=0.2)
         await Worker(db, dispatcher, [handler(db)], settings=WorkerSettings(pace=pace)).run()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main())

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from ostinato.testing.installation import RunningInstallation, installation
+from ostinato.testing.postgres import fresh_database
 from ostinato.testing.server import temporary_home
+from tests.e2e.ways import PGBOUNCER_EVERYWHERE, open_way
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def database_environ(request: pytest.FixtureRequest, home: Path) -> AsyncIterator[Mapping[str, str]]:
+    """Nothing: `ostinato up` brings its PostgreSQL along. Or what leads it through a pgbouncer."""
+    if not PGBOUNCER_EVERYWHERE:
+        yield {}
+        return
+    server: str = request.getfixturevalue("postgres_server_url")
+    async with fresh_database(server, "template1") as url, open_way(url, server, home) as environ:
+        yield {**environ, "OSTINATO_MAINTENANCE_DATABASE_URL": url}
 
 
 @pytest.fixture(scope="module")
-def installed() -> Iterator[RunningInstallation]:
+def installed(database_environ: Mapping[str, str], home: Path) -> Iterator[RunningInstallation]:
     """One for all tests of a module, not started yet."""
-    with temporary_home() as folder, installation(folder) as prepared:
+    with installation(home, environ={**database_environ}) as prepared:
         yield prepared
 
 
@@ -23,6 +38,13 @@ def home() -> Iterator[Path]:
     """A folder for all tests of a module that PostgreSQL's own account may enter."""
     with temporary_home() as folder:
         yield folder
+
+
+@pytest.fixture
+async def process_environ(database_url: str, postgres_server_url: str, home: Path) -> AsyncIterator[Mapping[str, str]]:
+    """What a process is told that uses the test's own database."""
+    async with open_way(database_url, postgres_server_url, home) as environ:
+        yield {**os.environ, **environ}
 
 
 @pytest.fixture(scope="session")

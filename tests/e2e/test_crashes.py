@@ -10,6 +10,7 @@ import pytest
 
 from ostinato.pb.scheduler.v1.invocations_pb2 import Invocation
 from ostinato.testing.installation import RunningInstallation
+from tests.e2e.ways import PGBOUNCER_EVERYWHERE, not_behind_pgbouncer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -41,7 +42,7 @@ def until_every_job_succeeds_again(started: RunningInstallation) -> None:
         started.until(lambda job=job, before=before: newest_success(started, job) not in {"", before}, within=60)
 
 
-@pytest.mark.parametrize("service", ["engine", "api", "ingester", "postgres"])
+@pytest.mark.parametrize("service", ["engine", "api", "ingester", pytest.param("postgres", marks=not_behind_pgbouncer)])
 def test_a_killed_process_comes_back_and_all_jobs_go_on(started: RunningInstallation, service: str) -> None:
     until_every_job_succeeds_again(started)
     first = started.pid_of(service)
@@ -67,7 +68,7 @@ def status(started: RunningInstallation, name: str) -> int:
 
 
 def test_all_at_once(started: RunningInstallation) -> None:
-    for service in ("postgres", "engine", "ingester", "api"):
+    for service in (*(() if PGBOUNCER_EVERYWHERE else ("postgres",)), "engine", "ingester", "api"):
         started.kill_service(service)
     until_every_job_succeeds_again(started)
 

@@ -23,6 +23,7 @@ from chaos.postgres import Postgres, open_postgres
 from chaos.service_logs import read_logs
 from chaos.target import open_target
 from ostinato.testing.tcp_proxy import TcpProxy, open_tcp_proxy
+from tests.e2e.ways import open_way
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90), pytest.mark.asyncio(loop_scope="module")]
 
@@ -51,8 +52,10 @@ async def trouble(home: Path) -> AsyncIterator[Trouble]:
     async with AsyncExitStack() as stack:
         target = await stack.enter_async_context(open_target(seed=1))
         postgres = await stack.enter_async_context(open_postgres(home / "postgres", home / "postgres.log"))
-        proxy = await stack.enter_async_context(open_tcp_proxy(postgres.url))
-        through = {"OSTINATO_DATABASE_URL": proxy.url(postgres.url)}
+        way = await stack.enter_async_context(open_way(postgres.url, postgres.server.superuser_url(), home))
+        url = way["OSTINATO_DATABASE_URL"]
+        proxy = await stack.enter_async_context(open_tcp_proxy(url))
+        through = {**way, "OSTINATO_DATABASE_URL": proxy.url(url)}
         installed = await stack.enter_async_context(open_services(postgres, target, home, through))
         await installed.begin()
         load = await stack.enter_async_context(open_load(installed, RATE, seed=1))

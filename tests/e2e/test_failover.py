@@ -15,6 +15,7 @@ from chaos.postgres import Postgres, open_postgres
 from chaos.target import open_target
 from ostinato.storage.embedded.server import EmbeddedServer
 from ostinato.testing.standby import Standby, open_standby
+from tests.e2e.ways import not_behind_pgbouncer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -37,6 +38,7 @@ class Pair(Postgres):
         return self._standby.either_url(super().owner_url)
 
 
+@not_behind_pgbouncer
 async def test_a_promoted_standby_takes_over(home: Path) -> None:
     async with (
         open_target(seed=2) as target,

@@ -10,6 +10,7 @@ import pytest
 
 from ostinato.pb.scheduler.v1.invocations_pb2 import Invocation
 from ostinato.testing.installation import RunningInstallation
+from tests.e2e.ways import not_behind_pgbouncer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
 
@@ -56,6 +57,7 @@ def enough(runs: list[Invocation], *, triggers: int) -> list[Invocation]:
     return runs if sum(len(run.incoming_triggers) for run in runs) >= triggers else []
 
 
+@not_behind_pgbouncer
 def test_it_tells_where_everything_is(started: RunningInstallation) -> None:
     told = started.output()
     for address in ("API_GRPC", "API_HTTP", "ENGINE_HTTP", "INGESTER_GRPC"):
@@ -64,6 +66,7 @@ def test_it_tells_where_everything_is(started: RunningInstallation) -> None:
     assert f"--address {started.environ['OSTINATO_ADDRESS']} runs example/report" in told
 
 
+@not_behind_pgbouncer
 def test_no_secret_is_told_or_logged(started: RunningInstallation) -> None:
     secret = (started.data / "secret").read_text().strip()
     passwords = re.findall(r'"([0-9a-f]{48})"', (started.postgres_home / "passwords.json").read_text())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from ostinato.pb.scheduler.v1.invocations_pb2 import Invocation
 from ostinato.testing.installation import RunningInstallation, installation
+from tests.e2e.ways import open_pooled_way, settings_through
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -26,22 +26,32 @@ jobs:
 LEASE_SECONDS = 15
 
 
+@pytest.fixture(params=["directly", "through a pgbouncer"])
+async def given(
+    request: pytest.FixtureRequest, empty_database_url: str, postgres_server_url: str, home: Path
+) -> AsyncIterator[Mapping[str, str]]:
+    """An empty database, and a way to it."""
+    if request.param == "directly":
+        yield {"OSTINATO_DATABASE_URL": empty_database_url}
+        return
+    async with open_pooled_way(empty_database_url, postgres_server_url, home) as bouncer:
+        yield {**settings_through(bouncer), "OSTINATO_MAINTENANCE_DATABASE_URL": empty_database_url}
+
+
 def succeeded(running: RunningInstallation, job: str) -> set[str]:
     return {run.name for run in running.runs(job) if run.status == Invocation.SUCCEEDED}
 
 
-def test_two_engines_share_the_work_and_either_goes_on_alone(empty_database_url: str, tmp_path: Path) -> None:
-    environ = {"OSTINATO_DATABASE_URL": empty_database_url}
-    with installation(tmp_path, arguments=["--engines", "2"], environ=environ) as running:
+def test_two_engines_share_the_work_and_one_goes_on_alone(given: Mapping[str, str], tmp_path: Path) -> None:
+    with installation(tmp_path, arguments=["--engines", "2"], environ={**given}) as running:
         running.examples.mkdir()
         (running.examples / "pair.yaml").write_text(PROJECT)
         running.start()
         assert not (running.data / "postgres").exists()
         running.until(lambda: len(succeeded(running, "pair/tick")) >= 3)
-        for _ in range(2):
-            taken = running.until(lambda: {run.name for run in running.runs("pair/busy", limit=5) if not run.final})
-            os.kill(running.pid_of("engine"), signal.SIGKILL)
-            running.until(lambda taken=taken: taken <= succeeded(running, "pair/busy"), within=LEASE_SECONDS + 15)
+        taken = running.until(lambda: {run.name for run in running.runs("pair/busy", limit=5) if not run.final})
+        running.kill_service("engine")
+        running.until(lambda: taken <= succeeded(running, "pair/busy"), within=LEASE_SECONDS + 15)
         slots = [run.scheduled_for.ToJsonString() for run in running.runs("pair/tick", limit=10_000)]
         assert len(set(slots)) == len(slots)
         assert running.stop() == 0

@@ -12,9 +12,12 @@ import pytest
 import pytest_asyncio
 
 from chaos.evidence import collect
-from chaos.installation import open_installation
+from chaos.installation import open_services
 from chaos.load import Load, open_load
+from chaos.postgres import open_postgres
 from chaos.services import Service
+from chaos.target import open_target
+from tests.e2e.ways import open_way
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90), pytest.mark.asyncio(loop_scope="module")]
 
@@ -26,7 +29,10 @@ RATE = 50
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def load(home: Path) -> AsyncIterator[Load]:
     async with AsyncExitStack() as stack:
-        installed = await stack.enter_async_context(open_installation(home, seed=3))
+        target = await stack.enter_async_context(open_target(seed=3))
+        postgres = await stack.enter_async_context(open_postgres(home / "postgres", home / "postgres.log"))
+        way = await stack.enter_async_context(open_way(postgres.url, postgres.server.superuser_url(), home))
+        installed = await stack.enter_async_context(open_services(postgres, target, home, way))
         await installed.begin()
         opened = await stack.enter_async_context(open_load(installed, RATE, seed=3))
         await opened.works_again()

@@ -18,15 +18,10 @@ from chaos.load import Load, open_load
 from chaos.postgres import Postgres, open_postgres
 from chaos.service_logs import read_logs
 from chaos.target import open_target
-from ostinato.testing.pgbouncer import PgBouncer, find_pgbouncer, open_pgbouncer
+from ostinato.testing.pgbouncer import PgBouncer
+from tests.e2e.ways import open_pooled_way, settings_through
 
-PROGRAM = find_pgbouncer()
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.timeout(120),
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed (on Debian: apt-get install pgbouncer)"),
-]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
 
 RECOVERY_SECONDS = 10
 
@@ -46,13 +41,12 @@ class Behind:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def behind(home: Path) -> AsyncIterator[Behind]:
-    assert PROGRAM
     async with AsyncExitStack() as stack:
         target = await stack.enter_async_context(open_target(seed=4))
         postgres = await stack.enter_async_context(open_postgres(home / "postgres", home / "postgres.log"))
-        bouncer = await stack.enter_async_context(open_pgbouncer(PROGRAM, postgres.url, home / "pgbouncer"))
-        through = {"OSTINATO_DATABASE_URL": bouncer.url, "OSTINATO_DATABASE_PREPARED_STATEMENTS": "false"}
-        installed = await stack.enter_async_context(open_services(postgres, target, home, through))
+        superuser = postgres.server.superuser_url()
+        bouncer = await stack.enter_async_context(open_pooled_way(postgres.url, superuser, home))
+        installed = await stack.enter_async_context(open_services(postgres, target, home, settings_through(bouncer)))
         await installed.begin()
         load = await stack.enter_async_context(open_load(installed, 50, seed=4))
         await load.works_again()

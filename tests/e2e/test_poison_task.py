@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
 
 from google.protobuf.wrappers_pb2 import Int64Value
 
@@ -14,10 +15,10 @@ from tests.e2e.poisoned_process import NUMBERED, POISON
 NUMBERS = range(20)
 
 
-async def dead_letters_after_restarts(db: Database, url: str, *, most: int) -> list[DeadLetter]:
+async def dead_letters_after_restarts(db: Database, environ: Mapping[str, str], *, most: int) -> list[DeadLetter]:
     """Starts the process anew whenever it died, until the task is a dead letter and nothing is left."""
     for _ in range(most):
-        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.e2e.poisoned_process", url)
+        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.e2e.poisoned_process", env=environ)
         try:
             async with asyncio.timeout(30):
                 while process.returncode is None:
@@ -36,12 +37,12 @@ async def dead_letters_after_restarts(db: Database, url: str, *, most: int) -> l
 
 
 async def test_a_task_that_kills_its_process_is_singled_out_and_its_neighbours_end(
-    database: Database, database_url: str
+    database: Database, process_environ: Mapping[str, str]
 ) -> None:
     await database.execute("create table ended (number bigint, crashes int)")
     async with open_dispatcher(database, classes=[NUMBERED]) as dispatcher:
         await dispatcher.add_many(NUMBERED, [Int64Value(value=number) for number in NUMBERS])
-    dead = await dead_letters_after_restarts(database, database_url, most=6)
+    dead = await dead_letters_after_restarts(database, process_environ, most=6)
     assert [(Int64Value.FromString(found.payload).value, found.error) for found in dead] == [
         (POISON, "its worker died 3 times in a row")
     ]

@@ -26,7 +26,7 @@ _CONFIG = """
 listen_addr = 127.0.0.1
 listen_port = {port}
 unix_socket_dir =
-auth_type = scram-sha-256
+auth_type = {auth}
 auth_file = {users}
 pool_mode = transaction
 max_client_conn = 1000
@@ -90,6 +90,7 @@ class PgBouncer:
                 server_port=self._server.port,
                 port=self._port,
                 users=users,
+                auth="scram-sha-256" if self._server.password else "trust",
                 sessions=_SERVER_SESSIONS,
             )
         )
