@@ -30,11 +30,12 @@ TEMPO = Tempo(
     Pace(idle_poll=1.0, busy_poll=0.2, look_later_every=2.0, beat_every=1.5, rescue_every=10.0),
 )
 _OF_ENGINES = (
-    Fault.REFUSED, Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.CUT_AFTER, Fault.DEATH_BEFORE, Fault.DEATH_AFTER,
+    Fault.REFUSED, Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.CUT_AFTER, Fault.STALL, Fault.DEATH_BEFORE,
+    Fault.DEATH_AFTER,
 )  # fmt: skip
 _OF_CALLERS = (Fault.REFUSED, Fault.CUT_BEFORE, Fault.CUT_AFTER)
 _REST = 20.0  # seconds
-_MOST_RESTS = 60
+_MOST_RESTS = 24  # longer than any task waits before it is tried again
 
 Action = Callable[[], Coroutine[Any, Any, None]]
 
@@ -42,6 +43,7 @@ Action = Callable[[], Coroutine[Any, Any, None]]
 @dataclass(slots=True, eq=False)
 class _Engine:
     life: Life
+    burial: asyncio.Task[None]
     stall: asyncio.Task[None] | None = None
 
     @property
@@ -59,7 +61,7 @@ class Wanderer:
         self._clock = simulation.clock
         self._random = Random(f"walk {simulation.seed}")
         self._stanzas = random_stanzas(self._random)
-        self._rate = self._random.choice((0.0, 0.002, 0.006))
+        self._rate = self._random.choice((0.0, 0.003, 0.008))
         self._faults: list[RandomFaults] = []
         self._engines: list[_Engine] = []
         self._work = RemoteWork(simulation.seed, simulation.clock)
@@ -94,11 +96,13 @@ class Wanderer:
                 postman.cancel()
                 await asyncio.gather(postman, return_exceptions=True)
                 for engine in self._engines:
-                    await self._simulation.bury(engine.life)
+                    engine.life.process.die()
+                    await engine.burial
 
     async def _walk(self) -> None:
         await self._people.apply(config_text(self._stanzas))
-        await self._start_engine()
+        for _ in range(self._random.randint(1, 2)):
+            await self._start_engine()
         weights, actions = zip(*self._actions, strict=True)
         for _ in range(ACTIONS):
             (action,) = self._random.choices(actions, weights)
@@ -115,6 +119,9 @@ class Wanderer:
         await self._people.apply(config_text(without_schedules(self._stanzas)))
         for name in NAMES:
             await self._people.resume(name)
+        while len(self._engines) > 1:
+            await self._drain_engine()
+            await self._bury_the_dead()
         for _ in range(_MOST_RESTS):
             await self._bury_the_dead()
             await self._clock.sleep(_REST)
@@ -182,7 +189,7 @@ class Wanderer:
         except Exception as error:  # noqa: BLE001 - judged
             self._judge(error, "did not start")
             return
-        self._engines.append(_Engine(life))
+        self._engines.append(_Engine(life, asyncio.create_task(self._bury_when_dead(life))))
 
     async def _drain_engine(self) -> None:
         if len(self._engines) > 1:
@@ -213,9 +220,15 @@ class Wanderer:
             self._engines.remove(engine)
             if not engine.life.process.died.is_set() and (error := engine.life.task.exception()) is not None:
                 self._judge(error, "ended by itself")
-            await self._simulation.bury(engine.life)
+            engine.life.process.die()
+            await engine.burial
         while not self._engines:
             await self._start_engine()
+
+    async def _bury_when_dead(self, life: Life) -> None:
+        """At once: a connection of the dead would hold its locks, and the walk might wait for one of them."""
+        await life.process.died.wait()
+        await self._simulation.bury(life)
 
     def _judge(self, error: BaseException, what: str) -> None:
         """Whoever can't reach the database at its start may give up: somebody starts it again."""

@@ -16,6 +16,7 @@ class Fault(StrEnum):
     REFUSED = "REFUSED"  # the server refuses it; the connection stays
     CUT_BEFORE = "CUT_BEFORE"  # the connection breaks, the step does not reach the server
     CUT_AFTER = "CUT_AFTER"  # it happens, the connection breaks before the answer
+    STALL = "STALL"  # the process stands still for longer than its lease, then goes on with this very step
     DEATH_BEFORE = "DEATH_BEFORE"  # the process dies
     DEATH_AFTER = "DEATH_AFTER"
 
@@ -59,7 +60,11 @@ class CrashPlan:
 
 
 class RandomFaults:
-    """Each step fails with `rate`, each commit a few times as often, because that is where it hurts."""
+    """Each step fails with `rate`, each commit a few times as often, because that is where it hurts.
+
+    A statement on its own that ends or claims tasks fails more often still: whoever stalls there, or hears no answer,
+    works on with knowledge that is outdated.
+    """
 
     def __init__(self, random: Random, *, rate: float, kinds: tuple[Fault, ...]) -> None:
         self.active = True
@@ -70,6 +75,14 @@ class RandomFaults:
     def choose(self, step: str, commit: int) -> Fault | None:
         if not self.active or step == "ROLLBACK":
             return None
-        if self._random.random() >= self._rate * (4 if commit else 1):
+        if self._random.random() >= self._rate * _weight(step, commit):
             return None
         return self._random.choice(self._kinds)
+
+
+def _weight(step: str, commit: int) -> int:
+    if not commit:
+        return 1
+    if step != "COMMIT" and "claimed_by" in step:
+        return 30
+    return 8 if "tq_claim" in step else 4

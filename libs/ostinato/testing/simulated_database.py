@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 from ostinato.storage.transaction import Connection
+from ostinato.storage.translate import translated_errors
 from ostinato.testing.faults import Fault, Faults
 from ostinato.testing.lock_watcher import LockWatcher
 
@@ -60,6 +61,7 @@ class StepOrder:
         self._locked: list[_Step] = []
         self._locks_were_freed = False
         self._cut: set[int] = set()  # of connections that were hung up
+        self._resuming: list[tuple[SimulatedProcess, Callable[[], None]]] = []
 
     async def wait_for_turn(self, step: _Step) -> None:
         self._waiting.append(step)
@@ -85,6 +87,10 @@ class StepOrder:
         """A connection was hung up: nothing else happens before the server has rolled back what it left open."""
         self._cut.add(pid)
         self._locks_were_freed = True
+
+    def resume(self, process: SimulatedProcess, release: Callable[[], None]) -> None:
+        """What the process was about to send goes before everybody else's; `release` lets all the rest of it go on."""
+        self._resuming.append((process, release))
 
     # -- what the event loop asks -------------------------------------------------------------------------------
 
@@ -114,10 +120,20 @@ class StepOrder:
             if self.is_under_way():
                 return 0.0
         self.between_steps()
+        if self._resuming:
+            return self._resume_one()
         able = [step for step in self._waiting if not step.process.stalled]
-        if not able:
-            return None
-        step = able[self._random.randrange(len(able))]
+        return self._let_through(able[self._random.randrange(len(able))]) if able else None
+
+    def _resume_one(self) -> float:
+        process, release = self._resuming.pop(0)
+        process.stalled = process.frozen = False
+        step = next((step for step in self._waiting if step.process is process), None)
+        duration = self._let_through(step) if step is not None else 0.0
+        release()
+        return duration
+
+    def _let_through(self, step: _Step) -> float:
         self._waiting.remove(step)
         self._under_way = step
         step.number = len(self.trace)
@@ -136,8 +152,10 @@ class SimulatedProcess:
         self.tasks: dict[asyncio.Task[Any], None] = {}  # in the order of their creation
         self.commits = 0
         self.faults: Faults | None = None
-        self.stalled = False
+        self.stalled = False  # none of its steps is let through
+        self.frozen = False  # nothing of it runs
         self.held: list[asyncio.Handle] = []  # what it will do when it goes on
+        self.on_stall: Callable[[], None] = _nothing  # a fault wants it to stall
         self._quiet = asyncio.Event()
         self._order = order
         self._now = now
@@ -149,15 +167,15 @@ class SimulatedProcess:
         self.died.set()
 
     async def stall(self) -> None:
-        """Stands still from the next moment on in which none of its steps is under way."""
+        """Sends nothing from now on, and stands still as soon as nothing that it sent is under way."""
+        self.stalled = True
         while self._order.has_sent(self):
             self._quiet.clear()
             await self._quiet.wait()
-        self.stalled = True
+        self.frozen = True
 
-    def go_on(self) -> list[asyncio.Handle]:
-        """What is to be run now."""
-        self.stalled = False
+    def take_held(self) -> list[asyncio.Handle]:
+        """What is to be run now that it goes on."""
         held, self.held = self.held, []
         return held
 
@@ -171,6 +189,9 @@ class SimulatedProcess:
         entry = _Step(self, step, connection, pid, turn, fault, begins)
         if fault is Fault.DEATH_BEFORE:
             self.die()
+        if fault is Fault.STALL and not self.stalled:
+            self.stalled = True
+            self.on_stall()
         self._check_alive()
         await self._order.wait_for_turn(entry)
         self._steps[_current_task()] = entry
@@ -199,7 +220,7 @@ class SimulatedProcess:
 
     def _fail(self, entry: _Step, *, happened: bool) -> None:
         fault = entry.fault
-        if fault is None or fault.happens != happened:
+        if fault is None or fault is Fault.STALL or fault.happens != happened:
             return
         if fault.kills:
             self.die()
@@ -234,7 +255,13 @@ class SimulatedProcess:
         now = self._now()
         if connection is None or self._told.get(pid) == now or not any(part in step for part in _READS_TIME):
             return
-        await connection.execute(f"set testing.now = '{now.isoformat()}'")
+        telling = asyncio.ensure_future(connection.execute(f"set testing.now = '{now.isoformat()}'"))
+        try:
+            with translated_errors():
+                await asyncio.shield(telling)
+        except asyncio.CancelledError:
+            await asyncio.wait([telling])  # the connection is not free before
+            raise
         self._told[pid] = now
 
 

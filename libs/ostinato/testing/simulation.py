@@ -30,6 +30,8 @@ from ostinato.testing.virtual_time import VirtualClock, VirtualTimeLoop
 T = TypeVar("T")
 Check: TypeAlias = "Callable[[asyncpg.Connection[asyncpg.Record]], Awaitable[list[str]]]"
 
+# Seconds that a fault stalls a process: longer than the leases of workers.
+STALL = 9.0
 _MOST_ROUNDS = 100
 _CURRENT: ContextVar[SimulatedProcess | None] = ContextVar("simulated_process", default=None)
 
@@ -104,6 +106,7 @@ class Simulation:
         self._processes += 1
         process = self.new_process(f"{name}-{self._processes}")
         process.faults = faults
+        process.on_stall = partial(self._stall_by_fault, process)
         life = Life(process)
         token = _CURRENT.set(process)
         try:
@@ -121,20 +124,28 @@ class Simulation:
 
     async def stall(self, life: Life, seconds: float) -> None:
         """Nothing of the process moves for that long, as by SIGSTOP and SIGCONT; its connections stay open."""
-        await life.process.stall()
-        await self.clock.sleep(seconds)
-        self._go_on(life.process)
+        await self._stall(life.process, seconds)
 
-    def _go_on(self, process: SimulatedProcess) -> None:
+    async def _stall(self, process: SimulatedProcess, seconds: float) -> None:
+        await process.stall()
+        await self.clock.sleep(seconds)
+        self._order.resume(process, partial(self._release, process))
+
+    def _stall_by_fault(self, process: SimulatedProcess) -> None:
+        # Not as a part of the process: that stands still.
+        Context().run(asyncio.create_task, self._stall(process, STALL))
+
+    def _release(self, process: SimulatedProcess) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualTimeLoop)
-        for handle in process.go_on():
+        for handle in process.take_held():
             loop.run_held(handle)
 
     async def bury(self, life: Life) -> None:
         """Kills the process if it lives, and waits until the server has rolled back what it left open."""
         life.process.die()
-        self._go_on(life.process)
+        life.process.frozen = False
+        self._release(life.process)
         for _ in range(_MOST_ROUNDS):
             left = [task for task in life.process.tasks if not task.done()]
             if not left:
@@ -154,7 +165,7 @@ class Simulation:
 
 def _held(handle: asyncio.Handle, context: Context) -> bool:
     process = context.get(_CURRENT)
-    if process is None or not process.stalled:
+    if process is None or not process.frozen:
         return False
     process.held.append(handle)
     return True
