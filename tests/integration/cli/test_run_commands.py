@@ -117,9 +117,7 @@ def test_retry_says_what_it_asked_for(ostinato: Ostinato, api: FakeApi) -> None:
 
 
 def test_a_run_that_goes_on_is_shown_with_its_lineage_and_timers(ostinato: Ostinato, api: FakeApi) -> None:
-    run = Invocation(
-        name=f"{JOB}/invocations/7", status=Invocation.RUNNING, attempt=2, retry_of=f"{JOB}/invocations/9"
-    )
+    run = Invocation(name=f"{JOB}/invocations/7", status=Invocation.RUNNING, attempt=2, retry_of=f"{JOB}/invocations/9")
     run.last_heartbeat_time.FromDatetime(NOON)
     run.timers.add(id="1:0", title="end of the sleep").due_time.FromDatetime(NOON)
     api.answers["GetInvocation"] = run
