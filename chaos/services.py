@@ -152,5 +152,6 @@ def common_environ(url: str, maintenance_url: str) -> dict[str, str]:
         "OSTINATO_MAINTENANCE_DATABASE_URL": maintenance_url,
         "OSTINATO_SECRET": _SECRET,
         "OSTINATO_LOG_LEVEL": "info",
+        "PYTHONFAULTHANDLER": "1",
         "PYTHONUNBUFFERED": "1",
     }

@@ -7,6 +7,10 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Tests start programs. gRPC would get ready to go on in each child, and now and then aborts one; it asks once, when
+# it is imported.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
 from ostinato.testing.fixtures import *  # noqa: F403
 
 # The same examples in every run, and no verdict by the clock: what fails here fails everywhere.

@@ -81,6 +81,14 @@ def test_a_second_one_in_the_same_place_is_refused(started: RunningInstallation)
     assert "is running in" in refused.stderr
 
 
+def test_what_starts_the_processes_has_not_loaded_grpc(started: RunningInstallation) -> None:
+    """Which threads of gRPC abort now and then in a child that is about to become another program."""
+    assert started._process
+    loaded = Path(f"/proc/{started._process.pid}/maps").read_text(encoding="utf-8")
+    assert "asyncpg" in loaded
+    assert "cygrpc" not in loaded
+
+
 def test_it_drains_and_continues_at_the_next_start(started: RunningInstallation) -> None:
     before = {run.name for run in succeeded(started, "example/report")}
     pids = started.pids()

@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 import asyncpg.transaction
 
-from ostinato.errors import CommitOutcomeUnknown, Contention, OstinatoError
+from ostinato.errors import CommitOutcomeUnknown, Contention, OstinatoError, Unavailable
 from ostinato.storage.transaction import Connection, Gate, gated
 from ostinato.storage.translate import connection_lost, translated_errors
 
@@ -37,7 +37,13 @@ def is_lost(connection: Connection) -> bool:
 
 async def begin(connection: Connection, gate: Gate | None, *, keeps_plans: bool = False) -> None:
     """With `keeps_plans`, statements are planned once per connection, for index reads alone."""
-    await _step("BEGIN", connection, gate, _BEGIN_KEEPING_PLANS if keeps_plans else "BEGIN")
+    try:
+        await _step("BEGIN", connection, gate, _BEGIN_KEEPING_PLANS if keeps_plans else "BEGIN")
+    except (asyncio.CancelledError, Unavailable):
+        # The server may begin all the same, and tell of it when the connection is somebody else's.
+        if gate is None and not is_lost(connection):
+            connection.terminate()
+        raise
 
 
 async def commit(connection: Connection, gate: Gate | None) -> None:

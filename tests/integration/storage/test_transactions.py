@@ -217,6 +217,31 @@ async def test_a_server_that_does_not_answer_any_more_is_unavailable_after_a_bou
     assert await notes(note) == []
 
 
+async def test_a_caller_cancelled_while_its_transaction_begins_leaves_none_to_the_next_one(
+    note: Database, proxy: TcpProxy
+) -> None:
+    untold: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: untold.append(told))
+    async with open_database(DatabaseSettings(proxy.url(note.settings.url), pool_size=1)) as far:
+        assert await far.fetchval("select 1") == 1
+        proxy.black_hole()
+
+        async def transact() -> None:
+            async with far.transaction() as tx:
+                await write(tx, 1)
+
+        caller = asyncio.ensure_future(transact())
+        await asyncio.wait([caller], timeout=0.2)
+        caller.cancel()
+        await asyncio.wait([caller], timeout=0.2)
+        proxy.recover()
+        await asyncio.wait([caller])
+        assert caller.cancelled()
+        await write(far, 2)
+    assert await notes(note) == [2]
+    assert untold == []
+
+
 async def test_a_cancelled_caller_does_not_wait_for_a_server_out_of_reach(
     note: Database, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
