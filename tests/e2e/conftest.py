@@ -15,14 +15,19 @@ from ostinato.testing.server import temporary_home
 from tests.e2e.ways import PGBOUNCER_EVERYWHERE, open_way
 
 
+@pytest.fixture(scope="module")
+def given_server(request: pytest.FixtureRequest) -> str:
+    """The server that `ostinato up` is given; empty: it brings its own along, which no pgbouncer can stand before."""
+    return str(request.getfixturevalue("postgres_server_url")) if PGBOUNCER_EVERYWHERE else ""
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def database_environ(request: pytest.FixtureRequest, home: Path) -> AsyncIterator[Mapping[str, str]]:
-    """Nothing: `ostinato up` brings its PostgreSQL along. Or what leads it through a pgbouncer."""
-    if not PGBOUNCER_EVERYWHERE:
+async def database_environ(given_server: str, home: Path) -> AsyncIterator[Mapping[str, str]]:
+    """What `ostinato up` is told of its database."""
+    if not given_server:
         yield {}
         return
-    server: str = request.getfixturevalue("postgres_server_url")
-    async with fresh_database(server, "template1") as url, open_way(url, server, home) as environ:
+    async with fresh_database(given_server, "template1") as url, open_way(url, given_server, home) as environ:
         yield {**environ, "OSTINATO_MAINTENANCE_DATABASE_URL": url}
 
 

@@ -28,6 +28,7 @@ def started(installed: RunningInstallation, examples: Path) -> RunningInstallati
     shutil.copy(examples / "report_service.py", folder)
     installed.use_examples(folder)
     installed.start()
+    until_every_job_succeeds_again(installed)
     return installed
 
 
@@ -44,7 +45,6 @@ def until_every_job_succeeds_again(started: RunningInstallation) -> None:
 
 @pytest.mark.parametrize("service", ["engine", "api", "ingester", pytest.param("postgres", marks=not_behind_pgbouncer)])
 def test_a_killed_process_comes_back_and_all_jobs_go_on(started: RunningInstallation, service: str) -> None:
-    until_every_job_succeeds_again(started)
     first = started.pid_of(service)
     started.kill_service(service)
     started.until(lambda: "was killed by SIGKILL" in started.output().split("Ostinato is running.")[-1])
