@@ -28,7 +28,7 @@ async def story(simulation: Simulation) -> None:
         hourly = await world.stage.add_job(
             "hourly", schedule="0 * * * *", target=NoopSpec(sleep=2 * MINUTE), downstream=(Downstream("summary"),)
         )
-        often = await world.stage.add_job("often", schedule="with 10m interval", target=NoopSpec(sleep=MINUTE))
+        often = await world.stage.add_job("often", schedule="with 50m interval", target=NoopSpec(sleep=MINUTE))
         every = await world.stage.add_job("every", schedule="every 6h")
         engine = await world.begin_engine(SLOW)
         await world.clock.sleep((WEEK + 30 * MINUTE).total_seconds())
@@ -59,12 +59,12 @@ def lateness(run: Run) -> timedelta:
 
 
 def check_intervals(runs: Sequence[Run]) -> None:
-    """Ten minutes lie between an end and the next start."""
+    """Fifty minutes lie between an end and the next start."""
     starts: list[datetime] = [run.started_at for run in runs]
     ends = [run.finished_at for run in runs]
     pauses = [start - end for start, end in zip(starts[1:], ends[:-1], strict=True)]
-    assert all(10 * MINUTE <= pause < 10 * MINUTE + A_MOMENT for pause in pauses)
-    assert len(runs) in range(915, 920)  # a week and a half hour of eleven minutes and a moment each
+    assert all(50 * MINUTE <= pause < 50 * MINUTE + A_MOMENT for pause in pauses)
+    assert len(runs) in range(196, 200)  # a week and a half hour of 51 minutes and a moment each
 
 
 async def check_fan_out(world: World, hourly: int, summary: int) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from tests.architecture.source_tree import ROOT
 
-SECONDS = 45
-LEAST_WALKS = 3  # on a machine that has other things to do
+SECONDS = 30
+LEAST_WALKS = 2  # on a machine that has other things to do
 
 
 def simulate(server_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -42,7 +42,7 @@ def test_walks_keep_every_promise(postgres_server_url: str, record_property: Cal
 
 @pytest.mark.timeout(180)
 def test_a_seed_taken_twice_is_the_same_walk(postgres_server_url: str) -> None:
-    once, again = (simulate(postgres_server_url, "--seed", "5") for _ in range(2))
-    assert once.stdout.startswith("seed 5: ")
+    once, again = (simulate(postgres_server_url, "--seed", "10") for _ in range(2))
+    assert once.stdout.startswith("seed 10: ")
     assert re.search(r"trace [0-9a-f]{64}: ok", once.stdout)
     assert again.stdout == once.stdout

@@ -29,6 +29,7 @@ _LONGEST_WAIT = 0.002
 _READS_TIME = ("ostinato_now", "tq_")
 _ENDS_TRANSACTION = ("COMMIT", "ROLLBACK")
 _IN_TRANSACTION = "BEGIN"
+_OPENS_CONNECTION = "CONNECT"
 
 
 @dataclass(slots=True, eq=False)
@@ -216,7 +217,10 @@ class SimulatedProcess:
         self._quiet.set()
 
     def _choose_fault(self, step: str, commit: int) -> Fault | None:
-        return None if self.faults is None else self.faults.choose(step, commit)
+        fault = None if self.faults is None else self.faults.choose(step, commit)
+        if fault is Fault.CUT_AFTER and step == _OPENS_CONNECTION:
+            return Fault.CUT_BEFORE  # for the caller the same, and nobody is left with a connection to close
+        return fault
 
     def _fail(self, entry: _Step, *, happened: bool) -> None:
         fault = entry.fault
@@ -237,7 +241,7 @@ class SimulatedProcess:
             raise asyncio.CancelledError(f"{self.name} is dead")
 
     def _count_commit(self, step: str, pid: int) -> int:
-        alone = pid not in self._in_transaction and step not in {"CONNECT", "BEGIN", "ROLLBACK"}
+        alone = pid not in self._in_transaction and step not in {_OPENS_CONNECTION, _IN_TRANSACTION, "ROLLBACK"}
         if step != "COMMIT" and not alone:
             return 0
         self.commits += 1

@@ -144,7 +144,6 @@ class Simulation:
     async def bury(self, life: Life) -> None:
         """Kills the process if it lives, and waits until the server has rolled back what it left open."""
         life.process.die()
-        life.process.frozen = False
         self._release(life.process)
         for _ in range(_MOST_ROUNDS):
             left = [task for task in life.process.tasks if not task.done()]
@@ -165,7 +164,7 @@ class Simulation:
 
 def _held(handle: asyncio.Handle, context: Context) -> bool:
     process = context.get(_CURRENT)
-    if process is None or not process.frozen:
+    if process is None or not process.frozen or process.died.is_set():
         return False
     process.held.append(handle)
     return True
