@@ -12,6 +12,8 @@ from ostinato.storage.transaction import Tx
 from ostinato.taskqueue.embedded import dead_letter_store, name_store, ready_store, worker_store
 from tests.integration.taskqueue.queue_walk import walk
 
+pytestmark = pytest.mark.timeout(240)  # thirty walks of hundreds of round trips each, beside other tests
+
 
 def test_whatever_happens_the_queue_holds_what_it_should(virtual_database_url: str) -> None:
     walk(virtual_database_url, walks=30)
