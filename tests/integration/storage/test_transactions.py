@@ -237,7 +237,8 @@ async def test_a_caller_cancelled_while_its_transaction_begins_leaves_none_to_th
         proxy.recover()
         await asyncio.wait([caller])
         assert caller.cancelled()
-        await write(far, 2)
+        async with far.transaction() as tx:
+            await write(tx, 2)
     assert await notes(note) == [2]
     assert untold == []
 
