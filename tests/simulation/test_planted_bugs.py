@@ -9,7 +9,7 @@ from tests.simulation.walk import take_walk
 from tests.simulation.world import clone
 
 # The plant's own seed first: it found the bug when it was planted.
-OTHER_SEEDS = (1, 2, 3, 4, 5, 6, 7, 8)
+OTHER_SEEDS = range(1, 11)
 
 
 @pytest.mark.timeout(180)
@@ -22,4 +22,4 @@ def test_a_planted_bug_is_caught(
         with clone(postgres_server_url, database_template) as url:
             if take_walk(url, seed).problems:
                 return
-    pytest.fail(f"{1 + len(OTHER_SEEDS)} walks saw nothing wrong")
+    pytest.fail("all these walks saw nothing wrong")

@@ -154,8 +154,16 @@ class Wanderer:
             await self._people.resume(name)
 
     async def _abort(self) -> None:
-        if names := await self._people.find_runs("invocation"):
+        """One run; or all, while their work reports that they succeeded."""
+        names = await self._people.find_runs("invocation")
+        if names and self._random.random() < 0.4:
             await self._people.abort(self._random.choice(names))
+            return
+        reporting = [run for run in self._work.runs.values() if run.name in names]
+        await asyncio.gather(
+            *(self._people.notify(run, NotifyRequest.SUCCEEDED, "at.once") for run in reporting),
+            *(self._people.abort(name) for name in names),
+        )
 
     async def _retry(self) -> None:
         if names := await self._people.find_runs("invocation_history"):
