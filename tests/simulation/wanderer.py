@@ -154,7 +154,7 @@ class Wanderer:
             await self._people.resume(name)
 
     async def _abort(self) -> None:
-        """One run; or all, while their work reports that they succeeded."""
+        """One run; or all, by two people at once, while their work reports that they succeeded."""
         names = await self._people.find_runs("invocation")
         if names and self._random.random() < 0.4:
             await self._people.abort(self._random.choice(names))
@@ -162,7 +162,7 @@ class Wanderer:
         reporting = [run for run in self._work.runs.values() if run.name in names]
         await asyncio.gather(
             *(self._people.notify(run, NotifyRequest.SUCCEEDED, "at.once") for run in reporting),
-            *(self._people.abort(name) for name in names),
+            *(self._people.abort(name) for name in [*names, *names]),
         )
 
     async def _retry(self) -> None:

@@ -14,6 +14,12 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 _BLOCKED = "select cardinality(pg_blocking_pids($1)) > 0"
 _LEFT = "select count(*) from pg_stat_activity where pid = any($1::int[])"
+# Whoever waits for a lock does not notice that his client is gone, and the lock's holder may not move before he has.
+_END_BLOCKED = """
+select count(pg_terminate_backend(pid))
+  from unnest($1::int[]) pid
+ where cardinality(pg_blocking_pids(pid)) > 0
+"""
 
 
 class LockWatcher:
@@ -32,6 +38,10 @@ class LockWatcher:
     def wait_until_gone(self, pids: Collection[int]) -> None:
         """Until the server has noticed that these connections ended, and has rolled their transactions back."""
         self._run(self._wait_until_gone(list(pids)))
+
+    def end_blocked(self, pids: Collection[int]) -> None:
+        """Ends those of the connections that wait for locks, before the end of another one gives them theirs."""
+        self._run(self._end_blocked(list(pids)))
 
     def ask(self, question: Callable[[Connection], Awaitable[T]]) -> T:
         """What `question` finds out on a connection that takes no part in the simulation."""
@@ -60,6 +70,11 @@ class LockWatcher:
 
     async def _fetch(self, sql: str, *arguments: object) -> Any:
         return await self._answer(lambda connection: connection.fetchval(sql, *arguments))
+
+    async def _end_blocked(self, pids: list[int]) -> None:
+        async with asyncio.timeout(20):
+            while await self._fetch(_END_BLOCKED, pids):  # noqa: ASYNC110 - as below
+                await asyncio.sleep(0.002)
 
     async def _wait_until_gone(self, pids: list[int]) -> None:
         async with asyncio.timeout(20):

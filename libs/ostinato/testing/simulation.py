@@ -144,6 +144,7 @@ class Simulation:
     async def bury(self, life: Life) -> None:
         """Kills the process if it lives, and waits until the server has rolled back what it left open."""
         life.process.die()
+        self._watcher.end_blocked(life.process.pids)
         self._release(life.process)
         for _ in range(_MOST_ROUNDS):
             left = [task for task in life.process.tasks if not task.done()]
