@@ -230,7 +230,8 @@ class QueueWalk(RuleBasedStateMachine):
         assert {row["id"] for row in rows} == {task.id for task in moving}
         born_claimed = [row for row in rows if row["claimed_by"]]
         may_claim = self.model.workers[worker_id] and not self.model.paused
-        assert len(born_claimed) == (min(room, len(moving)) if may_claim else 0)
+        soonest = sorted(moving, key=lambda task: (task.due_at, task.id))[: room if may_claim else 0]
+        assert {row["id"] for row in born_claimed} == {task.id for task in soonest if task.key is None}
         for task in moving:
             self.model.free(task)
         await self._hold(worker_id, born_claimed)
