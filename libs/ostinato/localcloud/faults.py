@@ -43,7 +43,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What one call has to do: wait, then fail or happen `copies` times, then fail or answer. Codes are names or None."""
+    """What one call has to do: wait, fail or happen `copies` times, then fail or answer. Codes are names or None."""
 
     delay: timedelta = timedelta()
     refused: str | None = None
