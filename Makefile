@@ -89,7 +89,7 @@ migrate: $(VENV)/.installed ## Bring the schema of OSTINATO_DATABASE_URL up to d
 
 lock: $(VENV)/.installed-dev ## Resolve the dependencies anew and pin them with hashes
 	@test -x $(BIN)/uv || $(PIP) install uv
-	$(LOCK) --extra services --extra embedded --extra build --output-file requirements.lock $(ARGS)
+	$(LOCK) --extra services --extra cloud --extra embedded --extra build --output-file requirements.lock $(ARGS)
 	$(LOCK) --all-extras --constraint requirements.lock --output-file requirements-dev.lock $(ARGS)
 
 clean: ## Remove the data of `make run` and all caches
