@@ -25,10 +25,9 @@ class OidcSettings:
 def read_oidc(reader: EnvironmentReader) -> OidcSettings:
     issuers = reader.texts(ISSUERS)
     url = reader.url(JWKS_URL, "", schemes=("https", "http"))
-    if issuers and not reader.given(JWKS_URL):
-        reader.refuse(JWKS_URL, f"must be given together with {ISSUERS}")
-    if reader.given(JWKS_URL) and not issuers:
-        reader.refuse(ISSUERS, f"must be given together with {JWKS_URL}")
+    for name, other in ((ISSUERS, JWKS_URL), (JWKS_URL, ISSUERS)):
+        if reader.given(name) and not reader.texts(other):
+            reader.refuse(name, f"needs {other} beside it")
     if url and not _is_trustworthy(url):
         reader.refuse(JWKS_URL, "must be https://HOST/…, because whoever alters the keys signs as anybody")
     return OidcSettings(issuers, url) if issuers and url else OidcSettings()

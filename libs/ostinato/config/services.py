@@ -19,6 +19,8 @@ from ostinato.config.authentication import (
 )
 from ostinato.config.database import DatabaseSettings, read_database, read_maintenance_url
 from ostinato.config.environment import EnvironmentReader
+from ostinato.config.oidc import OidcSettings, read_oidc
+from ostinato.config.pubsub import PubSubSettings, read_pubsub
 from ostinato.config.queue_limits import QueueLimits, read_queue_limits
 from ostinato.config.tracing import TracingSettings, read_tracing
 
@@ -73,6 +75,8 @@ class IngesterSettings(ProcessSettings):
     """Settings of the ingester."""
 
     notification_keys: tuple[bytes, ...] = field(repr=False)
+    pubsub: PubSubSettings = field(default_factory=PubSubSettings)
+    oidc: OidcSettings = field(default_factory=OidcSettings)
 
 
 def load_api_settings(environ: Mapping[str, str]) -> ApiSettings:
@@ -104,7 +108,7 @@ def load_ingester_settings(environ: Mapping[str, str]) -> IngesterSettings:
     reader = EnvironmentReader(environ)
     keys = read_notification_keys(reader)
     process = _process(reader, "ingester", ports=(7072, 7082), secret_required=not keys)
-    settings = IngesterSettings(*process, notification_keys=keys)
+    settings = IngesterSettings(*process, notification_keys=keys, pubsub=read_pubsub(reader), oidc=read_oidc(reader))
     _finish(reader, "ingester")
     return settings
 

@@ -24,8 +24,8 @@ def test_tokens_are_googles_unless_somebody_else_is_named() -> None:
 @pytest.mark.parametrize(
     ("environ", "named"),
     [
-        ({"ISSUERS": ISSUER}, "OSTINATO_OIDC_JWKS_URL: must be given together with OSTINATO_OIDC_ISSUERS"),
-        ({"JWKS_URL": KEYS}, "OSTINATO_OIDC_ISSUERS: must be given together with OSTINATO_OIDC_JWKS_URL"),
+        ({"ISSUERS": ISSUER}, "OSTINATO_OIDC_ISSUERS: needs OSTINATO_OIDC_JWKS_URL beside it"),
+        ({"JWKS_URL": KEYS}, "OSTINATO_OIDC_JWKS_URL: needs OSTINATO_OIDC_ISSUERS beside it"),
         ({"ISSUERS": ISSUER, "JWKS_URL": "http://issuer.example/keys"}, "OSTINATO_OIDC_JWKS_URL: must be https"),
         ({"ISSUERS": ISSUER, "JWKS_URL": "https:///keys"}, "OSTINATO_OIDC_JWKS_URL: must be https"),
         ({"ISSUERS": ISSUER, "JWKS_URL": "keys"}, "OSTINATO_OIDC_JWKS_URL: must be a URL"),
