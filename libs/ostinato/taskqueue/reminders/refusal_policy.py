@@ -8,7 +8,7 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class RefusalPolicy:
-    """`spacing` doubles with each refusal up to `longest_spacing`; the refusal after `park_after` since the first parks.
+    """`spacing` doubles with each refusal up to `longest_spacing`; a refusal `park_after` after the first one parks.
 
     The database's clock decides.
     """
