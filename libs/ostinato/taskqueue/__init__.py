@@ -4,7 +4,7 @@ A library of its own: it knows nothing of jobs, and needs no other process than 
 """
 
 from ostinato.taskqueue.administration import pause_queue, purge_queue, resume_queue
-from ostinato.taskqueue.dispatcher import Dispatcher, open_dispatcher
+from ostinato.taskqueue.dispatcher import Dispatcher
 from ostinato.taskqueue.embedded.dead_letter_store import (
     DeadLetter,
     list_dead_letters,
@@ -16,18 +16,24 @@ from ostinato.taskqueue.embedded.ready_store import find_queued_payloads, missin
 from ostinato.taskqueue.embedded.worker_stats import BUCKET_ENDS, CLASS_EVENTS, ClassStats, TimeHistogram
 from ostinato.taskqueue.grouped_calls import GroupedCalls
 from ostinato.taskqueue.handler import Handler
+from ostinato.taskqueue.open_dispatcher import open_dispatcher
 from ostinato.taskqueue.outcome import Outcome
 from ostinato.taskqueue.priority import Priority
 from ostinato.taskqueue.queue_measure import QueueMeasure
 from ostinato.taskqueue.queue_settings import QueueSettings
-from ostinato.taskqueue.task_class import Retry, TaskClass, TaskKind
+from ostinato.taskqueue.remote_queue import RemoteAdd, RemoteQueue
+from ostinato.taskqueue.running_task import running_task
+from ostinato.taskqueue.task_class import Backend, CustomPayload, QueuePicker, Retry, TaskClass, TaskKind
 from ostinato.taskqueue.task_context import TaskContext, complete_many_in
+from ostinato.taskqueue.task_options import TaskOptions
 from ostinato.taskqueue.worker import Worker, WorkerSettings
 
 __all__ = [
     "BUCKET_ENDS",
     "CLASS_EVENTS",
+    "Backend",
     "ClassStats",
+    "CustomPayload",
     "DeadLetter",
     "Dispatcher",
     "GroupedCalls",
@@ -35,12 +41,16 @@ __all__ = [
     "Outcome",
     "Priority",
     "QueueMeasure",
+    "QueuePicker",
     "QueueSettings",
     "QueueStats",
+    "RemoteAdd",
+    "RemoteQueue",
     "Retry",
     "TaskClass",
     "TaskContext",
     "TaskKind",
+    "TaskOptions",
     "TimeHistogram",
     "Worker",
     "WorkerSettings",
@@ -55,4 +65,5 @@ __all__ = [
     "queue_stats",
     "requeue_dead_letters",
     "resume_queue",
+    "running_task",
 ]

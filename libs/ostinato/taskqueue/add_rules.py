@@ -47,11 +47,17 @@ def share_violations(fair_keys: Sequence[int], priority: int) -> Iterator[Violat
         yield Violation("priority", "must be one of Priority")
 
 
+def type_violations(task_class: TaskClass[Any], payloads: Sequence[Message]) -> Sequence[Violation]:
+    if {*map(type, payloads)} != {task_class.payload}:
+        return [Violation("payload", f"`{task_class.name}` takes {task_class.payload.__name__}")]
+    return ()
+
+
 def payload_violations(
     task_class: TaskClass[Any], payloads: Sequence[Message], encoded: Sequence[bytes]
 ) -> Sequence[Violation]:
-    if {*map(type, payloads)} != {task_class.payload}:
-        return [Violation("payload", f"`{task_class.name}` takes {task_class.payload.__name__}")]
+    if violations := type_violations(task_class, payloads):
+        return violations
     if max(map(len, encoded)) > MAX_PAYLOAD_BYTES:
         return [Violation("payload", f"must be at most {MAX_PAYLOAD_BYTES} bytes")]
     return ()

@@ -1,50 +1,37 @@
 """Adds tasks: in the caller's transaction, or in one of their own.
 
 In our own transactions adds are buffered and written by one INSERT directly before COMMIT. Whatever could make an
-add impossible is refused in `add`, before anything is buffered.
+add impossible is refused in `add`, before anything is buffered. A dispatcher needs no handlers.
 """
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, overload
 from uuid import UUID
 
-from google.protobuf.message import Message
-
-from ostinato.clock import Clock, SystemClock
+from ostinato.clock import Clock
 from ostinato.errors import InvalidArgument, Violation
 from ostinato.storage.database import Database, transaction_on
-from ostinato.storage.startup import patiently
 from ostinato.storage.transaction import Connection, Tx
-from ostinato.taskqueue.add_rules import (
-    dedup_key_violations,
-    due_time_violations,
-    kind_violations,
-    payload_violations,
-    share_violations,
-)
-from ostinato.taskqueue.administration import store_queue_settings
+from ostinato.taskqueue.add_rules import dedup_key_violations, kind_violations
 from ostinato.taskqueue.embedded.name_store import delete_names
-from ostinato.taskqueue.embedded.queue_store import ensure_classes, ensure_queues
 from ostinato.taskqueue.embedded.ready_store import NewTasks
-from ostinato.taskqueue.embedded.strand import strand_of
 from ostinato.taskqueue.priority import Priority
-from ostinato.taskqueue.queue_settings import QueueSettings, check_queue_settings
+from ostinato.taskqueue.remote_queue import RemoteAdd, RemoteQueue
+from ostinato.taskqueue.requeueing import requeue_letters
 from ostinato.taskqueue.submitting import Submitter
-from ostinato.taskqueue.task_class import P, TaskClass, check_classes
-from ostinato.taskqueue.task_header import TaskHeader
+from ostinato.taskqueue.task_class import Backend, P, TaskClass
 from ostinato.taskqueue.task_ids import TaskIds
+from ostinato.taskqueue.task_making import TaskMaker, picked_queue, picked_queues
 from ostinato.taskqueue.task_name import name_of
+from ostinato.taskqueue.task_options import TaskOptions
 from ostinato.taskqueue.wake_up import WakeUps
-from ostinato.telemetry.tracing import current_traceparent
 
-_NAMESPACE = re.compile(r"|[A-Za-z_][A-Za-z0-9_]{0,49}")
 _MOST_NAMES = 1000  # deleted by one statement
+_NO_OPTIONS = TaskOptions()
 
 
 class Dispatcher:
@@ -60,6 +47,8 @@ class Dispatcher:
         *,
         clock: Clock,
         namespace: str = "",
+        backend: Backend = Backend.EMBEDDED,
+        remote: RemoteQueue | None = None,
     ) -> None:
         self.db = db
         self.wake_ups = wake_ups
@@ -67,14 +56,31 @@ class Dispatcher:
         self.class_ids = dict(class_ids)
         self._classes = {task_class.name: task_class for task_class in classes}
         self._namespace = namespace
-        self._ids = TaskIds(db)
+        self._maker = TaskMaker(self.queue_ids, self.class_ids, TaskIds(db))
         self._submitter = Submitter(db, wake_ups, clock, list(self.class_ids.values()))
+        self._remote = remote
+        self._remote_classes = {
+            name for name, each in self._classes.items() if (each.backend or backend) is Backend.CLOUD_TASKS
+        }
 
     @property
     def added(self) -> Mapping[TaskClass[Any], int]:
         """How many tasks of each class were added and committed; on a caller's own transaction: inserted."""
         added = self._submitter.added
         return {task_class: added[self.class_ids[name]] for name, task_class in self._classes.items()}
+
+    @property
+    def classes(self) -> Collection[TaskClass[Any]]:
+        return self._classes.values()
+
+    @property
+    def queues(self) -> Sequence[str]:
+        """The queues of all classes, each once, sorted."""
+        return sorted({queue for task_class in self._classes.values() for queue in task_class.queues})
+
+    def is_remote(self, task_class: TaskClass[Any]) -> bool:
+        """Whether its tasks are pushed here by another system."""
+        return task_class.name in self._remote_classes
 
     @overload
     async def add(
@@ -87,6 +93,7 @@ class Dispatcher:
         eta: datetime | None = None,
         fair_key: int = 0,
         priority: Priority | None = None,
+        options: TaskOptions | None = None,
     ) -> int: ...
 
     @overload
@@ -101,6 +108,7 @@ class Dispatcher:
         eta: datetime | None = None,
         fair_key: int = 0,
         priority: Priority | None = None,
+        options: TaskOptions | None = None,
     ) -> int | None: ...
 
     async def add(
@@ -114,21 +122,35 @@ class Dispatcher:
         eta: datetime | None = None,
         fair_key: int = 0,
         priority: Priority | None = None,
+        options: TaskOptions | None = None,
     ) -> int | None:
         """Adds one task and returns its id. With `tx` it exists if and only if the transaction commits.
 
         `delay` counts from the insert, by the database's clock; `eta` is absolute. Tasks of one `fair_key` (0: none)
-        can't hold up those of others; `priority` is the class's where none is given. With `dedup_key`, only outside a
-        transaction, None means that the class has a task of this key which has not ended, or ended less than the
-        queue's window (1 h) ago; then nothing was added. Raises InvalidArgument, and CommitOutcomeUnknown for an
-        add of its own whose answer was lost.
+        can't hold up those of others; `priority` is the class's where none is given; a remote queue knows neither.
+        With `dedup_key`, only outside a transaction, None means that the class has a task of this key which has not
+        ended, or ended less than the queue's window (1 h) ago; then nothing was added. Raises InvalidArgument, and
+        CommitOutcomeUnknown for an add of its own whose answer was lost.
         """
         keys = [dedup_key] if dedup_key is not None else None
-        tasks = await self._new_tasks(
-            task_class, [payload], [fair_key], dedup_keys=keys, tx=tx, delay=delay, eta=eta, priority=priority
+        self._check_class(task_class)
+        if task_class.name in self._remote_classes:
+            remote = RemoteAdd(task_class, [payload], keys, delay, eta, options or _NO_OPTIONS)
+            return (await self._add_remote(remote, tx))[0]
+        tasks = await self._maker.make(
+            task_class,
+            task_class.queue or picked_queue(task_class, payload),
+            [payload],
+            [fair_key],
+            dedup_keys=keys,
+            tx=tx,
+            delay=delay,
+            eta=eta,
+            priority=priority,
+            options=options,
         )
         if keys is not None:
-            return (await self._submit_named(task_class, tasks, keys))[0]
+            return (await self._submit_named(task_class, tasks, keys, options))[0]
         await self._submitter.submit(tasks, tx)
         return tasks.ids[0]
 
@@ -143,6 +165,7 @@ class Dispatcher:
         eta: datetime | None = None,
         fair_keys: Sequence[int] | None = None,
         priority: Priority | None = None,
+        options: TaskOptions | None = None,
     ) -> list[int]: ...
 
     @overload
@@ -157,6 +180,7 @@ class Dispatcher:
         eta: datetime | None = None,
         fair_keys: Sequence[int] | None = None,
         priority: Priority | None = None,
+        options: TaskOptions | None = None,
     ) -> list[int | None]: ...
 
     async def add_many(
@@ -170,31 +194,65 @@ class Dispatcher:
         eta: datetime | None = None,
         fair_keys: Sequence[int] | None = None,
         priority: Priority | None = None,
+        options: TaskOptions | None = None,
     ) -> Sequence[int | None]:
-        """Adds tasks of one class by one statement; ids in the order of `payloads`, `dedup_keys` as in `add`."""
+        """Adds tasks of one class by one statement per queue; ids in the order of `payloads`, `dedup_keys` as in `add`.
+
+        Outside a transaction a remote queue is asked for each task: when it fails, some of them may have been added.
+        """
+        self._check_class(task_class)
+        for name, values in (("fair_keys", fair_keys), ("dedup_keys", dedup_keys)):
+            if values is not None and len(values) != len(payloads):
+                raise InvalidArgument.of(name, "must be as many as payloads")
         if not payloads:
             return []
-        fair = [0] * len(payloads) if fair_keys is None else list(fair_keys)
-        tasks = await self._new_tasks(
-            task_class, payloads, fair, dedup_keys=dedup_keys, tx=tx, delay=delay, eta=eta, priority=priority
-        )
-        if dedup_keys is not None:
-            return await self._submit_named(task_class, tasks, dedup_keys)
-        await self._submitter.submit(tasks, tx)
-        return list(tasks.ids)
+        if task_class.name in self._remote_classes:
+            remote = RemoteAdd(task_class, payloads, dedup_keys, delay, eta, options or _NO_OPTIONS)
+            return await self._add_remote(remote, tx)
+        places = {task_class.queue: range(len(payloads))} if task_class.queue else picked_queues(task_class, payloads)
+        made = []
+        for queue, chosen in places.items():
+            keys = [dedup_keys[n] for n in chosen] if dedup_keys is not None else None
+            tasks = await self._maker.make(
+                task_class,
+                queue,
+                [payloads[n] for n in chosen],
+                [0] * len(chosen) if fair_keys is None else [fair_keys[n] for n in chosen],
+                dedup_keys=keys,
+                tx=tx,
+                delay=delay,
+                eta=eta,
+                priority=priority,
+                options=options,
+            )
+            made.append((chosen, tasks, keys))
+        ids: list[int | None] = [None] * len(payloads)
+        for chosen, tasks, keys in made:
+            for n, task_id in zip(chosen, await self._submit(task_class, tasks, keys, tx, options), strict=True):
+                ids[n] = task_id
+        return ids
 
-    async def delete(self, task_class: TaskClass[Any], dedup_keys: Sequence[str]) -> int:
+    async def delete(self, task_class: TaskClass[Any], dedup_keys: Sequence[str], *, name_prefix: str = "") -> int:
         """Deletes tasks by the keys they were added with, and returns how many. The keys stay taken for a window.
 
         What runs already is not stopped. Keys that are unknown, or whose tasks have ended, are passed over.
         """
-        if violations := [*self._class_violations(task_class), *dedup_key_violations(dedup_keys, in_transaction=False)]:
+        self._check_class(task_class)
+        if violations := [*dedup_key_violations(dedup_keys, in_transaction=False)]:
             raise InvalidArgument(violations)
-        queue_id, names = self.queue_ids[task_class.queue], self._names(task_class, dedup_keys)
+        if self._remote is not None and task_class.name in self._remote_classes:
+            return await self._remote.delete(task_class, dedup_keys, name_prefix)
+        names = self._names(task_class, dedup_keys, name_prefix)
         deleted = 0
-        for first in range(0, len(names), _MOST_NAMES):
-            deleted += await delete_names(self.db, queue_id, names[first : first + _MOST_NAMES])
+        for queue in task_class.queues:
+            for first in range(0, len(names), _MOST_NAMES):
+                deleted += await delete_names(self.db, self.queue_ids[queue], names[first : first + _MOST_NAMES])
         return deleted
+
+    async def requeue_dead_letters(self, ids: Sequence[int]) -> int:
+        """Puts them back with fresh attempts, where tasks of their class wait now; unknown ids are passed over."""
+        remote = {name: self._classes[name] for name in self._remote_classes}
+        return await self.db.transact(lambda tx: requeue_letters(tx, ids, remote, self._remote))
 
     @asynccontextmanager
     async def transaction(self, connection: Connection) -> AsyncIterator[Tx]:
@@ -202,99 +260,50 @@ class Dispatcher:
         async with transaction_on(connection) as tx:
             yield tx
 
-    async def _new_tasks(
+    def _check_class(self, task_class: TaskClass[Any]) -> None:
+        if self._classes.get(task_class.name) is not task_class:
+            raise InvalidArgument.of("task_class", f"`{task_class.name}` was not given to this dispatcher")
+
+    async def _add_remote(self, tasks: RemoteAdd, tx: Tx | None) -> list[int | None]:
+        assert self._remote is not None
+        task_class = tasks.task_class
+        violations: list[Violation] = [*kind_violations(task_class, in_transaction=tx is not None)]
+        if tasks.dedup_keys is not None:
+            violations += dedup_key_violations(tasks.dedup_keys, in_transaction=tx is not None)
+        if violations:
+            raise InvalidArgument(violations)
+        ids = await self._remote.add(tasks, tx)
+        if tx is None or tx.foreign:
+            self._count(task_class, len(ids) - ids.count(None))
+        else:
+            tx.after_commit(lambda: self._count(task_class, len(ids)))
+        return ids
+
+    def _count(self, task_class: TaskClass[Any], added: int) -> None:
+        self._submitter.added[self.class_ids[task_class.name]] += added
+
+    async def _submit(
         self,
         task_class: TaskClass[Any],
-        payloads: Sequence[Message],
-        fair_keys: list[int],
-        *,
+        tasks: NewTasks,
         dedup_keys: Sequence[str] | None,
         tx: Tx | None,
-        delay: timedelta | None,
-        eta: datetime | None,
-        priority: Priority | None,
-    ) -> NewTasks:
-        """Raises InvalidArgument for whatever could not be delivered."""
-        if len(fair_keys) != len(payloads):
-            raise InvalidArgument.of("fair_keys", "must be as many as payloads")
-        if dedup_keys is not None and len(dedup_keys) != len(payloads):
-            raise InvalidArgument.of("dedup_keys", "must be as many as payloads")
-        encoded = [payload.SerializeToString() for payload in payloads]
-        urgency = task_class.priority if priority is None else priority
-        if violations := [
-            *self._class_violations(task_class),
-            *kind_violations(task_class, in_transaction=tx is not None),
-            *(due_time_violations(delay, eta) if delay is not None or eta is not None else ()),
-            *payload_violations(task_class, payloads, encoded),
-            *share_violations(fair_keys, urgency),
-            *(dedup_key_violations(dedup_keys, in_transaction=tx is not None) if dedup_keys is not None else ()),
-        ]:
-            raise InvalidArgument(violations)
-        return NewTasks(
-            ids=await self._ids.take(len(payloads), tx),
-            fair_keys=fair_keys,
-            payloads=encoded,
-            strand=strand_of(self.queue_ids[task_class.queue], priority=urgency),
-            class_id=self.class_ids[task_class.name],
-            header=_current_header(),
-            delay=delay or None,
-            eta=eta,
-        )
+        options: TaskOptions | None,
+    ) -> Sequence[int | None]:
+        if dedup_keys is not None:
+            return await self._submit_named(task_class, tasks, dedup_keys, options)
+        await self._submitter.submit(tasks, tx)
+        return tasks.ids
 
-    def _class_violations(self, task_class: TaskClass[Any]) -> Sequence[Violation]:
-        if self._classes.get(task_class.name) is not task_class:
-            return [Violation("task_class", f"`{task_class.name}` was not given to this dispatcher")]
-        return ()
-
-    def _names(self, task_class: TaskClass[Any], dedup_keys: Sequence[str]) -> list[UUID]:
-        return [name_of(self._namespace, task_class.name, key) for key in dedup_keys]
+    def _names(self, task_class: TaskClass[Any], dedup_keys: Sequence[str], prefix: str) -> list[UUID]:
+        return [name_of(self._namespace, task_class.name, key, prefix) for key in dedup_keys]
 
     async def _submit_named(
-        self, task_class: TaskClass[Any], tasks: NewTasks, dedup_keys: Sequence[str]
+        self, task_class: TaskClass[Any], tasks: NewTasks, dedup_keys: Sequence[str], options: TaskOptions | None
     ) -> list[int | None]:
         first = {key: n for n, key in reversed([*enumerate(dedup_keys)])}  # a key given twice adds once
         chosen = sorted(first.values())
-        names = self._names(task_class, [dedup_keys[n] for n in chosen])
-        queue_id = self.queue_ids[task_class.queue]
-        added = await self._submitter.submit_named(queue_id, names, tasks.only(chosen))
+        prefix = options.name_prefix if options is not None else ""
+        names = self._names(task_class, [dedup_keys[n] for n in chosen], prefix)
+        added = await self._submitter.submit_named(tasks.strand >> 9, names, tasks.only(chosen))
         return [task_id if task_id in added else None for task_id in tasks.ids]
-
-
-def _current_header() -> bytes | None:
-    traceparent = current_traceparent()
-    return TaskHeader(traceparent=traceparent).encode() if traceparent else None
-
-
-@asynccontextmanager
-async def open_dispatcher(
-    db: Database,
-    *,
-    classes: Sequence[TaskClass[Any]],
-    clock: Clock | None = None,
-    notify: bool = True,
-    namespace: str = "",
-    queues: Sequence[QueueSettings] = (),
-) -> AsyncIterator[Dispatcher]:
-    """Creates the queues and classes where missing, and sends wake-ups as long as the block lasts.
-
-    The settings of `queues` are stored for all processes; those of queues that are not named stay as they are.
-    `namespace` keeps the dedup keys of programs apart that share a database and class names. Waits for a database that
-    is away. Raises InvalidArgument, also for two classes of one name or one payload type.
-    """
-    check_classes(classes)
-    if not _NAMESPACE.fullmatch(namespace):
-        raise InvalidArgument.of("namespace", "must be empty, or a letter or _ and up to 49 letters, digits or _")
-    names = {task_class.queue for task_class in classes}
-    check_queue_settings(queues, names)
-    clock = clock or SystemClock()
-    queue_ids = await patiently(lambda: ensure_queues(db, sorted(names)), clock)
-    await patiently(lambda: store_queue_settings(db, queues), clock)
-    class_ids = await patiently(lambda: ensure_classes(db, [task_class.name for task_class in classes]), clock)
-    wake_ups = WakeUps(db, clock, notify=notify)
-    sender = asyncio.ensure_future(wake_ups.run())
-    try:
-        yield Dispatcher(db, classes, queue_ids, class_ids, wake_ups, clock=clock, namespace=namespace)
-    finally:
-        sender.cancel()
-        with suppress(asyncio.CancelledError):
-            await sender

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Container, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ostinato.errors import InvalidArgument
 from ostinato.taskqueue.outcome import Outcome
 from ostinato.taskqueue.task_class import P, TaskClass
 from ostinato.taskqueue.task_context import TaskContext
@@ -29,3 +30,22 @@ class Handler:
     @classmethod
     def batch(cls, task_class: TaskClass[P], handle_many: HandleMany) -> Handler:
         return cls(task_class, many=handle_many)
+
+
+def by_queue(handler: Handler) -> list[Handler]:
+    """One for each queue of its class, with a class that waits only there."""
+    task_class = handler.task_class
+    if task_class.queue_picker is None:
+        return [handler]
+    return [
+        replace(handler, task_class=replace(task_class, queue=name, queue_picker=None)) for name in task_class.queues
+    ]
+
+
+def check_handlers(handlers: Sequence[Handler], classes: Container[str]) -> None:
+    """Raises InvalidArgument. `classes`: the names of those that the dispatcher was given."""
+    names = [handler.task_class.name for handler in handlers]
+    if len(names) != len(set(names)):
+        raise InvalidArgument.of("handlers", "two handlers for one task class")
+    if unknown := [name for name in names if name not in classes]:
+        raise InvalidArgument.of("handlers", f"`{unknown[0]}` is no task class of the dispatcher")

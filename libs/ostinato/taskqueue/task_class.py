@@ -1,22 +1,20 @@
-"""What a kind of task is: its payload type, queue and retry policy.
+"""What a kind of task is: its payload type, where it waits and its retry policy.
 
 One payload type belongs to one class. Classes are plain values, built once at module level of the program that
-owns them; handlers are attached to a Dispatcher or worker in `main`, never by import.
+owns them; handlers are attached to a worker or receiver in `main`, never by import, and who only adds needs none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from ostinato.errors import InvalidArgument
 from ostinato.taskqueue.priority import Priority
-from ostinato.taskqueue.task_flags import CULPRIT_FROM, MOST_CRASHES
 
 P = TypeVar("P", bound=Message)
 
@@ -27,6 +25,13 @@ class TaskKind(StrEnum):
     TRANSACTIONAL = "transactional"
     NON_TRANSACTIONAL = "non-transactional"
     FOLLOWS_CONTEXT = "follows-context"  # `tx` given or not, both are fine
+
+
+class Backend(StrEnum):
+    """Where tasks wait: in the dispatcher's own PostgreSQL, or in Google Cloud Tasks, which pushes them."""
+
+    EMBEDDED = "embedded"
+    CLOUD_TASKS = "cloud_tasks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,34 +51,53 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class QueuePicker(Generic[P]):
+    """`pick` names one of `queues` for a payload. It is called at each add: it must be quick and change nothing."""
+
+    queues: tuple[str, ...]
+    pick: Callable[[P], str]
+
+
+@dataclass(frozen=True, slots=True)
+class CustomPayload:
+    """What is sent instead of the usual request. It goes to the class's host with its token, but no receiver of ours
+    can tell what to do with it. `relative_uri` begins with a slash.
+    """
+
+    relative_uri: str
+    method: str = "POST"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class TaskClass(Generic[P]):
-    """`batch_size` > 1 only matters for handlers that take many tasks at once."""
+    """Exactly one of `queue` and `queue_picker`. `batch_size` > 1 only matters for handlers that take many at once."""
 
     name: str
     payload: type[P]
     kind: TaskKind
-    queue: str
+    queue: str = ""
     retry: Retry = Retry()
+    # Between tasks of an embedded queue; a remote one has no bands.
     priority: Priority = Priority.NORMAL
     # At most this many handlers of the class run at once in one process (batch handlers: batches).
     max_running: int = 100
     batch_size: int = 500
-    # A handler that runs longer is cancelled; the attempt counts as failed.
+    # A handler that runs longer is cancelled; the attempt counts as failed. A remote queue waits 30 min at most.
     deadline: timedelta = timedelta(minutes=10)
     # A task that killed its process this often in a row is a dead letter. 0: never; it is run alone, and ever later up
     # to five minutes. At least 3: the first two deaths are charged to all that the process held.
     max_crashes: int = 0
+    queue_picker: QueuePicker[P] | None = None
+    backend: Backend | None = None  # None: the dispatcher's
+    # Of the URL that a remote queue pushes to; empty: the deployment's.
+    routing_prefix: str = ""
+    target_host: str = ""
+    custom: Callable[[P], CustomPayload | None] | None = None  # None, or an answer None: the usual request
+    quiet: bool = False  # log lines tell nothing of payloads
+    quiet_on_error: bool = False  # failures of handlers are counted, not logged
 
-
-def check_classes(classes: Sequence[TaskClass[Any]]) -> None:
-    """Raises InvalidArgument for two of one name or of one payload type, and for limits that blame the wrong."""
-    for task_class in classes:
-        if task_class.max_crashes and not CULPRIT_FROM <= task_class.max_crashes <= MOST_CRASHES:
-            rule = f"of `{task_class.name}` must be 0, or from {CULPRIT_FROM} to {MOST_CRASHES}"
-            raise InvalidArgument.of("max_crashes", rule)
-    for what, values in (
-        ("name", [task_class.name for task_class in classes]),
-        ("payload", [task_class.payload.DESCRIPTOR.full_name for task_class in classes]),
-    ):
-        if twice := sorted({value for value in values if values.count(value) > 1}):
-            raise InvalidArgument.of("classes", f"two task classes have the {what} {', '.join(twice)}")
+    @property
+    def queues(self) -> tuple[str, ...]:
+        return (self.queue,) if self.queue_picker is None else self.queue_picker.queues

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from google.protobuf.message import Message
 from opentelemetry.trace import Span
@@ -13,18 +13,21 @@ from ostinato.errors import StaleLease
 from ostinato.storage.transaction import Row, Tx
 from ostinato.taskqueue.embedded import ready_store
 from ostinato.taskqueue.embedded.ready_store import Fence
-from ostinato.taskqueue.task_class import TaskClass
+from ostinato.taskqueue.task_class import Retry, TaskClass
 from ostinato.taskqueue.task_flags import ALONE, CRASH, NAMED, SUSPECT_FROM, crashes_of
 from ostinato.taskqueue.task_header import TaskHeader, decode_header
 from ostinato.telemetry.tracing import traceparent_of
 
+TaskRow: TypeAlias = "Row | tuple[Any, ...]"
+PUSHED = 0  # instead of a worker's id: no row of ours is claimed, its sender waits for the answer
+
 
 class TaskContext:
-    """One claim of one task. Built by the worker only."""
+    """One claim of one task, or one push of it. Built by worker and receiver only."""
 
     __slots__ = ("_payload", "_row", "completed", "overdue", "settled", "span", "started_at", "task_class", "worker_id")
 
-    def __init__(self, row: Row, worker_id: int, task_class: TaskClass[Any] | None) -> None:
+    def __init__(self, row: TaskRow, worker_id: int, task_class: TaskClass[Any] | None) -> None:
         self._row = row
         self._payload: Message | None = None
         self.worker_id = worker_id
@@ -64,9 +67,15 @@ class TaskContext:
 
     @property
     def label(self) -> str:
-        """For logs: which task, and by the whole numbers in its payload, what it is about. Texts may be secret."""
-        numbers = [f"{field.name} {value}" for field, value in self.payload.ListFields() if type(value) is int]
-        return f"{self.id} ({', '.join([self.class_name, *numbers])})"
+        """For logs: which task, its title, and by the whole numbers in its payload, what it is about. Texts may be
+        secret, and of a quiet class everything is.
+        """
+        title = [self.header.title] if self._row[10] is not None and self.header.title else []
+        if self.task_class is not None and self.task_class.quiet:
+            numbers = []
+        else:
+            numbers = [f"{field.name} {value}" for field, value in self.payload.ListFields() if type(value) is int]
+        return f"{self.id} ({', '.join([self.class_name, *title, *numbers])})"
 
     @property
     def queue(self) -> str:
@@ -102,6 +111,17 @@ class TaskContext:
         return crashes_of(self._row[9])
 
     @property
+    def is_pushed(self) -> bool:
+        """A remote queue has the task, and hears by the answer how it ended."""
+        return self.worker_id == PUSHED
+
+    @property
+    def retry(self) -> Retry:
+        """Its own policy, or its class's."""
+        assert self.task_class is not None
+        return self.header.retry or self.task_class.retry
+
+    @property
     def header(self) -> TaskHeader:
         return decode_header(self._row[10])
 
@@ -127,7 +147,10 @@ class TaskContext:
         return self._payload
 
     async def complete_in(self, tx: Tx) -> None:
-        """Completes the task with `tx`: its effects and its end commit together, or neither does."""
+        """Completes the task with `tx`: its effects and its end commit together, or neither does.
+
+        A pushed task may come again after that: only what it does can tell that it was done before.
+        """
         await complete_many_in(tx, [self])
 
 
@@ -135,6 +158,12 @@ async def complete_many_in(tx: Tx, tasks: Sequence[TaskContext]) -> None:
     """Completes all of one worker's tasks in `tx`; call it last. Raises StaleLease if any is no longer ours."""
     if not tasks:
         return
+    if rows := [task for task in tasks if task.worker_id != PUSHED]:
+        await _complete_rows(tx, rows)
+    tx.after_commit(lambda: _mark_completed(tasks))
+
+
+async def _complete_rows(tx: Tx, tasks: Sequence[TaskContext]) -> None:
     worker_id = tasks[0].worker_id
     count = 0
     if unnamed := [task.fence for task in tasks if not task.is_named]:
@@ -143,7 +172,6 @@ async def complete_many_in(tx: Tx, tasks: Sequence[TaskContext]) -> None:
         count += await ready_store.complete_named(tx, worker_id, named)
     if count != len(tasks):
         raise StaleLease(f"{len(tasks) - count} of {len(tasks)} tasks are no longer this process's")
-    tx.after_commit(lambda: _mark_completed(tasks))
 
 
 def _mark_completed(tasks: Sequence[TaskContext]) -> None:

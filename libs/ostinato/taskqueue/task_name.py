@@ -8,10 +8,21 @@ from uuid import UUID
 MAX_DEDUP_KEY_BYTES = 1000
 
 
-def name_of(namespace: str, class_name: str, dedup_key: str) -> UUID:
-    """Keys of two namespaces or two classes never meet: neither contains the separator, and the key comes last."""
-    text = f"{namespace}\0{class_name}\0{dedup_key}"
-    return UUID(bytes=hashlib.sha256(text.encode()).digest()[:16])
+def name_of(namespace: str, class_name: str, dedup_key: str, prefix: str = "") -> UUID:
+    """Keys of two namespaces, classes or prefixes never meet: neither contains the separator, the key comes last, and
+    no namespace contains a dash.
+    """
+    return UUID(bytes=_digest(f"{prefix}-{namespace}" if prefix else namespace, class_name, dedup_key)[:16])
+
+
+def hex_name_of(namespace: str, class_name: str, dedup_key: str, prefix: str = "") -> str:
+    """For a remote queue: 64 hexadecimal digits, longer than any name that a transaction gives."""
+    digits = _digest(namespace, class_name, dedup_key).hex()
+    return f"{prefix}-{digits}" if prefix else digits
+
+
+def _digest(namespace: str, class_name: str, dedup_key: str) -> bytes:
+    return hashlib.sha256(f"{namespace}\0{class_name}\0{dedup_key}".encode()).digest()
 
 
 def dedup_key_rule(key: str) -> str | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ostinato.clock import Clock, SystemClock
-from ostinato.errors import InvalidArgument, OstinatoError
+from ostinato.errors import OstinatoError
 from ostinato.storage.database import Database
 from ostinato.taskqueue.dispatcher import Dispatcher
 from ostinato.taskqueue.embedded import worker_store
@@ -27,7 +27,7 @@ from ostinato.taskqueue.embedded.lease import Lease
 from ostinato.taskqueue.embedded.pace import NORMAL, Pace
 from ostinato.taskqueue.embedded.worker_stats import ClassStats, WorkerStats
 from ostinato.taskqueue.embedded.worker_store import Beat
-from ostinato.taskqueue.handler import Handler
+from ostinato.taskqueue.handler import Handler, by_queue, check_handlers
 from ostinato.taskqueue.listening import Listening
 from ostinato.taskqueue.wake_up import QUEUES_CHANGED, parse_hint
 from ostinato.telemetry.spans import OFF, Spans
@@ -59,19 +59,18 @@ class Worker:
         randomness: random.Random | None = None,
         spans: Spans = OFF,
     ) -> None:
-        names = [handler.task_class.name for handler in handlers]
-        if len(names) != len(set(names)):
-            raise InvalidArgument.of("handlers", "two handlers for one task class")
+        check_handlers(handlers, dispatcher.class_ids)
         self.stats = WorkerStats()
         self._db = db
         self._dispatcher = dispatcher
         self._handlers = [
-            (dispatcher.class_ids[handler.task_class.name], dispatcher.queue_ids[handler.task_class.queue], handler)
+            (dispatcher.class_ids[handler.task_class.name], dispatcher.queue_ids[each.task_class.queue], each)
             for handler in handlers
+            for each in by_queue(handler)
         ]
-        for class_id, _, handler in self._handlers:
-            task_class = handler.task_class
-            self.stats.classes[class_id] = ClassStats(task_class.name, task_class.queue)
+        for task_class in (handler.task_class for handler in handlers):
+            class_id = dispatcher.class_ids[task_class.name]
+            self.stats.classes[class_id] = ClassStats(task_class.name, ", ".join(task_class.queues))
         self._settings = settings or WorkerSettings()
         self._clock = clock or SystemClock()
         self._random = randomness or random.Random()

@@ -72,11 +72,12 @@ class ClaimedTasks:
         self._claimed_again: dict[int, Fence] = {}
         self.writer = CompletionWriter(db, lease.worker_id, clock, stats, self._forget)
         self._suspects = SuspectLane(db, self, clock)
-        self._executors: dict[int, Executor] = {}
+        self._executors: dict[int, Executor] = {}  # by queue and class, as are the loads
         self._queues: dict[int, QueueLoad] = {}
-        self._loads: dict[int, QueueLoad] = {}  # by class
+        self._loads: dict[int, QueueLoad] = {}
         for class_id, queue_id, handler in handlers:
             load = self._queues.setdefault(queue_id, QueueLoad())
+            key = _key(queue_id, class_id)
             executor = make_executor(
                 handler,
                 clock,
@@ -84,8 +85,8 @@ class ClaimedTasks:
                 partial(self._may_start_of, load),
                 observer=TaskObserver(stats.classes[class_id], lease, spans),
             )
-            self._executors[class_id] = executor
-            self._loads[class_id] = load
+            self._executors[key] = executor
+            self._loads[key] = load
             load.executors.append(executor)
 
     @property
@@ -117,8 +118,8 @@ class ClaimedTasks:
         for queue in changed:
             self._queues[queue].learn(states[queue])
         self.ceilings = frozenset(queue for queue, state in states.items() if state.has_ceiling)
-        for class_id, executor in self._executors.items():
-            executor.put(self._admit(self._loads[class_id], executor.take_unstarted()))
+        for key, executor in self._executors.items():
+            executor.put(self._admit(self._loads[key], executor.take_unstarted()))
         return changed
 
     def is_limited(self, queue: int) -> bool:
@@ -150,7 +151,7 @@ class ClaimedTasks:
                 # It still runs here under an older claim, which is rejected in the end; then this one is freed.
                 self._claimed_again[row[1]] = (row[0], row[1])
                 continue
-            executor = self._executors.get(row[6])
+            executor = self._executors.get(_key(row[2] >> 9, row[6]))
             task = TaskContext(row, self.lease.worker_id, executor.handler.task_class if executor else None)
             self._known[task.id] = task
             if not self._is_decodable(task):
@@ -163,21 +164,21 @@ class ClaimedTasks:
                 named.append(task)
             else:
                 ready.append(task)
-        for class_id in self._loads.keys() & {row[6] for row in rows}:
-            self._loads[class_id].seen_open_at = sent_at
+        for key in self._loads.keys() & {_key(row[2] >> 9, row[6]) for row in rows}:
+            self._loads[key].seen_open_at = sent_at
         self._put(ready)
         if named:
             await self._put_unless_deleted(named)
 
     def _put(self, tasks: Sequence[TaskContext]) -> None:
-        by_class: dict[int, list[TaskContext]] = {}
+        by_key: dict[int, list[TaskContext]] = {}
         for task in tasks:
-            by_class.setdefault(task.class_id, []).append(task)
-        for class_id, alike in by_class.items():
-            admitted = self._admit(self._loads[class_id], alike)
+            by_key.setdefault(_key_of(task), []).append(task)
+        for key, alike in by_key.items():
+            admitted = self._admit(self._loads[key], alike)
             if suspects := [task for task in admitted if task.is_suspect]:
                 admitted = [task for task in admitted if not task.is_suspect]
-            self._executors[class_id].put(admitted)
+            self._executors[key].put(admitted)
             for task in suspects:
                 self._suspects.put(task)
 
@@ -252,7 +253,7 @@ class ClaimedTasks:
 
     def admits(self, task: TaskContext) -> bool:
         """Whether a suspect may start now; if not, it is free for others or dropped."""
-        load = self._loads[task.class_id]
+        load = self._loads[_key_of(task)]
         if not self._admit(load, [task]):
             return False
         if self.draining or not self._may_start_alone(load):
@@ -263,7 +264,7 @@ class ClaimedTasks:
     def run_alone(self, task: TaskContext) -> None:
         """Starts a suspect, whose row was written anew, in no batch with others."""
         self._known[task.id] = task
-        self._executors[task.class_id].run_alone(task)
+        self._executors[_key_of(task)].run_alone(task)
 
     def settle(self, task: TaskContext, outcome: Outcome) -> None:
         """How a task ended. Only the first end counts."""
@@ -296,8 +297,7 @@ class ClaimedTasks:
             self.writer.done(task.fence)
 
     def _settle_undone(self, task: TaskContext, outcome: Outcome, load: QueueLoad) -> None:
-        assert task.task_class is not None
-        step = decide_next_step(outcome, task.task_class.retry, failures=task.failures, jitter=self._random.random())
+        step = decide_next_step(outcome, task.retry, failures=task.failures, jitter=self._random.random())
         match step.verdict:
             case Verdict.IGNORE:
                 self._stats.of(task.class_id).done += 1
@@ -365,6 +365,15 @@ class ClaimedTasks:
             self.on_ceiling_room()
         if (fence := self._claimed_again.pop(task_id, None)) is not None:
             self.writer.release(fence)
+
+
+def _key(queue_id: int, class_id: int) -> int:
+    """Tasks of a class with a picker wait in several queues, each of which may be paused."""
+    return queue_id << 16 | class_id
+
+
+def _key_of(task: TaskContext) -> int:
+    return _key(queue_of(task.strand), task.class_id)
 
 
 def _nothing(_: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ostinato.storage.transaction import affected
+from ostinato.storage.transaction import Tx, affected
 from ostinato.taskqueue.embedded.ready_store import Executor
 from ostinato.taskqueue.task_flags import NAMED
 
@@ -43,10 +43,37 @@ async def list_dead_letters(
     return [DeadLetter(**dict(row)) for row in rows]
 
 
-# A task whose name still is its own takes it again; else it goes on without one.
+@dataclass(frozen=True, slots=True)
+class LockedLetter:
+    id: int
+    queue: str
+    class_name: str
+    payload: bytes
+    header: bytes | None
+
+
+_LOCK = """
+select d.id, q.name as queue, c.name as class_name, d.payload, d.header
+  from tq_dead d
+  join tq_queue q on q.queue_id = d.strand >> 9
+  join tq_class c using (class_id)
+ where d.id = any($1::bigint[])
+ order by d.id
+   for update of d
+"""
+
+
+async def lock_dead_letters(tx: Tx, ids: Sequence[int]) -> list[LockedLetter]:
+    """Unknown ids are passed over."""
+    return [LockedLetter(**dict(row)) for row in await tx.fetch(_LOCK, list(ids))]
+
+
+# A task whose name still is its own takes it again; else it goes on without one. What was said of it alone stays. A
+# request that nobody could decode is no row of ours: it goes back to where it came from (`requeue_letters`).
 _REQUEUE = f"""
 with gone as (
-    delete from tq_dead where id = any($1::bigint[])
+    delete from tq_dead
+     where id = any($1::bigint[]) and coalesce(position('"is_request"'::bytea in header), 0) = 0
     returning id, strand, fair_key, class_id, flags, payload, header
 ), named as materialized (
     select queue_id, name_hash from tq_name
@@ -61,7 +88,10 @@ with gone as (
 )
 insert into tq_ready (id, ready_at, strand, fair_key, class_id, flags, payload, header)
 select g.id, ostinato_now(), g.strand, g.fair_key, g.class_id,
-       case when t.task_id is null then 0 else {NAMED} end, g.payload, null
+       case when t.task_id is null then 0 else {NAMED} end, g.payload,
+       (select convert_to(h.kept::text, 'UTF8')
+          from (select convert_from(g.header, 'UTF8')::jsonb - array['traceparent', 'refused_since'] as kept) h
+         where h.kept <> '{{}}')
   from gone g left join taken t on t.task_id = g.id
 """
 

@@ -20,6 +20,7 @@ from ostinato.taskqueue.embedded.task_observer import TaskObserver
 from ostinato.taskqueue.embedded.task_spans import begin_spans
 from ostinato.taskqueue.handler import HandleMany, HandleOne, Handler
 from ostinato.taskqueue.outcome import Outcome, Verdict
+from ostinato.taskqueue.running_task import RUNNING_TASK
 from ostinato.taskqueue.task_context import TaskContext
 from ostinato.telemetry.tracing import use_traceparent
 
@@ -78,6 +79,14 @@ class Executor(ABC):
         tasks = list(self._waiting)
         self._waiting.clear()
         return tasks
+
+    def abandon(self, task: TaskContext) -> None:
+        """Nobody waits for its end any more: it does not start, and is cancelled if it runs by itself."""
+        if task in self._waiting:
+            self._waiting.remove(task)
+        for runner, tasks in self._running.items():
+            if len(tasks) == 1 and tasks[0] is task:
+                runner.cancel()
 
     def cancel_overdue(self) -> None:
         """Cancels what runs longer than its class's deadline."""
@@ -235,6 +244,7 @@ class SingleExecutor(Executor):
 
     async def _execute(self, tasks: Sequence[TaskContext]) -> None:
         (task,) = tasks
+        RUNNING_TASK.set(task)
         try:
             if task.raw_header is None:
                 await self._handle(task, task.payload)
@@ -245,6 +255,8 @@ class SingleExecutor(Executor):
             self._settle_open(tasks, _judged(task, error))
         else:
             self._settle(task, Outcome.done())
+        finally:
+            RUNNING_TASK.set(None)
 
 
 class BatchExecutor(Executor):
@@ -302,7 +314,8 @@ class BatchExecutor(Executor):
 
 def _judged(task: TaskContext, error: Exception) -> Outcome:
     """What the error means for its task. One that no handler means to raise is a bug: it is told with its traceback."""
-    if isinstance(error, InternalError) or not isinstance(error, OstinatoError):
+    quiet = task.task_class is not None and task.task_class.quiet_on_error
+    if not quiet and (isinstance(error, InternalError) or not isinstance(error, OstinatoError)):
         _log.error("the handler of task %s failed unexpectedly", task.label, exc_info=error)
     return Outcome.of_error(error)
 

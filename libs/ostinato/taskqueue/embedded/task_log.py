@@ -10,7 +10,7 @@ import logging
 from datetime import timedelta
 
 from ostinato.clock import Clock
-from ostinato.taskqueue.embedded.lease import Lease
+from ostinato.taskqueue.embedded.task_observer import QueueTime
 from ostinato.taskqueue.embedded.worker_stats import ClassStats
 from ostinato.taskqueue.outcome import Outcome, Verdict
 from ostinato.taskqueue.task_context import TaskContext
@@ -22,7 +22,7 @@ SAMPLE_EVERY = 10.0  # seconds between two successes of one class that are told
 class TaskLog:
     """Of one incarnation. At level debug every success is told."""
 
-    def __init__(self, lease: Lease, clock: Clock) -> None:
+    def __init__(self, lease: QueueTime, clock: Clock) -> None:
         self._lease = lease
         self._clock = clock
 
@@ -31,14 +31,17 @@ class TaskLog:
         stats.tell_from = monotonic + (0.0 if _log.isEnabledFor(logging.DEBUG) else SAMPLE_EVERY)
         _log.info("task %d (%s) done", task.id, task.class_name, extra=self._fields(task, "done", monotonic))
 
-    def retried(self, task: TaskContext, outcome: Outcome, delay: timedelta) -> None:
-        """What handlers expect (retry later, overloaded) is told at level debug."""
+    def retried(self, task: TaskContext, outcome: Outcome, delay: timedelta | None) -> None:
+        """`delay` None: another system decides. At level debug: what handlers expect (retry later, overloaded), and
+        failures of quiet classes.
+        """
+        quiet = task.task_class is not None and task.task_class.quiet_on_error
         _log.log(
-            logging.WARNING if outcome.verdict is Verdict.RETRY else logging.DEBUG,
-            "task %d (%s) failed, again in %.1f s: %s",
+            logging.WARNING if outcome.verdict is Verdict.RETRY and not quiet else logging.DEBUG,
+            "task %d (%s) failed, again %s: %s",
             task.id,
             task.class_name,
-            delay.total_seconds(),
+            "when its queue says so" if delay is None else f"in {delay.total_seconds():.1f} s",
             outcome.error,
             extra=self._fields(task, outcome.verdict, self._clock.monotonic()),
         )

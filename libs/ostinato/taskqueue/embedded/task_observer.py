@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from ostinato.taskqueue.embedded.lease import Lease
+from datetime import datetime
+from typing import Protocol
+
 from ostinato.taskqueue.embedded.worker_stats import ClassStats
 from ostinato.taskqueue.task_context import TaskContext
 from ostinato.telemetry.spans import OFF, Spans
 
 
+class QueueTime(Protocol):
+    """The clock that set the times when tasks are due."""
+
+    def db_now(self, monotonic: float) -> datetime: ...
+
+
 class TaskObserver:
     """Measures turns of a runner, because measuring each quick task would cost a tenth of it."""
 
-    def __init__(self, stats: ClassStats, lease: Lease, spans: Spans = OFF) -> None:
+    def __init__(self, stats: ClassStats, lease: QueueTime, spans: Spans = OFF) -> None:
         self.spans = spans
         self._stats = stats
         self._lease = lease

@@ -1,0 +1,185 @@
+"""Cloud Tasks as the queue of a dispatcher.
+
+With a transaction a task is a reminder in it, submitted after its commit; a rolled back one leaves nothing. Without
+one it is submitted at once, and the caller hears what came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from uuid import UUID
+
+from google.cloud import tasks_v2
+
+from ostinato.clock import Clock, SystemClock
+from ostinato.config.cloud_tasks import CloudTasksSettings
+from ostinato.errors import OstinatoError
+from ostinato.storage.database import Database
+from ostinato.storage.startup import patiently
+from ostinato.storage.transaction import Tx
+from ostinato.taskqueue.cloud_tasks.cloud_client import open_cloud_client
+from ostinato.taskqueue.cloud_tasks.queue_preparation import QueuePreparation
+from ostinato.taskqueue.cloud_tasks.remote_names import location_path, number_of, short_name
+from ostinato.taskqueue.cloud_tasks.request_building import Moment, RequestBuilder
+from ostinato.taskqueue.cloud_tasks.task_submitter import TaskSubmitter
+from ostinato.taskqueue.parallel_calls import for_each
+from ostinato.taskqueue.queue_settings import QueueSettings
+from ostinato.taskqueue.reminders.happy_path import HappyPath, HappyPathSettings, open_happy_path
+from ostinato.taskqueue.reminders.reminder import NewReminder, encode_reminder, new_reminder_id
+from ostinato.taskqueue.reminders.submissions import Submissions
+from ostinato.taskqueue.remote_queue import RemoteAdd
+from ostinato.taskqueue.task_class import TaskClass
+from ostinato.taskqueue.task_name import hex_name_of
+from ostinato.telemetry.tracing import current_traceparent
+
+_GROUP = 100  # requests of one queue that are one unit of work
+_AT_ONCE = 32
+_Item = TypeVar("_Item")
+
+
+class CloudTasksQueue:
+    """Build it with `open_cloud_tasks_queue`. `submissions` is for sweepers of this process."""
+
+    def __init__(
+        self,
+        settings: CloudTasksSettings,
+        *,
+        client: tasks_v2.CloudTasksAsyncClient,
+        submissions: Submissions,
+        submitter: TaskSubmitter,
+        happy_path: HappyPath,
+        clock: Clock,
+    ) -> None:
+        self.settings = settings
+        self.submissions = submissions
+        self._client = client
+        self._submitter = submitter
+        self._happy_path = happy_path
+        self._clock = clock
+        self._builder = RequestBuilder(settings)
+
+    async def prepare(self, classes: Sequence[TaskClass[Any]], queues: Sequence[QueueSettings]) -> None:
+        """Waits for a Cloud Tasks that is away; raises what waiting does not mend."""
+        if not self.settings.prepare_queues:
+            return
+        preparation = QueuePreparation(self._client, location_path(self.settings.project, self.settings.location))
+        by_queue: dict[str, list[TaskClass[Any]]] = {}
+        for task_class in classes:
+            for queue in task_class.queues:
+                by_queue.setdefault(self._builder.queue_path(queue), []).append(task_class)
+        limits = {self._builder.queue_path(each.name): each for each in queues}
+        await patiently(lambda: preparation.prepare(by_queue, limits), self._clock)
+
+    async def add(self, tasks: RemoteAdd, tx: Tx | None) -> list[int | None]:
+        moment = Moment(self._clock.now(), current_traceparent())
+        if tx is not None:
+            return [*await self._remind(tasks, tx, moment)]
+        keys = tasks.dedup_keys
+        if keys is None:
+            requests = [self._builder.build(tasks, payload, "", moment) for payload in tasks.payloads]
+            return await self._create_all(requests)
+        first = {key: n for n, key in reversed([*enumerate(keys)])}  # a key given twice adds once
+        chosen = sorted(first.values())
+        requests = [
+            self._builder.build(tasks, tasks.payloads[n], self._name(tasks.task_class, keys[n], tasks), moment)
+            for n in chosen
+        ]
+        added = dict(zip(chosen, await self._create_all(requests), strict=True))
+        return [added.get(n) for n in range(len(keys))]
+
+    async def add_requests(self, tx: Tx, task_class: str, queue: str, bodies: Sequence[bytes]) -> None:
+        moment = Moment(self._clock.now())
+        reminders = []
+        for body in bodies:
+            reminder_id = new_reminder_id()
+            request = self._builder.rebuild(task_class, queue, reminder_id.hex, body, moment)
+            reminders.append(_reminder(reminder_id, task_class, request, moment))
+        await self._write(tx, reminders)
+
+    async def delete(self, task_class: TaskClass[Any], dedup_keys: Sequence[str], name_prefix: str) -> int:
+        deleted = 0
+        hashed = [hex_name_of(self.settings.namespace, task_class.name, key, name_prefix) for key in dedup_keys]
+        names = [f"{self._builder.queue_path(queue)}/tasks/{name}" for queue in task_class.queues for name in hashed]
+
+        async def delete(name: str) -> None:
+            nonlocal deleted
+            deleted += await self._submitter.delete(name)
+
+        await _in_groups(names, delete)
+        return deleted
+
+    def _name(self, task_class: TaskClass[Any], key: str, tasks: RemoteAdd) -> str:
+        return hex_name_of(self.settings.namespace, task_class.name, key, tasks.options.name_prefix)
+
+    async def _remind(self, tasks: RemoteAdd, tx: Tx, moment: Moment) -> list[int]:
+        reminders, numbers = [], []
+        for payload in tasks.payloads:
+            reminder_id = new_reminder_id()
+            request = self._builder.build(tasks, payload, reminder_id.hex, moment)
+            reminders.append(_reminder(reminder_id, tasks.task_class.name, request, moment))
+            numbers.append(number_of(reminder_id.hex))
+        await self._write(tx, reminders)
+        return numbers
+
+    async def _write(self, tx: Tx, reminders: Sequence[NewReminder]) -> None:
+        """In our own transactions by one statement directly before the commit."""
+        if tx.foreign:
+            await self._happy_path.remind(tx, reminders)
+            return
+        tx.before_commit(self, self._flush)
+        tx.buffers.setdefault(self, []).extend(reminders)
+
+    async def _flush(self, tx: Tx) -> None:
+        await self._happy_path.remind(tx, tx.buffers.pop(self, []))
+
+    async def _create_all(self, requests: Sequence[tasks_v2.CreateTaskRequest]) -> list[int | None]:
+        """Tries all, whatever becomes of some; then raises the first error."""
+        numbers: list[int | None] = [None] * len(requests)
+        errors: list[OstinatoError] = []
+
+        async def create(place: int) -> None:
+            try:
+                name = await self._submitter.create(requests[place])
+            except OstinatoError as error:
+                errors.append(error)
+            else:
+                numbers[place] = number_of(name) if name is not None else None
+
+        await _in_groups(range(len(requests)), create)
+        if errors:
+            raise errors[0]
+        return numbers
+
+
+async def _in_groups(items: Sequence[_Item], call: Callable[[_Item], Awaitable[None]]) -> None:
+    for first in range(0, len(items), _GROUP):
+        await for_each(items[first : first + _GROUP], call, most=_AT_ONCE)
+
+
+def _reminder(reminder_id: UUID, task_class: str, request: tasks_v2.CreateTaskRequest, moment: Moment) -> NewReminder:
+    encoded = tasks_v2.CreateTaskRequest.serialize(request)
+    queue = short_name(request.parent)
+    return NewReminder(
+        reminder_id, encode_reminder(task_class=task_class, queue=queue, created=moment.now, request=encoded)
+    )
+
+
+@asynccontextmanager
+async def open_cloud_tasks_queue(
+    settings: CloudTasksSettings,
+    db: Database,
+    *,
+    clock: Clock | None = None,
+    happy_path: HappyPathSettings | None = None,
+) -> AsyncIterator[CloudTasksQueue]:
+    """At the end of the block what is under way is submitted, as far as `happy_path` gives it time."""
+    clock = clock or SystemClock()
+    async with open_cloud_client(settings) as client:
+        submitter = TaskSubmitter(client)
+        submissions = Submissions(db, submitter, clock)
+        async with open_happy_path(submissions, clock, happy_path) as happy:
+            yield CloudTasksQueue(
+                settings, client=client, submissions=submissions, submitter=submitter, happy_path=happy, clock=clock
+            )
