@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
-from ostinato.errors import RetryLater
+from ostinato.errors import Fatal, RetryLater
 from ostinato.jobflow.finish_invocations import apply_changes
 from ostinato.jobstore.invocation_store import StoredInvocation, lock_invocations, touch_heartbeats
 from ostinato.jobstore.message_store import record_messages
@@ -44,9 +44,10 @@ class HandleNotification:
         self._metrics = metrics
 
     async def handle_notifications(self, tasks: Sequence[TaskContext]) -> Sequence[Outcome | None]:
-        runs = _by_run(tasks)
+        outcomes: dict[int, Outcome | None] = {task.id: _refused(task) for task in tasks if _was_refused(task)}
+        runs = _by_run([task for task in tasks if not _was_refused(task)])
         await self._apply(runs)
-        outcomes = {report.task.id: self._outcome(run, report) for run in runs for report in runs[run].reports}
+        outcomes |= {report.task.id: self._outcome(run, report) for run in runs for report in runs[run].reports}
         return [outcomes[task.id] if task.id in outcomes else Outcome.again(timedelta(0)) for task in tasks]
 
     async def _apply(self, runs: _Tasks) -> None:
@@ -71,6 +72,15 @@ class HandleNotification:
             case ReportOutcome.FOREIGN:
                 _log.warning("notification of run %d refused: its token is one of job %d", run, report.job_id)
         return None
+
+
+def _was_refused(task: TaskContext) -> bool:
+    return bool(task.payload.HasField("refused"))
+
+
+def _refused(task: TaskContext) -> Outcome:
+    """It was a dead letter, and somebody requeued it."""
+    return Outcome.of_error(Fatal(f"refused when it came: {task.payload.refused.reason}"))
 
 
 def _by_run(tasks: Sequence[TaskContext]) -> dict[InvocationId, RunReports]:

@@ -1,4 +1,4 @@
-"""The ingester: takes notifications from running work over gRPC and HTTP and turns each into one task."""
+"""The ingester: takes notifications from running work over gRPC, HTTP and Pub/Sub and turns each into one task."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
 
 from ostinato.auth.administrators import administrators_of
 from ostinato.auth.notification_token import NotificationTokens
@@ -27,6 +31,7 @@ from ostinato.storage.migrate import STORAGE_LINE
 from ostinato.storage.startup import check_database, open_database_when_ready
 from ostinato.taskqueue import open_dispatcher
 from ostinato.taskqueue.schema import TASKQUEUE_LINE
+from ostinato.taskqueue.stillborn_tasks import StillbornTasks
 from ostinato.telemetry.exporting import open_spans
 from ostinato.telemetry.logs import configure_logging
 from ostinato.telemetry.metrics import open_registry
@@ -34,6 +39,14 @@ from ostinato.telemetry.spans import Spans
 from ostinato_ingester.notification_intake import NotificationIntake, NotificationMetrics
 from ostinato_ingester.notification_servicer import NotificationServicer
 from ostinato_ingester.notify_route import MAX_BODY_BYTES, NotifyRoute
+from ostinato_ingester.pubsub_intake import PubSubIntake
+from ostinato_ingester.pubsub_metrics import PubSubMetrics
+from ostinato_ingester.pubsub_push_route import PubSubPushRoute, PushReceiver
+from ostinato_ingester.refused_reports import RefusedReports
+
+if TYPE_CHECKING:
+    from ostinato.rpc.oidc_verifier import OidcVerifier
+    from ostinato_ingester.open_subscriptions import Subscriptions
 
 SERVICE = "ostinato-ingester"
 SCHEMA = (STORAGE_LINE, TASKQUEUE_LINE)
@@ -60,13 +73,14 @@ async def open_ingester(
     readiness = Readiness()
     metrics = NotificationMetrics(registry)
     route = NotifyRoute(metrics)
+    push = PubSubPushRoute() if settings.pubsub.push_callers else None
     async with AsyncExitStack() as stack:
         tracing = await stack.enter_async_context(open_spans(settings.tracing, SERVICE, instead=spans))
         http = await stack.enter_async_context(
             open_http_endpoint(
                 settings.http_address,
                 ready=readiness.check,
-                routes=[route.route()],
+                routes=[route.route(), *([push.route()] if push else [])],
                 registry=registry,
                 max_body_bytes=MAX_BODY_BYTES,
                 shutdown_grace=settings.shutdown_grace,
@@ -92,8 +106,12 @@ async def open_ingester(
                 grace=settings.shutdown_grace,
             )
         )
-        stack.push_async_callback(_drain, readiness, http, grpc, settings)
+        pubsub_intake = PubSubIntake(intake, RefusedReports(StillbornTasks(dispatcher)), metrics)
+        subscriptions = await _open_subscriptions(stack, settings, pubsub_intake, registry, clock)
+        stack.push_async_callback(_drain, readiness, http, grpc, subscriptions, settings.shutdown_grace)
         route.intake = intake
+        if push:
+            push.receiver = PushReceiver(await _open_verifier(stack, settings, clock), pubsub_intake)
         readiness.serve(partial(check_database, database))
         yield Ingester(grpc.address, http.address)
 
@@ -105,10 +123,36 @@ def _notification_service(intake: NotificationIntake, metrics: NotificationMetri
     )
 
 
-async def _drain(readiness: Readiness, http: HttpEndpoint, grpc: GrpcServer, settings: IngesterSettings) -> None:
-    """Both ends share one grace, and end before the database closes."""
+async def _open_subscriptions(
+    stack: AsyncExitStack, settings: IngesterSettings, intake: PubSubIntake, registry: CollectorRegistry, clock: Clock
+) -> Subscriptions | None:
+    """The extra `cloud` is needed only where settings ask for what is in it."""
+    if not settings.pubsub.subscribes:
+        return None
+    from ostinato_ingester.open_subscriptions import open_subscriptions
+
+    metrics = PubSubMetrics(registry)
+    return await stack.enter_async_context(open_subscriptions(settings.pubsub, intake, clock=clock, metrics=metrics))
+
+
+async def _open_verifier(stack: AsyncExitStack, settings: IngesterSettings, clock: Clock) -> OidcVerifier:
+    from ostinato.rpc.oidc_verifier import open_oidc_verifier
+
+    callers = settings.pubsub.push_callers
+    return await stack.enter_async_context(open_oidc_verifier(settings.oidc, callers, clock))
+
+
+async def _drain(
+    readiness: Readiness,
+    http: HttpEndpoint,
+    grpc: GrpcServer,
+    subscriptions: Subscriptions | None,
+    grace: timedelta,
+) -> None:
+    """All ends share one grace, and end before the database closes."""
     readiness.drain()
-    await asyncio.gather(http.stop(), grpc.stop(settings.shutdown_grace))
+    pulling = subscriptions.drain(grace) if subscriptions else asyncio.sleep(0)
+    await asyncio.gather(http.stop(), grpc.stop(grace), pulling)
 
 
 def main() -> None:

@@ -36,9 +36,13 @@ class _FieldError(ValueError):
 
 def parse_notification(body: bytes) -> ParsedNotification:
     """Raises InvalidArgument if the body is no JSON object."""
+    return read_notification(parse_object(body, "body"))
+
+
+def read_notification(fields: Mapping[str, object]) -> ParsedNotification:
     request = NotifyRequest()
     violations: list[Violation] = []
-    for name, value in _parse_object(body).items():
+    for name, value in fields.items():
         try:
             _read_field(request, name, value)
         except _FieldError as error:
@@ -46,17 +50,18 @@ def parse_notification(body: bytes) -> ParsedNotification:
     return ParsedNotification(request, tuple(violations))
 
 
-def _parse_object(body: bytes) -> Mapping[str, object]:
+def parse_object(body: bytes, path: str) -> dict[str, object]:
+    """Raises InvalidArgument about `path`."""
     try:
         parsed = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_without_twins)
     except _TwiceError as error:
         raise InvalidArgument.of(
-            "body", f"must not have the key {str(error)[:_MAX_NAME]!a} twice in one object"
+            path, f"must not have the key {str(error)[:_MAX_NAME]!a} twice in one object"
         ) from None
     except (ValueError, RecursionError):
-        raise InvalidArgument.of("body", "must be JSON in UTF-8") from None
+        raise InvalidArgument.of(path, "must be JSON in UTF-8") from None
     if not isinstance(parsed, dict):
-        raise InvalidArgument.of("body", "must be a JSON object")
+        raise InvalidArgument.of(path, "must be a JSON object")
     return parsed
 
 

@@ -18,6 +18,7 @@ MAY_USE_GRPC = re.compile(
     libs/ostinato/(rpc|client|cli|testing)/ .*
     | services/ostinato_\w+/ (.*_servicer|main|__main__)\.py
     | services/ostinato_engine/targets/ .*
+    | services/ostinato_ingester/ (pubsub_clients|subscriber_loop)\.py
     | libs/ostinato/taskqueue/cloud_tasks/cloud_client\.py
     """,
     re.VERBOSE,

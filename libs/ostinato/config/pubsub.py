@@ -14,7 +14,7 @@ PREFIX = "OSTINATO_INGESTER_PUBSUB_PREFIX"
 PUSH_URL = "OSTINATO_INGESTER_PUBSUB_PUSH_URL"
 PUSH_CALLERS = "OSTINATO_INGESTER_PUBSUB_PUSH_CALLERS"
 PREPARE = "OSTINATO_INGESTER_PUBSUB_PREPARE"
-MAX_MESSAGES = "OSTINATO_INGESTER_PUBSUB_MAX_MESSAGES"
+MESSAGES_AT_ONCE = "OSTINATO_INGESTER_PUBSUB_MAX_MESSAGES"
 ADDRESS = "OSTINATO_INGESTER_PUBSUB_ADDRESS"
 
 # Kinds of targets whose runs go on after their call.
@@ -98,7 +98,7 @@ def read_pubsub(reader: EnvironmentReader) -> PubSubSettings:
         push_url=_push_url(reader),
         push_callers=_push_callers(reader),
         prepare=reader.switch(PREPARE, default=True),
-        max_messages=reader.integer(MAX_MESSAGES, 100, low=1, high=1000),
+        max_messages=reader.integer(MESSAGES_AT_ONCE, 100, low=1, high=1000),
         server_address=_address(reader),
     )
 

@@ -392,3 +392,23 @@ async def test_a_foreign_token_is_no_sign_of_life(
     await notify(stage, run.id, said("x"), job_id=run.job_id + 1)
     await handle(stage, handler)
     assert (await row_of(stage, run.id))["last_heartbeat_at"] == before
+
+
+async def test_what_was_refused_when_it_came_is_a_dead_letter_again_and_others_are_applied(
+    stage: Stage, handler: HandleNotification, run: StoredInvocation
+) -> None:
+    refused = HandleNotificationTask.Refused(reason="INVALID_ARGUMENT: status: must be one")
+    await stage.dispatcher.add(HANDLE_NOTIFICATION, HandleNotificationTask(refused=refused))
+    await notify(stage, run.id, message(NotifyRequest.SUCCEEDED))
+    outcomes = {outcome and (outcome.verdict, outcome.error) for outcome in await handle(stage, handler)}
+    again = "Fatal: refused when it came: INVALID_ARGUMENT: status: must be one"
+    assert outcomes == {None, (Verdict.DEAD, again)}
+    assert (await read(stage, run.id)).status is S.SUCCEEDED
+
+
+async def test_nothing_but_refused_reports_may_come(stage: Stage, handler: HandleNotification) -> None:
+    task = HandleNotificationTask(refused=HandleNotificationTask.Refused(reason="no JSON"))
+    await stage.dispatcher.add(HANDLE_NOTIFICATION, task)
+    (outcome,) = await handle(stage, handler)
+    assert outcome
+    assert outcome.verdict is Verdict.DEAD

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
+from ostinato.clock import Clock
 from ostinato.config.oidc import OidcSettings
 from ostinato.localcloud.tokens import TokenIssuer
 from ostinato.rpc.http_endpoint import open_http_endpoint
@@ -43,7 +44,7 @@ class MovableClock:
 class ServedIssuer:
     """`answers`: what is answered instead of the keys. `held`: answers wait until it is set."""
 
-    clock: MovableClock
+    clock: Clock
     tokens: TokenIssuer = field(default_factory=lambda: TokenIssuer(ISSUER))
     answers: Callable[[], web.Response] | None = None
     held: asyncio.Event | None = None
@@ -68,7 +69,7 @@ class ServedIssuer:
 
 
 @asynccontextmanager
-async def open_issuer(clock: MovableClock) -> AsyncIterator[ServedIssuer]:
+async def open_issuer(clock: Clock) -> AsyncIterator[ServedIssuer]:
     issuer = ServedIssuer(clock)
 
     async def ready() -> None: ...

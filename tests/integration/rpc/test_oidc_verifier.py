@@ -32,8 +32,13 @@ def answer_of(**fields: Any) -> Callable[[], web.Response]:
 
 
 @pytest.fixture
-async def issuer() -> AsyncIterator[ServedIssuer]:
-    async with open_issuer(MovableClock()) as served:
+def clock() -> MovableClock:
+    return MovableClock()
+
+
+@pytest.fixture
+async def issuer(clock: MovableClock) -> AsyncIterator[ServedIssuer]:
+    async with open_issuer(clock) as served:
         yield served
 
 
@@ -164,12 +169,14 @@ async def test_a_token_that_is_old_foreign_or_somebody_elses_is_refused(
     assert isinstance(await refusal(verifier, f"Bearer {foreign}"), Unauthenticated)
 
 
-async def test_a_new_key_is_fetched_when_a_token_names_it(issuer: ServedIssuer, verifier: OidcVerifier) -> None:
+async def test_a_new_key_is_fetched_when_a_token_names_it(
+    issuer: ServedIssuer, clock: MovableClock, verifier: OidcVerifier
+) -> None:
     before = issuer.issue()
     await verifier.verify(before, host=HOST)
     issuer.rotate()
     assert isinstance(await refusal(verifier, issuer.issue()), Unauthenticated)  # the last fetch is too close
-    issuer.clock.move(FETCH_SPACING)
+    clock.move(FETCH_SPACING)
     assert await verifier.verify(issuer.issue(), host=HOST) == CALLER
     assert isinstance(await refusal(verifier, before), Unauthenticated)  # withdrawn
     assert issuer.asked == 2
@@ -210,29 +217,29 @@ async def test_all_who_wait_for_keys_share_one_fetch_and_one_who_leaves_does_not
     ],
 )
 async def test_without_keys_nobody_is_judged_and_the_next_attempt_is_soon(
-    issuer: ServedIssuer, verifier: OidcVerifier, answer: Callable[[], web.Response]
+    issuer: ServedIssuer, clock: MovableClock, verifier: OidcVerifier, answer: Callable[[], web.Response]
 ) -> None:
     issuer.answers = answer
     assert isinstance(await refusal(verifier, issuer.issue()), Unavailable)
     issuer.answers = None
     assert isinstance(await refusal(verifier, issuer.issue()), Unavailable)
     assert issuer.asked == 1
-    issuer.clock.move(FETCH_SPACING_AFTER_FAILURE)
+    clock.move(FETCH_SPACING_AFTER_FAILURE)
     assert await verifier.verify(issuer.issue(), host=HOST) == CALLER
 
 
 async def test_old_keys_are_fetched_again_beside_the_calls_and_kept_while_the_issuer_is_away(
-    issuer: ServedIssuer, verifier: OidcVerifier
+    issuer: ServedIssuer, clock: MovableClock, verifier: OidcVerifier
 ) -> None:
     await verifier.verify(issuer.issue(), host=HOST)
     issuer.answers = away
     for asked in (2, 3):
-        issuer.clock.move(KEYS_ARE_OLD_AFTER)
+        clock.move(KEYS_ARE_OLD_AFTER)
         assert await verifier.verify(issuer.issue(), host=HOST) == CALLER
         while issuer.asked < asked:
             await asyncio.sleep(0.001)
     unknown = f"Bearer {part({'alg': 'RS256', 'kid': 'new'})}.{part({})}.AA"
-    issuer.clock.move(FETCH_SPACING)
+    clock.move(FETCH_SPACING)
     assert isinstance(await refusal(verifier, unknown), Unavailable)  # it may be a new one: nobody knows
 
 
@@ -249,7 +256,7 @@ async def test_a_fetch_that_hangs_ends_with_the_verifier(issuer: ServedIssuer) -
 
 
 async def test_neither_answers_nor_logs_repeat_any_part_of_a_token(
-    issuer: ServedIssuer, verifier: OidcVerifier, caplog: pytest.LogCaptureFixture
+    issuer: ServedIssuer, clock: MovableClock, verifier: OidcVerifier, caplog: pytest.LogCaptureFixture
 ) -> None:
     issuer.answers = away
     bad = [
@@ -262,7 +269,7 @@ async def test_neither_answers_nor_logs_repeat_any_part_of_a_token(
     with caplog.at_level("DEBUG"), structlog.testing.capture_logs() as logged:
         told = [str(await refusal(verifier, authorization)) for authorization in bad]
         issuer.answers = None
-        issuer.clock.move(FETCH_SPACING)
+        clock.move(FETCH_SPACING)
         for authorization in bad[1:]:
             error = await refusal(verifier, authorization)
             assert isinstance(error, CallerError)

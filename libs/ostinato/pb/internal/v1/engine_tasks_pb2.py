@@ -25,19 +25,25 @@ _sym_db = _symbol_database.Default()
 from ostinato.pb.ingest.v1 import notifications_pb2 as ostinato_dot_ingest_dot_v1_dot_notifications__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'ostinato/internal/v1/engine_tasks.proto\x12\x14ostinato.internal.v1\x1a&ostinato/ingest/v1/notifications.proto\"\x1f\n\rTriageJobTask\x12\x0e\n\x06job_id\x18\x01 \x01(\x03\"=\n\x14LaunchInvocationTask\x12\x0e\n\x06job_id\x18\x01 \x01(\x03\x12\x15\n\rinvocation_id\x18\x02 \x01(\x03\"x\n\x16HandleNotificationTask\x12\x15\n\rinvocation_id\x18\x01 \x01(\x03\x12\x37\n\x0cnotification\x18\x02 \x01(\x0b\x32!.ostinato.ingest.v1.NotifyRequest\x12\x0e\n\x06job_id\x18\x03 \x01(\x03\":\n\x0fHandleTimerTask\x12\x15\n\rinvocation_id\x18\x01 \x01(\x03\x12\x10\n\x08timer_id\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'ostinato/internal/v1/engine_tasks.proto\x12\x14ostinato.internal.v1\x1a&ostinato/ingest/v1/notifications.proto\"\x1f\n\rTriageJobTask\x12\x0e\n\x06job_id\x18\x01 \x01(\x03\"=\n\x14LaunchInvocationTask\x12\x0e\n\x06job_id\x18\x01 \x01(\x03\x12\x15\n\rinvocation_id\x18\x02 \x01(\x03\"\xbf\x03\n\x16HandleNotificationTask\x12\x15\n\rinvocation_id\x18\x01 \x01(\x03\x12\x37\n\x0cnotification\x18\x02 \x01(\x0b\x32!.ostinato.ingest.v1.NotifyRequest\x12\x0e\n\x06job_id\x18\x03 \x01(\x03\x12\x45\n\x07refused\x18\x04 \x01(\x0b\x32\x34.ostinato.internal.v1.HandleNotificationTask.Refused\x1a\xfd\x01\n\x07Refused\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x11\n\tpublisher\x18\x03 \x01(\t\x12\x12\n\nmessage_id\x18\x04 \x01(\t\x12X\n\nattributes\x18\x05 \x03(\x0b\x32\x44.ostinato.internal.v1.HandleNotificationTask.Refused.AttributesEntry\x12\x0c\n\x04\x64\x61ta\x18\x06 \x01(\t\x12\x12\n\ndata_bytes\x18\x07 \x01(\x03\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\":\n\x0fHandleTimerTask\x12\x15\n\rinvocation_id\x18\x01 \x01(\x03\x12\x10\n\x08timer_id\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ostinato.internal.v1.engine_tasks_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_HANDLENOTIFICATIONTASK_REFUSED_ATTRIBUTESENTRY']._loaded_options = None
+  _globals['_HANDLENOTIFICATIONTASK_REFUSED_ATTRIBUTESENTRY']._serialized_options = b'8\001'
   _globals['_TRIAGEJOBTASK']._serialized_start=105
   _globals['_TRIAGEJOBTASK']._serialized_end=136
   _globals['_LAUNCHINVOCATIONTASK']._serialized_start=138
   _globals['_LAUNCHINVOCATIONTASK']._serialized_end=199
-  _globals['_HANDLENOTIFICATIONTASK']._serialized_start=201
-  _globals['_HANDLENOTIFICATIONTASK']._serialized_end=321
-  _globals['_HANDLETIMERTASK']._serialized_start=323
-  _globals['_HANDLETIMERTASK']._serialized_end=381
+  _globals['_HANDLENOTIFICATIONTASK']._serialized_start=202
+  _globals['_HANDLENOTIFICATIONTASK']._serialized_end=649
+  _globals['_HANDLENOTIFICATIONTASK_REFUSED']._serialized_start=396
+  _globals['_HANDLENOTIFICATIONTASK_REFUSED']._serialized_end=649
+  _globals['_HANDLENOTIFICATIONTASK_REFUSED_ATTRIBUTESENTRY']._serialized_start=600
+  _globals['_HANDLENOTIFICATIONTASK_REFUSED_ATTRIBUTESENTRY']._serialized_end=649
+  _globals['_HANDLETIMERTASK']._serialized_start=651
+  _globals['_HANDLETIMERTASK']._serialized_end=709
 # @@protoc_insertion_point(module_scope)

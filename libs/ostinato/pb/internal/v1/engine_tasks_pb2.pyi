@@ -5,8 +5,10 @@ One message per task of the engine: what happens later, when, and in which queue
 Read this file to learn what the engine does.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from ostinato.pb.ingest.v1 import notifications_pb2 as _notifications_pb2
 import builtins as _builtins
 import sys
@@ -77,9 +79,75 @@ class HandleNotificationTask(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class Refused(_message.Message):
+        """A report by Pub/Sub that could not be taken. It is a dead letter from the beginning, for people to see, and becomes
+        one again when it is requeued: whoever sent it has to send it anew.
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class AttributesEntry(_message.Message):
+            DESCRIPTOR: _descriptor.Descriptor
+
+            KEY_FIELD_NUMBER: _builtins.int
+            VALUE_FIELD_NUMBER: _builtins.int
+            key: _builtins.str
+            value: _builtins.str
+            def __init__(
+                self,
+                *,
+                key: _builtins.str = ...,
+                value: _builtins.str = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+        REASON_FIELD_NUMBER: _builtins.int
+        KIND_FIELD_NUMBER: _builtins.int
+        PUBLISHER_FIELD_NUMBER: _builtins.int
+        MESSAGE_ID_FIELD_NUMBER: _builtins.int
+        ATTRIBUTES_FIELD_NUMBER: _builtins.int
+        DATA_FIELD_NUMBER: _builtins.int
+        DATA_BYTES_FIELD_NUMBER: _builtins.int
+        reason: _builtins.str
+        kind: _builtins.str
+        """As the subscription says: which kind of target, and who publishes. Empty where that was not said."""
+        publisher: _builtins.str
+        message_id: _builtins.str
+        """The one that Pub/Sub gave it."""
+        data: _builtins.str
+        data_bytes: _builtins.int
+        """How many bytes the original has."""
+        @_builtins.property
+        def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+            """The beginning of the original, as text and without its token."""
+
+        def __init__(
+            self,
+            *,
+            reason: _builtins.str = ...,
+            kind: _builtins.str = ...,
+            publisher: _builtins.str = ...,
+            message_id: _builtins.str = ...,
+            attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+            data: _builtins.str = ...,
+            data_bytes: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "data", b"data", "data_bytes", b"data_bytes", "kind", b"kind", "message_id", b"message_id", "publisher", b"publisher", "reason", b"reason"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     INVOCATION_ID_FIELD_NUMBER: _builtins.int
     NOTIFICATION_FIELD_NUMBER: _builtins.int
     JOB_ID_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
     invocation_id: _builtins.int
     job_id: _builtins.int
     """The job that the token was issued for. For a run of another job it says nothing."""
@@ -87,16 +155,21 @@ class HandleNotificationTask(_message.Message):
     def notification(self) -> _notifications_pb2.NotifyRequest:
         """Its token is empty: it was verified before this task was added."""
 
+    @_builtins.property
+    def refused(self) -> Global___HandleNotificationTask.Refused:
+        """Given: nothing else is."""
+
     def __init__(
         self,
         *,
         invocation_id: _builtins.int = ...,
         notification: _notifications_pb2.NotifyRequest | None = ...,
         job_id: _builtins.int = ...,
+        refused: Global___HandleNotificationTask.Refused | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["notification", b"notification"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["notification", b"notification", "refused", b"refused"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["invocation_id", b"invocation_id", "job_id", b"job_id", "notification", b"notification"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invocation_id", b"invocation_id", "job_id", b"job_id", "notification", b"notification", "refused", b"refused"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
