@@ -99,16 +99,16 @@ class CloudTasksQueue:
         await self._write(tx, reminders)
 
     async def delete(self, task_class: TaskClass[Any], dedup_keys: Sequence[str], name_prefix: str) -> int:
-        deleted = 0
         hashed = [hex_name_of(self.settings.namespace, task_class.name, key, name_prefix) for key in dedup_keys]
         names = [f"{self._builder.queue_path(queue)}/tasks/{name}" for queue in task_class.queues for name in hashed]
+        deleted: list[str] = []
 
         async def delete(name: str) -> None:
-            nonlocal deleted
-            deleted += await self._submitter.delete(name)
+            if await self._submitter.delete(name):
+                deleted.append(name)
 
         await _in_groups(names, delete)
-        return deleted
+        return len(deleted)
 
     def _name(self, task_class: TaskClass[Any], key: str, tasks: RemoteAdd) -> str:
         return hex_name_of(self.settings.namespace, task_class.name, key, tasks.options.name_prefix)

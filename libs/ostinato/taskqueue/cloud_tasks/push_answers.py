@@ -1,6 +1,6 @@
 """What a pushed task is answered: the code says how it goes on, the text says nothing of what went wrong. Pure.
 
-2xx ends the task, all else brings it again; 429 and 503 slow its whole queue down.
+2xx ends the task, all else brings it again; 429 and 503 slow its whole queue down, which a process that stops must not.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NO_HANDLER = Answer(404, "no handler")
 RETRY_LATER = Answer(409, "later")
 OVERLOADED = Answer(429, "overloaded")
 FAILED = Answer(500, "error")
-STOPPING = Answer(503, "stopping")
+STOPPING = Answer(500, "stopping")
 KEYS_AWAY = Answer(503, "unavailable")
 
 

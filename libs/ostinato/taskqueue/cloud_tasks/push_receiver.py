@@ -45,6 +45,8 @@ from ostinato.telemetry.spans import OFF, Spans
 PUSH_PATH = "/internal/tasks/{tail:.*}"
 _EXCUSES_KEPT = timedelta(days=31)  # no task waits longer
 
+_ENDS = frozenset({Verdict.DONE, Verdict.IGNORE})
+
 _log = logging.getLogger(__name__)
 
 
@@ -223,7 +225,7 @@ class PushReceiver:
         elif end.buried:
             await self._letters.bury(task, headers, end.step.failures, end.step.error)
             self._log.dead(task, end.step.error)
-        elif limited and excused:
+        elif excused and end.step.verdict in _ENDS:
             await self._forget(headers)
         self._count(task, end, stats)
         if end.step.verdict is Verdict.RETRY:
@@ -232,7 +234,7 @@ class PushReceiver:
 
     def _count(self, task: TaskContext, end: PushEnd, stats: ClassStats) -> None:
         match end.step.verdict:
-            case Verdict.DONE | Verdict.IGNORE:
+            case verdict if verdict in _ENDS:
                 stats.done += 1
                 if (monotonic := self._clock.monotonic()) >= stats.tell_from:
                     self._log.done(task, stats, monotonic)

@@ -48,6 +48,7 @@ class PushRuns:
         """Both by class id."""
         self._clock = clock
         self._runs: dict[TaskContext, _Run] = {}
+        self._at_once = {class_id: _at_once(handler) for class_id, handler in handlers.items()}
         self._executors: dict[int, Executor] = {
             class_id: make_executor(
                 _bounded(handler),
@@ -65,8 +66,7 @@ class PushRuns:
 
     def has_room(self, class_id: int) -> bool:
         """False: so many wait for their turn that more had better come later."""
-        executor = self._executors[class_id]
-        return executor.buffered < _FULL * max(1, executor.free + executor.running)
+        return self._executors[class_id].buffered < _FULL * self._at_once[class_id]
 
     async def run(self, task: TaskContext) -> Outcome:
         """A cancelled caller takes its task along, unless that runs with others."""
@@ -124,3 +124,9 @@ class PushRuns:
 def _bounded(handler: Handler) -> Handler:
     task_class = handler.task_class
     return replace(handler, task_class=replace(task_class, deadline=handler_deadline(task_class)))
+
+
+def _at_once(handler: Handler) -> int:
+    """Tasks of its class that may run at once."""
+    task_class = handler.task_class
+    return task_class.max_running * (task_class.batch_size if handler.many is not None else 1)

@@ -25,7 +25,7 @@ THREE = Retry(max_attempts=3)
         (Outcome(Verdict.DEAD), THREE, 0, 202, False, True),
         (Outcome(Verdict.RETRY_LATER, delay=timedelta(1)), THREE, 2, 409, True, False),
         (Outcome(Verdict.OVERLOADED), THREE, 2, 429, True, False),
-        (Outcome(Verdict.RELEASE), THREE, 2, 503, True, False),
+        (Outcome(Verdict.RELEASE), THREE, 2, 500, True, False),
         (Outcome(Verdict.LOST), THREE, 2, 500, True, False),
         (Outcome.again(), THREE, 2, 409, True, False),
     ],

@@ -1,0 +1,177 @@
+"""How tasks get to Cloud Tasks: names, reminders, and what is told when it does not go well."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from google.cloud import tasks_v2
+
+from ostinato import errors
+from ostinato.localcloud.faults import Fault, FaultKind
+from ostinato.storage.database import Database
+from ostinato.taskqueue import Backend, CustomPayload, Dispatcher, QueueSettings, TaskClass, TaskKind, open_dispatcher
+from ostinato.taskqueue.cloud_tasks.cloud_tasks_queue import open_cloud_tasks_queue
+from ostinato.taskqueue.cloud_tasks.remote_names import number_of
+from ostinato.taskqueue.cloud_tasks.task_submitter import TaskSubmitter
+from ostinato.taskqueue.reminders.submitting_port import SubmitResult, SubmitVerdict
+from tests.integration.taskqueue.conftest import until
+from tests.integration.taskqueue.contract.conftest import CLASSES, LETTER, letter
+from tests.integration.taskqueue.contract.local_cloud import LocalCloud, open_remote_dispatcher
+
+
+@pytest.fixture(autouse=True)
+async def nothing_is_pushed(cloud: LocalCloud, dispatcher: Dispatcher) -> None:
+    async with cloud.client as client:
+        for queue in dispatcher.queues:
+            await client.pause_queue(name=cloud.queue_path(queue))
+
+
+async def waiting_reminders(db: Database) -> int:
+    count: int = await db.fetchval("select count(*) from tq_reminder")
+    return count
+
+
+async def until_submitted(db: Database) -> None:
+    import asyncio
+
+    async with asyncio.timeout(10):
+        while await waiting_reminders(db):
+            await asyncio.sleep(0.01)
+
+
+async def test_names_of_transactions_have_32_digits_and_those_of_keys_64(
+    cloud: LocalCloud, dispatcher: Dispatcher, database: Database
+) -> None:
+    await dispatcher.add(LETTER, letter(1), dedup_key="a")
+    async with database.transaction() as tx:
+        task_id = await dispatcher.add(LETTER, letter(2), tx=tx)
+    await until(lambda: len(cloud.task_names()) == 2)
+    keyed, transactional = sorted(cloud.task_names(), key=len, reverse=True)
+    assert re.fullmatch("[0-9a-f]{64}", keyed)
+    assert re.fullmatch("[0-9a-f]{32}", transactional)
+    assert number_of(transactional) == task_id
+    await until_submitted(database)
+
+
+async def test_a_commit_whose_submit_fails_leaves_a_reminder_and_its_caller_hears_nothing(
+    cloud: LocalCloud, dispatcher: Dispatcher, database: Database
+) -> None:
+    cloud.faults.add(Fault("CreateTask", FaultKind.REFUSED, times=3))
+    async with database.transaction() as tx:
+        await dispatcher.add_many(LETTER, [letter(n) for n in range(5)], tx=tx)
+    await until(lambda: len(cloud.task_names()) == 2)
+    assert await waiting_reminders(database) >= 3
+
+
+async def test_a_refused_add_leaves_nothing_in_the_transaction(
+    cloud: LocalCloud, dispatcher: Dispatcher, database: Database
+) -> None:
+    async with database.transaction() as tx:
+        with pytest.raises(errors.InvalidArgument, match="delay: must be at most 30 days ahead on a remote queue"):
+            await dispatcher.add(LETTER, letter(1), tx=tx, delay=timedelta(days=31))
+    assert (await waiting_reminders(database), cloud.task_names()) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "error", "there"),
+    [
+        (FaultKind.REFUSED, "UNAVAILABLE", errors.Unavailable, 0),
+        (FaultKind.REFUSED, "RESOURCE_EXHAUSTED", errors.ResourceExhausted, 0),
+        (FaultKind.REFUSED, "PERMISSION_DENIED", errors.FailedPrecondition, 0),
+        (FaultKind.ANSWER_LOST, "DEADLINE_EXCEEDED", errors.CommitOutcomeUnknown, 1),
+        (FaultKind.ANSWER_LOST, "INTERNAL", errors.CommitOutcomeUnknown, 1),
+    ],
+)
+async def test_without_a_transaction_the_caller_hears_of_failures_and_may_repeat(
+    cloud: LocalCloud, dispatcher: Dispatcher, kind: FaultKind, code: str, error: type[Exception], there: int
+) -> None:
+    cloud.faults.add(Fault("CreateTask", kind, code=code, times=1))
+    with pytest.raises(error):
+        await dispatcher.add(LETTER, letter(1), dedup_key="a")
+    assert len(cloud.task_names()) == there
+    assert (await dispatcher.add(LETTER, letter(1), dedup_key="a") is None) == bool(there)
+    assert len(cloud.task_names()) == 1
+
+
+async def test_when_one_of_many_fails_the_others_are_added_all_the_same(
+    cloud: LocalCloud, dispatcher: Dispatcher
+) -> None:
+    cloud.faults.add(Fault("CreateTask", FaultKind.REFUSED, skip=7, times=1))
+    with pytest.raises(errors.Unavailable):
+        await dispatcher.add_many(LETTER, [letter(n) for n in range(20)])
+    assert len(cloud.task_names()) == 19
+
+
+async def test_verdicts_of_submits(cloud: LocalCloud) -> None:
+    parent = cloud.queue_path("mail")
+    task = tasks_v2.Task(name=f"{parent}/tasks/a", http_request=tasks_v2.HttpRequest(url="http://127.0.0.1:1/"))
+    request = tasks_v2.CreateTaskRequest.serialize(tasks_v2.CreateTaskRequest(parent=parent, task=task))
+    elsewhere = cloud.queue_path("elsewhere")
+    task.name = f"{elsewhere}/tasks/a"
+    unknown = tasks_v2.CreateTaskRequest.serialize(tasks_v2.CreateTaskRequest(parent=elsewhere, task=task))
+    async with cloud.client as client:
+        submitter = TaskSubmitter(client)
+        assert await submitter.submit(request) == SubmitResult(SubmitVerdict.DONE, "OK")
+        assert await submitter.submit(request) == SubmitResult(SubmitVerdict.DONE, "ALREADY_EXISTS")
+        assert (await submitter.submit(b"\xff")).verdict is SubmitVerdict.REFUSED
+        refused = await submitter.submit(unknown)
+        assert (refused.verdict, refused.code) == (SubmitVerdict.REFUSED, "NOT_FOUND")
+        cloud.faults.add(Fault("CreateTask", FaultKind.REFUSED, code="ABORTED"))
+        kept = await submitter.submit(request)
+        assert (kept.verdict, kept.code) == (SubmitVerdict.KEEP, "ABORTED")
+
+
+async def test_a_server_that_is_away_is_no_refusal(cloud: LocalCloud) -> None:
+    from ostinato.taskqueue.cloud_tasks.cloud_client import open_cloud_client
+
+    away = replace(cloud.settings, server_address="127.0.0.1:1")
+    async with open_cloud_client(away) as client:
+        result = await TaskSubmitter(client).submit(b"")
+    assert (result.verdict, result.code) == (SubmitVerdict.KEEP, "UNAVAILABLE")
+
+
+async def test_queues_are_created_and_never_give_up(cloud: LocalCloud, database: Database) -> None:
+    async with cloud.client as client:
+        path = cloud.queue_path("mail")
+        limited = tasks_v2.Queue(name=path, retry_config=tasks_v2.RetryConfig(max_attempts=5))
+        await client.update_queue(queue=limited, update_mask={"paths": ["retry_config.max_attempts"]})
+        async with (
+            open_cloud_tasks_queue(cloud.settings, database) as remote,
+            open_dispatcher(
+                database,
+                classes=CLASSES,
+                backend=Backend.CLOUD_TASKS,
+                remote=remote,
+                queues=[QueueSettings("mail", max_rate=7)],
+            ),
+        ):
+            queue = await client.get_queue(name=path)
+    assert queue.retry_config.max_attempts == -1
+    assert queue.rate_limits.max_dispatches_per_second == 7
+    assert queue.state is tasks_v2.Queue.State.PAUSED  # as somebody wanted it
+
+
+async def test_a_class_may_be_pinned_to_either_backend(cloud: LocalCloud, database: Database) -> None:
+    embedded = replace(LETTER, backend=Backend.EMBEDDED)
+    async with open_remote_dispatcher(cloud, database, [embedded, *CLASSES[1:]]) as (dispatcher, _):
+        await dispatcher.add(embedded, letter(1))
+    assert cloud.task_names() == []
+    assert await database.fetchval("select count(*) from tq_ready") == 1
+    with pytest.raises(errors.InvalidArgument, match="remote: must be given: `letter` waits in Cloud Tasks"):
+        async with open_dispatcher(database, classes=[replace(LETTER, backend=Backend.CLOUD_TASKS)]):
+            pass
+
+
+async def test_a_custom_request_is_sent_as_it_is(cloud: LocalCloud, database: Database) -> None:
+    custom: TaskClass[Any] = replace(
+        LETTER, kind=TaskKind.FOLLOWS_CONTEXT, custom=lambda each: CustomPayload(f"/hook/{each.job_id}", "PUT")
+    )
+    async with open_remote_dispatcher(cloud, database, [custom]) as (dispatcher, _):
+        await dispatcher.add(custom, letter(7))
+    (task,) = cloud.server.snapshot()
+    assert task.http_request.url == f"{cloud.settings.target_url}/hook/7"
+    assert tasks_v2.HttpMethod(task.http_request.http_method) is tasks_v2.HttpMethod.PUT
