@@ -131,8 +131,8 @@ async def _let_publish(clients: PubSubClients, topic: str, account: str) -> None
     """Twice, because somebody may change the policy between our read and our write."""
     member = f"serviceAccount:{account}" if account.endswith(".gserviceaccount.com") else f"user:{account}"
     try:
-        if not await _grant(clients, topic, member):
-            await _grant(clients, topic, member)
+        if not await _grant(clients, topic, member) and not await _grant(clients, topic, member):
+            raise Unavailable(f"the policy of {topic} was changed by somebody else each time")
     except google_errors.MethodNotImplemented:
         _log.info("this Pub/Sub knows no rights: everybody may publish", topic=topic)
 

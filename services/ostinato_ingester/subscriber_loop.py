@@ -149,21 +149,20 @@ class SubscriberLoop:
 
     def _note(self, error: google_errors.GoogleAPIError | OstinatoError) -> None:
         self._shared.metrics.failures.labels(type(error).__name__).inc()
-        if isinstance(error, google_errors.NotFound):
-            self._names = None
         passing = isinstance(error, (Transient, google_errors.ServerError, google_errors.Aborted))
         log = _log.info if passing else _log.error
-        log("not pulled for now", publisher=str(self._publisher), error=_advice(error, self._names))
+        log("not pulled for now", publisher=str(self._publisher), error=self._advice(error))
+        if isinstance(error, google_errors.NotFound):
+            self._names = None
 
-
-def _advice(error: Exception, names: SubscriptionNames | None) -> str:
-    subscription = names.subscription if names is not None else "the subscription"
-    match error:
-        case google_errors.PermissionDenied() | google_errors.Unauthenticated():
-            return (
-                f"this process may not pull {subscription}: give its account roles/pubsub.subscriber ({error.message})"
-            )
-        case google_errors.NotFound():
-            return f"{subscription} is not there ({error.message}): make it, or set {PREPARE} to true"
-        case _:
-            return f"{type(error).__name__}: {error}"
+    def _advice(self, error: google_errors.GoogleAPIError | OstinatoError) -> str:
+        subscription = self._names.subscription if self._names is not None else "the subscription"
+        match error:
+            case google_errors.PermissionDenied() | google_errors.Unauthenticated():
+                return f"this process may not pull {subscription}: it needs roles/pubsub.subscriber ({error.message})"
+            case google_errors.NotFound() if self._shared.settings.prepare:
+                return f"{subscription} is gone and will be made again ({error.message})"
+            case google_errors.NotFound():
+                return f"{subscription} is not there: make it, or set {PREPARE} to true ({error.message})"
+            case _:
+                return f"{type(error).__name__}: {error}"
