@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, overload
 from uuid import UUID
 
@@ -209,25 +210,18 @@ class Dispatcher:
         if task_class.name in self._remote_classes:
             remote = RemoteAdd(task_class, payloads, dedup_keys, delay, eta, options or _NO_OPTIONS)
             return await self._add_remote(remote, tx)
-        places = {task_class.queue: range(len(payloads))} if task_class.queue else picked_queues(task_class, payloads)
-        made = []
-        for queue, chosen in places.items():
+        make = partial(self._maker.make, task_class, tx=tx, delay=delay, eta=eta, priority=priority, options=options)
+        fair = [0] * len(payloads) if fair_keys is None else list(fair_keys)
+        if task_class.queue:
+            tasks = await make(task_class.queue, payloads, fair, dedup_keys=dedup_keys)
+            return await self._submit(task_class, tasks, dedup_keys, tx, options)
+        made = []  # all of them, before any is submitted
+        for queue, chosen in picked_queues(task_class, payloads).items():
             keys = [dedup_keys[n] for n in chosen] if dedup_keys is not None else None
-            tasks = await self._maker.make(
-                task_class,
-                queue,
-                [payloads[n] for n in chosen],
-                [0] * len(chosen) if fair_keys is None else [fair_keys[n] for n in chosen],
-                dedup_keys=keys,
-                tx=tx,
-                delay=delay,
-                eta=eta,
-                priority=priority,
-                options=options,
-            )
-            made.append((chosen, tasks, keys))
+            picked = [payloads[n] for n in chosen]
+            made.append((chosen, keys, await make(queue, picked, [fair[n] for n in chosen], dedup_keys=keys)))
         ids: list[int | None] = [None] * len(payloads)
-        for chosen, tasks, keys in made:
+        for chosen, keys, tasks in made:
             for n, task_id in zip(chosen, await self._submit(task_class, tasks, keys, tx, options), strict=True):
                 ids[n] = task_id
         return ids
@@ -293,7 +287,7 @@ class Dispatcher:
         if dedup_keys is not None:
             return await self._submit_named(task_class, tasks, dedup_keys, options)
         await self._submitter.submit(tasks, tx)
-        return tasks.ids
+        return list(tasks.ids)
 
     def _names(self, task_class: TaskClass[Any], dedup_keys: Sequence[str], prefix: str) -> list[UUID]:
         return [name_of(self._namespace, task_class.name, key, prefix) for key in dedup_keys]

@@ -16,7 +16,7 @@ from ostinato.errors import InvalidArgument
 from ostinato.taskqueue.add_rules import due_time_violations, type_violations
 from ostinato.taskqueue.cloud_tasks.envelope import encode_envelope
 from ostinato.taskqueue.cloud_tasks.remote_names import queue_path
-from ostinato.taskqueue.cloud_tasks.request_rules import custom_violations, eta_violations, size_violations
+from ostinato.taskqueue.cloud_tasks.request_rules import METHODS, custom_violations, eta_violations, size_violations
 from ostinato.taskqueue.cloud_tasks.task_headers import task_headers
 from ostinato.taskqueue.remote_queue import RemoteAdd
 from ostinato.taskqueue.task_class import CustomPayload, TaskClass
@@ -25,7 +25,7 @@ from ostinato.taskqueue.task_options import TaskOptions, option_violations, task
 
 _SHORTEST_DISPATCH, _LONGEST_DISPATCH = timedelta(seconds=15), timedelta(minutes=30)
 _TO_ANSWER = timedelta(seconds=5)
-_METHODS = {method.name: method for method in tasks_v2.HttpMethod}
+_METHODS: dict[str, tasks_v2.HttpMethod] = {name: getattr(tasks_v2.HttpMethod, name) for name in METHODS}
 _PLAIN = TaskOptions()
 _JSON = {"Content-Type": "application/json"}
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 import pytest
+from google.protobuf.wrappers_pb2 import Int64Value, StringValue
 
 from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask, LaunchInvocationTask, TriageJobTask
 from ostinato.storage.database import Database
@@ -46,7 +47,9 @@ STAMP: TaskClass[Any] = TaskClass(
     queue_picker=QueuePicker(("red", "blue"), lambda stamp: "red" if stamp.invocation_id % 2 else "blue"),
     deadline=timedelta(milliseconds=300),
 )
-CLASSES = (LETTER, PARCEL, STAMP)
+ONLY_INSIDE = TaskClass("only-inside", Int64Value, TaskKind.TRANSACTIONAL, "mail")
+ONLY_OUTSIDE = TaskClass("only-outside", StringValue, TaskKind.NON_TRANSACTIONAL, "mail")
+CLASSES = (LETTER, PARCEL, STAMP, ONLY_INSIDE, ONLY_OUTSIDE)
 
 
 def letter(number: int) -> TriageJobTask:

@@ -11,10 +11,10 @@ import pytest
 from ostinato import errors
 from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask
 from ostinato.storage.database import connect
-from ostinato.taskqueue import Handler, Outcome, Retry, TaskContext, TaskOptions
+from ostinato.taskqueue import Handler, Outcome, Retry, TaskClass, TaskContext, TaskOptions
 from ostinato.telemetry.tracing import use_traceparent
 from tests.integration.taskqueue.conftest import until
-from tests.integration.taskqueue.contract.conftest import LETTER, STAMP, Queue, letter
+from tests.integration.taskqueue.contract.conftest import LETTER, ONLY_INSIDE, ONLY_OUTSIDE, STAMP, Queue, letter
 
 
 class Inbox:
@@ -220,3 +220,33 @@ async def test_a_key_in_a_transaction_is_refused(queue: Queue) -> None:
     async with queue.db.transaction() as tx:
         with pytest.raises(errors.InvalidArgument, match="dedup_key: must not be given in a transaction"):
             await queue.dispatcher.add(LETTER, letter(1), dedup_key="a", tx=tx)
+
+
+@pytest.mark.parametrize(
+    ("task_class", "in_transaction", "refusal"),
+    [
+        (ONLY_INSIDE, False, "must be added in a transaction"),
+        (ONLY_OUTSIDE, True, "must not be added in a transaction"),
+    ],
+)
+async def test_a_class_says_whether_its_tasks_belong_to_transactions(
+    queue: Queue, task_class: TaskClass[Any], in_transaction: bool, refusal: str
+) -> None:
+    payload = task_class.payload()
+    with pytest.raises(errors.InvalidArgument, match=f"tx: `{task_class.name}` {refusal}"):
+        if in_transaction:
+            async with queue.db.transaction() as tx:
+                await queue.dispatcher.add(task_class, payload, tx=tx)
+        else:
+            await queue.dispatcher.add(task_class, payload)
+
+
+async def test_a_class_that_the_dispatcher_was_not_given_is_refused(queue: Queue) -> None:
+    stranger = TaskClass("stranger", LETTER.payload, LETTER.kind, "mail")
+    for refused in (
+        queue.dispatcher.add(stranger, letter(1)),
+        queue.dispatcher.add_many(stranger, [letter(1)]),
+        queue.dispatcher.delete(stranger, ["a"]),
+    ):
+        with pytest.raises(errors.InvalidArgument, match="task_class: `stranger` was not given to this dispatcher"):
+            await refused

@@ -236,3 +236,15 @@ async def test_a_handler_of_a_class_that_nobody_registered_is_refused(queue: Que
     with pytest.raises(errors.InvalidArgument, match="handlers: `stranger` is no task class of the dispatcher"):
         async with queue.run(stranger):
             pass
+
+
+async def test_what_was_said_of_a_task_alone_outlives_its_death(queue: Queue) -> None:
+    failing = Failing(*[ValueError("no")] * 9)
+    async with queue.run(failing.handler):
+        await queue.dispatcher.add(LETTER, letter(1), options=TaskOptions(retry=Retry(max_attempts=1)))
+        await until_dead(queue)
+        (dead,) = await queue.dead()
+        await queue.dispatcher.requeue_dead_letters([dead.id])
+        await until(lambda: len(failing.runs) == 2)
+        await until_dead(queue)
+    assert failing.runs == [(1, 0), (1, 0)]
