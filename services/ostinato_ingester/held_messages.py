@@ -54,7 +54,7 @@ class HeldMessages:
         self._most = most
         self._clock = clock
         self._metrics = metrics
-        self._held: dict[str, asyncio.Task[None]] = {}
+        self._held: dict[asyncio.Task[None], str] = {}  # by what answers it
         self._room = asyncio.Event()
         self._room.set()
         self._away_since: float | None = None
@@ -65,7 +65,8 @@ class HeldMessages:
     def hold(self, received: types.ReceivedMessage) -> None:
         """Begins with it at once."""
         task = asyncio.create_task(self._handle(received.ack_id, _message_of(received)))
-        self._held[received.ack_id] = task
+        self._held[task] = received.ack_id
+        task.add_done_callback(self._let_go)
         self._metrics.held.inc()
         if len(self._held) >= self._most:
             self._room.clear()
@@ -78,12 +79,12 @@ class HeldMessages:
     async def drain(self, grace: timedelta) -> None:
         """Returns when all are answered: what is not done after `grace` is given back at once."""
         if self._held:
-            await asyncio.wait(self._held.values(), timeout=grace.total_seconds())
-        left, tasks = [*self._held], [*self._held.values()]
-        for task in tasks:
+            await asyncio.wait(self._held, timeout=grace.total_seconds())
+        left = {**self._held}
+        for task in left:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._modify(left, timedelta(0))
+        await asyncio.gather(*left, return_exceptions=True)
+        await self._modify([*left.values()], timedelta(0))
         if self._extending is not None:
             self._extending.cancel()
             await asyncio.wait([self._extending])
@@ -92,19 +93,21 @@ class HeldMessages:
         """As long as something is held."""
         while self._held:
             await self._clock.sleep(EXTEND_EVERY.total_seconds())
-            await self._modify([*self._held], LEASE)
+            await self._modify([*self._held.values()], LEASE)
 
     async def _handle(self, ack_id: str, message: PubSubMessage) -> None:
-        try:
-            if await self._was_stored(message):
-                await self._acknowledge(ack_id)
-            else:
-                await self._give_back(ack_id)
-        finally:
-            del self._held[ack_id]
-            self._metrics.held.dec()
-            if len(self._held) < self._most:
-                self._room.set()
+        if await self._was_stored(message):
+            await self._acknowledge(ack_id)
+        else:
+            await self._give_back(ack_id)
+
+    def _let_go(self, task: asyncio.Task[None]) -> None:
+        del self._held[task]
+        self._metrics.held.dec()
+        if len(self._held) < self._most:
+            self._room.set()
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("a message was not answered, it will come again", exc_info=error)
 
     async def _was_stored(self, message: PubSubMessage) -> bool:
         try:

@@ -23,6 +23,14 @@ MAY_USE_GRPC = re.compile(
     """,
     re.VERBOSE,
 )
+GOOGLE_CLIENT = re.compile(r"google\.(api_core|auth|cloud|iam|pubsub_v1)(\.|$)")
+MAY_USE_GOOGLE_CLIENTS = re.compile(
+    r"""
+    libs/ostinato/(localcloud|taskqueue/cloud_tasks)/ .*
+    | services/ostinato_ingester/ (held_messages|prepare_subscription|pubsub_clients|subscriber_loop)\.py
+    """,
+    re.VERBOSE,
+)
 # import-linter knows packages; these are parts of the standard library that a pure module has no use for.
 IMPURE = re.compile(r"(urllib\.(request|error)|importlib|pathlib|io|sys|select|tempfile|shutil)(\.|$)")
 CALLS_ITSELF_PURE = re.compile(r"\bPure\.|\bis pure\b|\ba pure\b")
@@ -36,6 +44,12 @@ def misplaced_grpc(source: Source) -> list[str]:
     if MAY_USE_GRPC.match(source.path):
         return []
     return [f"{source.path}:{line} {name}" for line, name in imports(source) if GRPC.match(name)]
+
+
+def misplaced_google_clients(source: Source) -> list[str]:
+    if MAY_USE_GOOGLE_CLIENTS.match(source.path):
+        return []
+    return [f"{source.path}:{line} {name}" for line, name in imports(source) if GOOGLE_CLIENT.match(name)]
 
 
 def impure_imports(source: Source) -> list[str]:
@@ -57,6 +71,12 @@ def test_every_import_contract_holds() -> None:
 
 def test_grpc_is_known_only_where_something_is_served_or_dialled() -> None:
     assert [found for source in own_sources() for found in misplaced_grpc(source)] == []
+
+
+def test_clients_of_google_are_known_only_where_its_services_are_called() -> None:
+    assert [found for source in own_sources() for found in misplaced_google_clients(source)] == []
+    planted = Source("services/ostinato_ingester/pubsub_intake.py", "from google.pubsub_v1 import types")
+    assert misplaced_google_clients(planted)
 
 
 def test_the_scheduling_core_reads_nothing_of_the_world() -> None:
