@@ -27,6 +27,7 @@ from ostinato.taskqueue.cloud_tasks.task_submitter import TaskSubmitter
 from ostinato.taskqueue.parallel_calls import for_each
 from ostinato.taskqueue.queue_settings import QueueSettings
 from ostinato.taskqueue.reminders.happy_path import HappyPath, HappyPathSettings, open_happy_path
+from ostinato.taskqueue.reminders.refusal_policy import RefusalPolicy
 from ostinato.taskqueue.reminders.reminder import NewReminder, encode_reminder, new_reminder_id
 from ostinato.taskqueue.reminders.submissions import Submissions
 from ostinato.taskqueue.remote_queue import RemoteAdd
@@ -173,12 +174,13 @@ async def open_cloud_tasks_queue(
     *,
     clock: Clock | None = None,
     happy_path: HappyPathSettings | None = None,
+    refusals: RefusalPolicy | None = None,
 ) -> AsyncIterator[CloudTasksQueue]:
     """At the end of the block what is under way is submitted, as far as `happy_path` gives it time."""
     clock = clock or SystemClock()
     async with open_cloud_client(settings) as client:
         submitter = TaskSubmitter(client)
-        submissions = Submissions(db, submitter, clock)
+        submissions = Submissions(db, submitter, clock, policy=refusals)
         async with open_happy_path(submissions, clock, happy_path) as happy:
             yield CloudTasksQueue(
                 settings, client=client, submissions=submissions, submitter=submitter, happy_path=happy, clock=clock
