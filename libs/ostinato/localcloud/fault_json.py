@@ -11,7 +11,7 @@ from ostinato.errors import InvalidArgument, Violation
 from ostinato.localcloud.faults import Fault, FaultKind, PlannedFault
 
 _FIELDS = ("method", "kind", "code", "delay_seconds", "rate", "skip", "times")
-_CODES = frozenset(code.name for code in grpc.StatusCode) - {"OK"}
+_CODES = tuple(code.name for code in grpc.StatusCode if code is not grpc.StatusCode.OK)
 _LONGEST_DELAY = 86_400
 
 
