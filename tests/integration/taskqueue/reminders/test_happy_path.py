@@ -18,6 +18,7 @@ from tests.integration.engine.crashes import CrashAt
 from tests.integration.taskqueue.conftest import until
 from tests.integration.taskqueue.reminders.remote_queue import (
     DENIED,
+    KINDS,
     UNAVAILABLE,
     FakeQueue,
     remaining,
@@ -184,7 +185,27 @@ async def test_what_is_committed_after_the_end_is_left_to_the_sweepers(database:
     assert await remaining(database) == 1
 
 
-@pytest.mark.parametrize("kind", ["distributed", "in process"])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_sweep_that_overtakes_a_slow_request_adds_no_second_task(database: Database, kind: str) -> None:
+    (made,) = fresh()
+    slow, quick = FakeQueue(gate=asyncio.Event()), FakeQueue()
+    assert slow.gate is not None
+    slow.tasks = quick.tasks  # two ways to one queue
+    happy, sweep = (Submissions(database, queue, SystemClock()) for queue in (slow, quick))
+    async with open_happy_path(happy, SystemClock()) as happy_path:
+        await commit(database, happy_path, [made])
+        await until(lambda: slow.running)
+        await database.execute("update tq_reminder set fresh_until = ostinato_now()")
+        await sweeper_of(kind, database, quick, submissions=sweep).sweep()
+        slow.gate.set()
+    assert slow.tasks == {request_of(made.id)}
+    assert await remaining(database) == 0
+    assert sum(sweep.stats.processed[ClassPath("letter", Path.SWEEP)].counts) == 1
+    assert ClassPath("letter", Path.HAPPY) not in happy.stats.processed  # nothing is counted twice
+    assert happy.stats.count_submits(SubmitKey("letter", "mail", Path.HAPPY, "ALREADY_EXISTS")) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_crash_at_any_step_loses_no_committed_task_and_adds_no_other(database_url: str, kind: str) -> None:
     """The process dies with its step; later another one sweeps."""
     async with open_database(DatabaseSettings(database_url)) as other:
