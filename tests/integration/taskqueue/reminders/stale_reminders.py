@@ -18,7 +18,7 @@ _WRITTEN_AT_ONCE = 2000
 
 @dataclass(frozen=True, slots=True)
 class SweepMeasure:
-    """`peak_bytes`: most that was allocated during the sweep beyond what was there, without the fake queue's memory."""
+    """`peak_bytes`: most that was allocated during the sweep; what the fake queue remembers of each request counts."""
 
     submitted: int
     duplicates: int
