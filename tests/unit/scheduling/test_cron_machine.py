@@ -113,7 +113,7 @@ class TestDue:
         assert step.state.slot == NOON + 1001 * HOUR
 
     def test_a_range_of_skipped_slots_ends_before_any_slot_that_an_edit_may_plan(self) -> None:
-        """Found by a walk: slots of the schedule that came next lay between the last missed one and the next old one."""
+        """Found by a walk: slots of the schedule that came next lay behind the last missed one."""
         late = NOON + 2 * HOUR + timedelta(minutes=7, seconds=30, microseconds=5)
         step = on_due(enabled(HOURLY), HOURLY, late)
         assert step.skipped == SkippedRange(NOON + 2 * HOUR, NOON + 2 * HOUR + timedelta(minutes=7, seconds=31))
