@@ -127,7 +127,7 @@ class ClaimLoop:
                 return 0, False
             return await self._claim_and_find(rooms, monotonic, everywhere=called or is_poll)
         except OstinatoError as error:
-            # The claim may have happened without our hearing of it: rescue frees rows that we don't know.
+            # The claim may have happened without our hearing of it: `Claiming` knows.
             _log.warning("claim failed: %s", error)
             await self._clock.sleep(0.1)
             return 0, False

@@ -21,6 +21,7 @@ from ostinato.errors import OstinatoError
 from ostinato.storage.database import Database
 from ostinato.storage.transaction import Row
 from ostinato.taskqueue.embedded import name_store
+from ostinato.taskqueue.embedded.claiming import Claiming
 from ostinato.taskqueue.embedded.completion_writer import CompletionWriter
 from ostinato.taskqueue.embedded.executors import Executor, make_executor
 from ostinato.taskqueue.embedded.lease import Lease
@@ -58,7 +59,7 @@ class ClaimedTasks:
     ) -> None:
         """`handlers`: (class id, queue id, handler)."""
         self.lease = lease
-        self.claiming = asyncio.Lock()
+        self.claiming = Claiming(clock)
         self.draining = False
         self._db = db
         self.on_room: Callable[[int], None] = _nothing  # a task of this queue ended
