@@ -11,7 +11,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from google.protobuf.message import DecodeError
@@ -286,7 +286,7 @@ class ClaimedTasks:
             else:
                 self._write_done(task)
         else:
-            self._settle_undone(task, outcome, load)
+            self._settle_undone(task, outcome, load.overload_left(monotonic))
         if task.span is not None:
             end_span(task, task.span, outcome)
 
@@ -296,7 +296,7 @@ class ClaimedTasks:
         else:
             self.writer.done(task.fence)
 
-    def _settle_undone(self, task: TaskContext, outcome: Outcome, load: QueueLoad) -> None:
+    def _settle_undone(self, task: TaskContext, outcome: Outcome, overload: timedelta) -> None:
         assert task.task_class is not None
         step = decide_next_step(outcome, task.task_class.retry, failures=task.failures, jitter=self._random.random())
         match step.verdict:
@@ -304,7 +304,7 @@ class ClaimedTasks:
                 self._stats.of(task.class_id).done += 1
                 self._write_done(task)
             case Verdict.RETRY:
-                delay = load.overload_pause if outcome.verdict is Verdict.OVERLOADED else step.delay
+                delay = overload if outcome.verdict is Verdict.OVERLOADED else step.delay
                 self._log.retried(task, outcome, delay)
                 self._stats.of(task.class_id).retried += 1
                 self.writer.retry(RetryRow(task.fence, delay, step.failures, task.raw_header))
