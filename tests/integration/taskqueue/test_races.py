@@ -14,7 +14,15 @@ from ostinato.clock import SystemClock
 from ostinato.errors import CommitOutcomeUnknown, Unavailable
 from ostinato.storage.database import Database, open_database
 from ostinato.storage.transaction import Row
-from ostinato.taskqueue import Dispatcher, Handler, QueueSettings, TaskContext, WorkerSettings, open_dispatcher
+from ostinato.taskqueue import (
+    Dispatcher,
+    Handler,
+    QueueSettings,
+    TaskContext,
+    Worker,
+    WorkerSettings,
+    open_dispatcher,
+)
 from ostinato.taskqueue.embedded import ready_store, worker_store
 from ostinato.taskqueue.embedded.fair_share import BEGINNING
 from ostinato.taskqueue.embedded.pace import NORMAL, Pace
@@ -119,6 +127,48 @@ async def test_what_a_lost_answer_leaves_claimed_runs_again_within_seconds(datab
                 await dispatcher.add_many(LETTER, [letter(n) for n in range(3)], delay=delay)
             await until(lambda: sorted(seen) == [0, 1, 2], seconds=5)
     assert gate.lost == 1
+
+
+class CancelDuring:
+    """A gate that cancels somebody while the first statement with `part` is under way at the server."""
+
+    def __init__(self, part: str) -> None:
+        self.victim: asyncio.Future[None] | None = None
+        self._part = part
+
+    async def before(self, step: str, _: object) -> None:
+        if self._part in step and self.victim is not None:
+            asyncio.get_running_loop().call_soon(self.victim.cancel)
+            self.victim = None
+
+    def after(self, _: str) -> None:
+        """The server was asked already."""
+
+
+@pytest.mark.parametrize("statement", ["tq_claim_v2", "tq_move_in_v1", "delete from tq_ready"])
+async def test_a_worker_cancelled_in_the_middle_of_a_statement_loses_nothing(
+    database: Database, dispatcher: Dispatcher, statement: str
+) -> None:
+    gate = CancelDuring(statement)
+    pace = Pace(lease=1.0, beat_every=0.1)
+    seen: set[int] = set()
+
+    async def handle(_: TaskContext, payload: Any) -> None:
+        seen.add(payload.job_id)
+
+    handler = Handler.single(LETTER, handle)
+    delay = timedelta(milliseconds=50) if "move" in statement else None
+    await dispatcher.add_many(LETTER, [letter(n) for n in range(20)], delay=delay)
+    async with open_database(database.settings, gate=gate) as far:
+        worker = Worker(far, dispatcher, [handler], settings=WorkerSettings(pace=pace, listen=False))
+        gate.victim = run = asyncio.ensure_future(worker.run())
+        with pytest.raises(asyncio.CancelledError):
+            await run
+    async with running(database, dispatcher, handler, settings=WorkerSettings(pace=pace, drain_grace=2, listen=False)):
+        async with asyncio.timeout(10):
+            while await database.fetchval("select (select count(*) from tq_ready) + (select count(*) from tq_later)"):
+                await asyncio.sleep(0.01)
+    assert seen == set(range(20))
 
 
 async def test_of_a_group_of_ends_only_the_stolen_one_is_rejected(database: Database, dispatcher: Dispatcher) -> None:
