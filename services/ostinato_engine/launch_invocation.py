@@ -80,7 +80,7 @@ class LaunchInvocation:
             self._in_hand.discard(invocation_id)
 
     async def _launch(self, task: TaskContext) -> None:
-        attempt = await self._begin(task)
+        attempt = task.given if isinstance(task.given, LaunchAttempt) else await self._begin(task)
         if attempt is None:
             self._metrics.launches.labels("SKIPPED").inc()
             return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, overload
@@ -29,6 +29,8 @@ from ostinato.taskqueue.add_rules import (
     share_violations,
 )
 from ostinato.taskqueue.administration import store_queue_settings
+from ostinato.taskqueue.embedded.claimed_insert_store import ClaimedRow
+from ostinato.taskqueue.embedded.handover import Handover
 from ostinato.taskqueue.embedded.name_store import delete_names
 from ostinato.taskqueue.embedded.queue_store import ensure_classes, ensure_queues
 from ostinato.taskqueue.embedded.ready_store import NewTasks
@@ -69,6 +71,7 @@ class Dispatcher:
         self._namespace = namespace
         self._ids = TaskIds(db)
         self._submitter = Submitter(db, wake_ups, clock, list(self.class_ids.values()))
+        self.handover = Handover()
 
     @property
     def added(self) -> Mapping[TaskClass[Any], int]:
@@ -183,6 +186,39 @@ class Dispatcher:
         await self._submitter.submit(tasks, tx)
         return list(tasks.ids)
 
+    async def start_here(
+        self,
+        task_class: TaskClass[P],
+        payloads: Sequence[P],
+        *,
+        tx: Tx,
+        fair_keys: Sequence[int],
+        traceparents: Sequence[str | None],
+        given: Callable[[], Sequence[object]] | None = None,
+    ) -> list[int] | None:
+        """Adds tasks of one class that this process's worker starts directly after the commit, without claiming them.
+
+        None: nothing was added, because there is no such worker, it is not allowed to start them now, or others wait
+        before them; then add them as others are. `given` tells what their handlers find in `task.given` as long as
+        the task stays with this process: something they would have to read again otherwise.
+        """
+        if not self.handover.has_room(self.class_ids[task_class.name], len(payloads)):
+            return None
+        tasks = await self._new_tasks(
+            task_class, payloads, list(fair_keys), dedup_keys=None, tx=tx, delay=None, eta=None, priority=None
+        )
+        headers = {trace: _header(trace) for trace in set(traceparents)}
+        rows = [
+            ClaimedRow(task_id, tasks.strand, fair_key, tasks.class_id, headers[trace], payload)
+            for task_id, fair_key, trace, payload in zip(
+                tasks.ids, tasks.fair_keys, traceparents, tasks.payloads, strict=True
+            )
+        ]
+        if not await self.handover.insert(tx, task_class, rows, given):
+            return None
+        tx.after_commit(lambda: self._submitter.count(tasks))
+        return list(tasks.ids)
+
     async def delete(self, task_class: TaskClass[Any], dedup_keys: Sequence[str]) -> int:
         """Deletes tasks by the keys they were added with, and returns how many. The keys stay taken for a window.
 
@@ -261,7 +297,10 @@ class Dispatcher:
 
 
 def _current_header() -> bytes | None:
-    traceparent = current_traceparent()
+    return _header(current_traceparent())
+
+
+def _header(traceparent: str | None) -> bytes | None:
     return TaskHeader(traceparent=traceparent).encode() if traceparent else None
 
 

@@ -169,6 +169,7 @@ class Worker:
         )
         incarnation.claims.listening = self._listening
         self._incarnation = incarnation
+        self._dispatcher.handover.tasks = tasks
         _log.info("worker %d begins", lease.worker_id)
         async with self._heartbeat(lease), asyncio.TaskGroup() as group:
             writer = group.create_task(tasks.writer.run())
@@ -184,6 +185,7 @@ class Worker:
                 group.create_task(incarnation.give_back(self._outlived)),
             ]
             await self._until_drained_or_lost()
+            self._dispatcher.handover.tasks = None
             if self._lost.is_set():
                 _log.error("worker %d lost its lease: what it runs is abandoned", lease.worker_id)
                 await incarnation.abandon()

@@ -24,6 +24,7 @@ from ostinato.taskqueue.embedded import name_store
 from ostinato.taskqueue.embedded.claiming import Claiming
 from ostinato.taskqueue.embedded.completion_writer import CompletionWriter
 from ostinato.taskqueue.embedded.executors import Executor, make_executor
+from ostinato.taskqueue.embedded.expected_tasks import ExpectedTasks
 from ostinato.taskqueue.embedded.lease import Lease
 from ostinato.taskqueue.embedded.queue_load import QueueLoad
 from ostinato.taskqueue.embedded.queue_state import QueueState
@@ -59,11 +60,13 @@ class ClaimedTasks:
     ) -> None:
         """`handlers`: (class id, queue id, handler)."""
         self.lease = lease
+        self.expected = ExpectedTasks()
         self.claiming = Claiming(clock)
         self.draining = False
         self._db = db
-        self.on_room: Callable[[int], None] = _nothing  # a task of this queue ended
-        self.on_ceiling_room: Callable[[], None] = _nothing_either  # the end of one under a ceiling was written
+        self.on_room: Callable[[int], None] = lambda _: None  # a task of this queue ended
+        self.on_ceiling_room: Callable[[], None] = lambda: None  # the end of one under a ceiling was written
+        self.is_open: Callable[[int], bool] = lambda _: False  # all that waits in this queue would be claimed now
         self.ceilings: frozenset[int] = frozenset()  # queues that bound what is claimed at once
         self._clock = clock
         self._stats = stats
@@ -76,6 +79,7 @@ class ClaimedTasks:
         self._executors: dict[int, Executor] = {}
         self._queues: dict[int, QueueLoad] = {}
         self._loads: dict[int, QueueLoad] = {}  # by class
+        self._queue_of_class = {class_id: queue_id for class_id, queue_id, _ in handlers}
         for class_id, queue_id, handler in handlers:
             load = self._queues.setdefault(queue_id, QueueLoad())
             executor = make_executor(
@@ -99,7 +103,7 @@ class ClaimedTasks:
 
     @property
     def known_ids(self) -> list[int]:
-        return list(self._known)
+        return [*self._known, *self.expected.ids]
 
     def may_start(self) -> bool:
         return self.lease.holds(self._clock.monotonic())
@@ -169,6 +173,27 @@ class ClaimedTasks:
         self._put(ready)
         if named:
             await self._put_unless_deleted(named)
+
+    def startable(self, class_id: int) -> int:
+        """How many tasks of the class that come now would start at once, with nobody waiting before them."""
+        load, executor = self._loads.get(class_id), self._executors.get(class_id)
+        if load is None or executor is None or self.draining or executor.buffered:
+            return 0
+        if not self.is_open(self._queue_of_class[class_id]) or not self._may_start_of(load):
+            return 0
+        return executor.free - self.expected.of_class(class_id)
+
+    def accept_born(self, tasks: Sequence[TaskContext]) -> None:
+        """Starts tasks whose insert as ours was committed."""
+        if self.lease.lost:
+            return  # whoever frees what we held frees these
+        for task in tasks:
+            self._stats.of(task.class_id).claimed += 1
+            self._known[task.id] = task
+        if self.draining:
+            self._release(tasks)
+        else:
+            self._put(tasks)
 
     def _put(self, tasks: Sequence[TaskContext]) -> None:
         by_class: dict[int, list[TaskContext]] = {}
@@ -366,11 +391,3 @@ class ClaimedTasks:
             self.on_ceiling_room()
         if (fence := self._claimed_again.pop(task_id, None)) is not None:
             self.writer.release(fence)
-
-
-def _nothing(_: int) -> None:
-    """Until the claim loop wants to know."""
-
-
-def _nothing_either() -> None:
-    """Likewise."""

@@ -21,11 +21,14 @@ class Claiming(asyncio.Lock):
         self.lost_at = float("-inf")  # monotonic
         self._clock = clock
 
+    def in_doubt(self) -> None:
+        self.lost_at = self._clock.monotonic()
+        self.lost.set()
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         # Who lost a race for a lock was rolled back.
         if isinstance(error, OstinatoError) and not isinstance(error, Contention):
-            self.lost_at = self._clock.monotonic()
-            self.lost.set()
+            self.in_doubt()
         await super().__aexit__(kind, error, traceback)

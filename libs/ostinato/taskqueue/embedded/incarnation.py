@@ -94,7 +94,8 @@ class Incarnation:
 
     async def _free_unknown(self) -> None:
         async with self.tasks.claiming:
-            freed = await worker_store.free_unknown(self._db, self.lease.worker_id, self.tasks.known_ids)
+            with self.tasks.expected.closed():
+                freed = await worker_store.free_unknown(self._db, self.lease.worker_id, self.tasks.known_ids)
         self._note_rescued(freed)
 
     def _note_rescued(self, freed: int) -> None:
