@@ -12,8 +12,7 @@ from pathlib import Path
 
 from ostinato.storage.embedded.server import EmbeddedServer, ServerSettings
 
-
-_MEMORY = Path("/dev/shm")  # noqa: S108 - the files are in a folder of their own
+_MEMORY = Path("/dev/shm")
 _ENOUGH_BYTES = 4 << 30
 
 
