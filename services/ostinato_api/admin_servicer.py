@@ -10,6 +10,7 @@ from ostinato.rpc.call_interceptor import current_access
 from ostinato_api.api_resources import ApiResources
 from ostinato_api.get_debug_job_state import get_debug_job_state
 from ostinato_api.queue_admin import (
+    get_dead_letter,
     list_dead_letters,
     list_queues,
     pause_queue,
@@ -51,6 +52,11 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.ListDeadLettersRequest, context: grpc.ServicerContext
     ) -> admin_pb2.ListDeadLettersResponse:
         return await list_dead_letters(self._api, request)
+
+    async def GetDeadLetter(
+        self, request: admin_pb2.GetDeadLetterRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.DeadLetter:
+        return await get_dead_letter(self._api, request)
 
     async def RequeueDeadLetters(
         self, request: admin_pb2.RequeueDeadLettersRequest, context: grpc.ServicerContext

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import DecodeError, Message
 
+from ostinato.errors import NotFound
 from ostinato.jobflow.engine_tasks import ENGINE_TASK_CLASSES
 from ostinato.pb.scheduler.v1.admin_pb2 import (
     DeadLetter,
+    GetDeadLetterRequest,
     ListDeadLettersRequest,
     ListDeadLettersResponse,
     ListQueuesResponse,
@@ -33,6 +36,8 @@ from ostinato_api.request_checks import RequestChecks
 
 MAX_QUEUE_NAME_BYTES = 200
 MAX_LETTERS = 500  # of one call
+MAX_RAW_PAYLOAD_BYTES = 4096
+GREATEST_AGE = timedelta(days=3660)
 _PAYLOADS: Mapping[str, type[Message]] = {task_class.name: task_class.payload for task_class in ENGINE_TASK_CLASSES}
 
 
@@ -74,21 +79,49 @@ async def list_dead_letters(api: ApiResources, request: ListDeadLettersRequest) 
     return ListDeadLettersResponse(dead_letters=letters, next_page_token=next_token)
 
 
+async def get_dead_letter(api: ApiResources, request: GetDeadLetterRequest) -> DeadLetter:
+    letter = await dead_letter_store.find_dead_letter(api.db, request.id)
+    if letter is None:
+        raise NotFound(f"there is no dead letter {request.id}")
+    message = _letter_message(letter)
+    if not message.payload_json:
+        message.raw_payload = letter.payload[:MAX_RAW_PAYLOAD_BYTES]
+    return message
+
+
 async def requeue_dead_letters(api: ApiResources, request: RequeueDeadLettersRequest) -> RequeueDeadLettersResponse:
     """Ids that are no dead letters any more are passed over, so this may be repeated."""
     checks = RequestChecks()
     checks.at_most(request.ids, "ids", MAX_LETTERS)
     checks.finish()
-    requeued = await dead_letter_store.requeue_dead_letters(api.db, list(request.ids))
+    requeued = await api.dispatcher.requeue_dead_letters(list(request.ids))
     return RequeueDeadLettersResponse(requeued=requeued)
 
 
 async def purge_dead_letters(api: ApiResources, request: PurgeDeadLettersRequest) -> PurgeDeadLettersResponse:
-    """Ids that are no dead letters any more are passed over."""
+    """Ids that are no dead letters any more are passed over. A queue that does not exist has none."""
     checks = RequestChecks()
     checks.at_most(request.ids, "ids", MAX_LETTERS)
+    queue = checks.text(request.queue, "queue", max_bytes=MAX_QUEUE_NAME_BYTES)
+    age = _age(checks, request)
+    if request.ids and (queue or age is not None):
+        checks.refuse("ids", "must be empty where queue or older_than is given")
     checks.finish()
-    return PurgeDeadLettersResponse(purged=await dead_letter_store.purge_dead_letters(api.db, list(request.ids)))
+    if queue or age is not None:
+        purged = await administration.purge_old_dead_letters(api.db, queue=queue or None, older_than=age)
+    else:
+        purged = await dead_letter_store.purge_dead_letters(api.db, list(request.ids))
+    return PurgeDeadLettersResponse(purged=purged)
+
+
+def _age(checks: RequestChecks, request: PurgeDeadLettersRequest) -> timedelta | None:
+    if not request.HasField("older_than"):
+        return None
+    seconds = request.older_than.seconds + request.older_than.nanos / 1e9
+    if not 0 <= seconds <= GREATEST_AGE.total_seconds():
+        checks.refuse("older_than", f"must be from 0 to {GREATEST_AGE.days} days")
+        return None
+    return timedelta(seconds=seconds)
 
 
 def _queue_message(stats: QueueStats) -> Queue:
@@ -116,6 +149,9 @@ def _letter_message(letter: dead_letter_store.DeadLetter) -> DeadLetter:
         attempts=letter.attempts,
         error=letter.error,
         payload_json=_payload_json(letter),
+        failures=letter.failures,
+        traceparent=letter.traceparent,
+        payload_bytes=len(letter.payload),
     )
     set_time(message.die_time, letter.died_at)
     return message

@@ -52,6 +52,11 @@ class LaunchAttempt:
         return Run.of(self.invocation, invocation_name(self.input.job_name, self.invocation.id), self.definition)
 
 
+def attempt_line(number: int) -> str:
+    """What the log says when a launch attempt begins."""
+    return f"Starting, launch attempt {number}"
+
+
 class BeginLaunches:
     def __init__(self, db: Database, dispatcher: Dispatcher) -> None:
         self._db = db
@@ -106,7 +111,7 @@ class _Batch:
                     to_status=found.status,
                     begins_attempt=True,
                     input=self._inputs[found.id],
-                    log_lines=[LogLine(found.read_at, f"Starting, launch attempt {start.attempt}")],
+                    log_lines=[LogLine(found.read_at, attempt_line(start.attempt))],
                 )
 
     def attempt(self, row: ChangedInvocation) -> LaunchAttempt:

@@ -39,6 +39,9 @@ class EngineMetrics:
             ("reason",),
             registry=registry,
         )
+        self.purged_dead_letters = Counter(
+            "ostinato_engine_dead_letters_purged", "Dead letters that were too old.", registry=registry
+        )
         self.reconciled = Counter(
             "ostinato_engine_reconciled",
             "Things found standing still and set going again. Not zero: find out why.",

@@ -14,7 +14,7 @@ import logging
 from dataclasses import dataclass, field
 
 from ostinato.clock import Clock
-from ostinato.errors import Transient
+from ostinato.errors import TaskOutcomeError, Transient
 from ostinato.jobflow.invocation_change import RunError
 from ostinato.jobstore.invocation_log_store import LogLine
 from ostinato.pb.internal.v1.engine_tasks_pb2 import LaunchInvocationTask
@@ -80,7 +80,7 @@ class LaunchInvocation:
             self._in_hand.discard(invocation_id)
 
     async def _launch(self, task: TaskContext) -> None:
-        attempt = await self._begin(task)
+        attempt = task.given if isinstance(task.given, LaunchAttempt) else await self._begin(task)
         if attempt is None:
             self._metrics.launches.labels("SKIPPED").inc()
             return
@@ -89,7 +89,8 @@ class LaunchInvocation:
         applied = await self._save_surely(end)
         self._metrics.launches.labels(end.status.name if end.status and applied else "DROPPED").inc()
         if end.error is not None and not end.completes_task:
-            raise Transient(end.error.message)  # the queue waits 5 to 300 s
+            # Not Transient, whose pauses end at 5 s: what a launch meets need not be over in a moment.
+            raise TaskOutcomeError(end.error.message)
 
     def _count_lateness(self, attempt: LaunchAttempt) -> None:
         slot, started_at = attempt.invocation.scheduled_for, attempt.invocation.started_at

@@ -1,4 +1,4 @@
-"""Housekeeping: forgets consumed trigger ids, makes partitions ahead, drops those that expired.
+"""Housekeeping: forgets consumed trigger ids and old dead letters, makes partitions ahead, drops those that expired.
 
 Partitions need the right to create tables, which the runtime role has not, so they are made over a connection of
 the maintenance role. Any number of engines run this loop; each step is harmless when another did it already.
@@ -19,12 +19,14 @@ from ostinato.jobstore.schema import PARTITIONED_TABLES
 from ostinato.storage.database import Database, lone_connection
 from ostinato.storage.partition_expiry import Partition, drop_expired_partitions
 from ostinato.storage.partitions import PartitionedTable, ensure_partitions, weeks_ahead
+from ostinato.taskqueue import purge_old_dead_letters
 from ostinato_engine.engine_metrics import EngineMetrics
 
 _log = logging.getLogger(__name__)
 
 CONSUMED_IDS_KEPT = timedelta(minutes=30)
 HISTORY_KEPT = timedelta(days=90)
+DEAD_LETTERS_KEPT = HISTORY_KEPT
 WEEKS_AHEAD = 8
 ALARM_BELOW = 2
 _PURGE_BATCH = 1000
@@ -62,8 +64,9 @@ class MaintenanceLoop:
         while True:
             try:
                 await self.purge_once()
+                await self.purge_dead_letters_once()
             except OstinatoError as error:
-                _log.warning("consumed trigger ids were not purged: %s", error)
+                _log.warning("consumed trigger ids, or old dead letters, were not purged: %s", error)
             await self._clock.sleep(self._pace.purge_every.total_seconds())
 
     async def keep_partitions(self) -> None:
@@ -88,6 +91,13 @@ class MaintenanceLoop:
             self._metrics.purged_triggers.inc(purged)
             if purged < _PURGE_BATCH:
                 return total
+
+    async def purge_dead_letters_once(self) -> None:
+        """Each was logged when it died."""
+        purged = await purge_old_dead_letters(self._db, older_than=DEAD_LETTERS_KEPT)
+        if purged:
+            self._metrics.purged_dead_letters.inc(purged)
+            _log.warning("%d dead letters were older than %d days: deleted", purged, DEAD_LETTERS_KEPT.days)
 
     async def keep_partitions_once(self) -> None:
         now = await database_time(self._db)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Collection
+from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
+from types import TracebackType
 
 from ostinato.scheduling.invocation_id import InvocationId
 
@@ -24,12 +24,6 @@ class Interrupted(Exception):  # noqa: N818 - expected
         self.why = why
 
 
-@dataclass(slots=True)
-class _Call:
-    scope: asyncio.Timeout
-    stopped: bool = False
-
-
 class RunningLaunches:
     """At most one call per invocation and process."""
 
@@ -40,23 +34,36 @@ class RunningLaunches:
     def ids(self) -> Collection[InvocationId]:
         return self._calls.keys()
 
-    @asynccontextmanager
-    async def call(self, invocation_id: InvocationId, *, seconds: float) -> AsyncIterator[None]:
+    def call(self, invocation_id: InvocationId, *, seconds: float) -> AbstractAsyncContextManager[None]:
         """The block is cancelled after `seconds`, or by `stop`; then Interrupted is raised."""
-        scope = asyncio.timeout(seconds)
-        call = self._calls[invocation_id] = _Call(scope)
-        try:
-            async with scope:
-                yield
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            raise Interrupted(Interruption.STOPPED if call.stopped else Interruption.TIMED_OUT) from None
-        finally:
-            del self._calls[invocation_id]
+        return _Call(self._calls, invocation_id, asyncio.timeout(seconds))
 
     def stop(self, invocation_id: InvocationId) -> None:
         call = self._calls.get(invocation_id)
         if call is not None and not call.stopped and not call.scope.expired():
             call.stopped = True
             call.scope.reschedule(0)
+
+
+class _Call(AbstractAsyncContextManager[None]):
+    """A call under way. No generator: this is entered for every launch."""
+
+    def __init__(self, calls: dict[InvocationId, _Call], invocation_id: InvocationId, scope: asyncio.Timeout) -> None:
+        self.scope = scope
+        self.stopped = False
+        self._calls = calls
+        self._id = invocation_id
+
+    async def __aenter__(self) -> None:
+        self._calls[self._id] = self
+        await self.scope.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self.scope.__aexit__(kind, error, traceback)
+        except TimeoutError:
+            raise Interrupted(Interruption.STOPPED if self.stopped else Interruption.TIMED_OUT) from None
+        finally:
+            del self._calls[self._id]

@@ -14,12 +14,12 @@ from random import Random
 
 from google.protobuf.message import DecodeError
 
-from ostinato.jobflow.engine_tasks import LAUNCH_INVOCATION, TRIAGE_JOB
+from ostinato.jobflow.engine_tasks import TRIAGE_JOB
 from ostinato.jobflow.kick_triage import kick_triage
 from ostinato.jobflow.poke_cron import rewind
+from ostinato.jobstore.invocation_store import InvocationInput
 from ostinato.jobstore.occurrence_store import Occurrence, insert_occurrences
 from ostinato.jobstore.triage_store import (
-    NewInput,
     NewInvocation,
     insert_inputs,
     insert_invocations,
@@ -27,7 +27,7 @@ from ostinato.jobstore.triage_store import (
     move_to_history,
 )
 from ostinato.jobstore.trigger_store import StoredTrigger, TriggerKey, consume_triggers, discard_triggers
-from ostinato.pb.internal.v1.engine_tasks_pb2 import LaunchInvocationTask, TriageJobTask
+from ostinato.pb.internal.v1.engine_tasks_pb2 import TriageJobTask
 from ostinato.pb.internal.v1.stored_pb2 import TriggerList
 from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger
 from ostinato.scheduling.invocation_id import InvocationId, make_invocation_id
@@ -36,7 +36,8 @@ from ostinato.scheduling.triage import InvocationRequest, PendingTrigger, Triage
 from ostinato.scheduling.trigger import TriggerKind
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher
-from ostinato.telemetry.tracing import is_same_trace, most_telling, use_traceparent
+from ostinato.telemetry.tracing import is_same_trace, most_telling
+from ostinato_engine.first_launches import NewRun, add_launches
 from ostinato_engine.job_marks import job_marks, next_start_not_before
 from ostinato_engine.retried_runs import FIRST_ATTEMPT, Lineage, load_lineages
 from ostinato_engine.triage_loading import LoadedJob
@@ -78,9 +79,21 @@ class _Start:
 
     decided: DecidedJob
     request: InvocationRequest
-    given: NewInput
+    given: InvocationInput
     traceparent: str | None
     lineage: Lineage
+
+    def run(self, invocation_id: InvocationId) -> NewRun:
+        row = self.decided.job.row
+        return NewRun(
+            id=invocation_id,
+            job_id=row.job_id,
+            project_id=row.project_id,
+            attempt=self.lineage.attempt,
+            scheduled_for=self.request.scheduled_for or self.lineage.scheduled_for,
+            input=self.given,
+            traceparent=self.traceparent,
+        )
 
 
 async def apply_plans(tx: Tx, dispatcher: Dispatcher, random: Random, decided: Sequence[DecidedJob]) -> bool:
@@ -137,7 +150,7 @@ def _planned(
 ) -> _Start:
     row = entry.job.row
     incoming = [_incoming(entry, stored.trigger, bodies[row.job_id, stored.trigger.id]) for stored in batch]
-    given = NewInput(
+    given = InvocationInput(
         entry.name, row.uid, row.definition, TriggerList(triggers=[*incoming, *lineage.triggers]).SerializeToString()
     )
     return _Start(entry, request, given, _trace_of(entry, incoming), lineage)
@@ -174,26 +187,27 @@ async def _start(tx: Tx, dispatcher: Dispatcher, random: Random, starts: Sequenc
     ids = await _claim_ids(tx, random, [start.given for start in starts], now)
     for start, invocation_id in zip(starts, ids, strict=True):
         start.decided.invocation_ids.append(invocation_id)
-    task_ids = await _add_launches(tx, dispatcher, starts, ids)
+    runs = [start.run(invocation_id) for start, invocation_id in zip(starts, ids, strict=True)]
+    launches = await add_launches(tx, dispatcher, runs, now)
     rows = [
         NewInvocation(
-            invocation_id=invocation_id,
-            job_id=start.decided.job.row.job_id,
-            project_id=start.decided.job.row.project_id,
+            invocation_id=run.id,
+            job_id=run.job_id,
+            project_id=run.project_id,
             launch_task_id=task_id,
             deadline_at=now + start.decided.job.terms.timeouts.shortest,
-            scheduled_for=start.request.scheduled_for or start.lineage.scheduled_for,
+            scheduled_for=run.scheduled_for,
             triggered_by=start.request.triggered_by,
             revision=start.decided.job.row.revision,
-            attempt=start.lineage.attempt,
+            attempt=run.attempt,
             retry_of=start.lineage.retry_of,
         )
-        for start, invocation_id, task_id in zip(starts, ids, task_ids, strict=True)
+        for start, run, task_id in zip(starts, runs, launches.task_ids, strict=True)
     ]
-    await insert_invocations(tx, rows, now=now)
+    await insert_invocations(tx, rows, now=now, launch_line=launches.line)
 
 
-async def _claim_ids(tx: Tx, random: Random, inputs: Sequence[NewInput], now: datetime) -> list[InvocationId]:
+async def _claim_ids(tx: Tx, random: Random, inputs: Sequence[InvocationInput], now: datetime) -> list[InvocationId]:
     """Draws distinct ids, and again those that somebody else has; each round uses a millisecond of its own."""
     claimed: dict[int, InvocationId] = {}
     waiting = list(range(len(inputs)))
@@ -208,30 +222,6 @@ async def _claim_ids(tx: Tx, random: Random, inputs: Sequence[NewInput], now: da
         waiting = [index for index in waiting if index not in claimed]
         at += _MILLISECOND
     return [claimed[index] for index in range(len(inputs))]
-
-
-async def _add_launches(
-    tx: Tx, dispatcher: Dispatcher, starts: Sequence[_Start], ids: Sequence[InvocationId]
-) -> list[int]:
-    """One task per invocation, in the trace of its triggers. Ids in the order of `starts`."""
-    by_trace: dict[str | None, list[int]] = {}
-    for index, start in enumerate(starts):
-        by_trace.setdefault(start.traceparent, []).append(index)
-    task_ids: dict[int, int] = {}
-    for traceparent, indexes in by_trace.items():
-        rows = [starts[index].decided.job.row for index in indexes]
-        with use_traceparent(traceparent):
-            added = await dispatcher.add_many(
-                LAUNCH_INVOCATION,
-                [
-                    LaunchInvocationTask(job_id=row.job_id, invocation_id=ids[index])
-                    for row, index in zip(rows, indexes, strict=True)
-                ],
-                tx=tx,
-                fair_keys=[row.project_id for row in rows],
-            )
-        task_ids |= dict(zip(indexes, added, strict=True))
-    return [task_ids[index] for index in range(len(starts))]
 
 
 def _occurrences(entry: DecidedJob) -> list[Occurrence]:

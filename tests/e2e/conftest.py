@@ -41,7 +41,7 @@ def installed(database_environ: Mapping[str, str], home: Path) -> Iterator[Runni
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     """A folder for all tests of a module that PostgreSQL's own account may enter."""
-    with temporary_home() as folder:
+    with temporary_home(in_memory=True) as folder:
         yield folder
 
 

@@ -212,7 +212,7 @@ def backoffs_end_unseen(patch: pytest.MonkeyPatch) -> None:
 
 # Each with a seed that found it; should the walks change, others are tried.
 PLANTS: dict[Plant, int] = {
-    no_fence: 6,
+    no_fence: 24,
     no_kick_while_one_is_queued: 1,
     finals_do_not_absorb: 1,
     forgotten_tombstone: 1,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 
 import pytest
@@ -17,6 +17,7 @@ from ostinato.testing.simulation import Simulation
 from tests.simulation.world import LIVELY, MONDAY, World, clone, open_world, simulated
 
 TRIGGERS = ("t1", "t2", "t3", "t4", "t5")
+SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 # What an engine that nobody disturbs commits in the story below lies a little above.
 LAST_COMMIT = 150
@@ -60,13 +61,18 @@ async def check_runs(world: World, clean: int, report: int) -> None:
     assert max(run.launch_attempts for run in [*cleaned, *reported]) <= 2
 
 
+def next_minute(at: datetime) -> datetime:
+    """`at` itself where it is one."""
+    return at + (MONDAY - at) % MINUTE
+
+
 async def check_ledger(world: World, ticks: int) -> None:
     """Each slot has one row or lies in one skipped range, and each run one slot that it was started for."""
     next_slot = MONDAY + MINUTE
     started = []
     for row in await world.stage.ledger(ticks):
         assert row["slot"] == next_slot
-        next_slot = row["until_slot"] or next_slot + MINUTE
+        next_slot = next_minute(row["until_slot"] or next_slot + SECOND)
         if row["outcome"] == OccurrenceOutcome.STARTED:
             started.append(row["invocation_id"])
     assert world.clock.now() - MINUTE < next_slot - MINUTE <= world.clock.now()

@@ -186,7 +186,8 @@ async def open_world(simulation: Simulation) -> AsyncIterator[World]:
 
 def database_settings(url: str, process: str) -> DatabaseSettings:
     # Nobody may wait for a connection: a simulated wait for one could be a wait for ever.
-    return DatabaseSettings(url, pool_size=100, application_name=process)
+    # In virtual time a lock is waited for as long as it takes: real seconds must not decide anything.
+    return DatabaseSettings(url, pool_size=100, application_name=process, lock_timeout=timedelta(hours=1))
 
 
 def _run_of(row: Row) -> Run:

@@ -86,6 +86,7 @@ METHOD_PERMISSIONS: Mapping[str, Permission] = MappingProxyType(
             GetDebugJobState=Permission.ADMIN,
             ListQueues=Permission.ADMIN,
             ListDeadLetters=Permission.ADMIN,
+            GetDeadLetter=Permission.ADMIN,
             PauseQueue=Permission.ADMIN,
             ResumeQueue=Permission.ADMIN,
             PurgeQueue=Permission.ADMIN,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ostinato.cli.formatting import find_time, format_duration, time_of
-from ostinato.cli.tables import Column, note, print_table
+from ostinato.cli.tables import Column, note, print_record, print_table
 from ostinato.clock import SystemClock
 from ostinato.pb.scheduler.v1.admin_pb2 import DeadLetter, Queue
 
@@ -20,6 +20,7 @@ _QUEUE_COLUMNS = (
     Column("STATE"),
     Column("LIMITS"),
 )
+_MOST_DEAD_COUNTED = 10_000
 _LETTER_COLUMNS = (
     Column("ID", right=True),
     Column("QUEUE"),
@@ -42,9 +43,32 @@ def print_dead_letters(letters: Sequence[DeadLetter]) -> None:
     print_table(_LETTER_COLUMNS, [_letter_row(letter) for letter in letters])
 
 
+def print_dead_letter(letter: DeadLetter) -> None:
+    print_record(
+        [
+            ("id", str(letter.id)),
+            ("queue", letter.queue),
+            ("class", letter.task_class),
+            ("died", time_of(letter, "die_time")),
+            ("attempts", str(letter.attempts)),
+            ("failures", str(letter.failures)),
+            ("trace", letter.traceparent),
+            ("error", letter.error),
+            ("payload", _payload(letter)),
+        ]
+    )
+
+
+def _payload(letter: DeadLetter) -> str:
+    if letter.payload_json:
+        return letter.payload_json
+    return f"{letter.payload_bytes} bytes of a class unknown to the api: {letter.raw_payload.hex()}"
+
+
 def _queue_row(queue: Queue, now: datetime) -> list[str]:
     oldest = find_time(queue, "oldest_ready_time")
-    counts = (queue.ready, queue.claimed, queue.later, queue.dead)
+    dead = f"{queue.dead}+" if queue.dead >= _MOST_DEAD_COUNTED else queue.dead
+    counts = (queue.ready, queue.claimed, queue.later, dead)
     age = format_duration(max(now - oldest, now - now)) if oldest else ""
     return [queue.name, *map(str, counts), age, "PAUSED" if queue.paused else "", _limits(queue)]
 

@@ -21,7 +21,7 @@ _SAFE_METHODS: Final = {
     ),
     "TriggerService": ("EmitTriggers", "ListTriggers"),
     "ProjectService": ("GetProject", "ListProjects"),
-    "AdminService": ("GetDebugJobState", "ListQueues", "ListDeadLetters", "PauseQueue", "ResumeQueue"),
+    "AdminService": ("GetDebugJobState", "ListQueues", "ListDeadLetters", "GetDeadLetter", "PauseQueue", "ResumeQueue"),
 }
 _RETRY: Final = {
     "maxAttempts": 4,

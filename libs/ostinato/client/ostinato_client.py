@@ -181,6 +181,9 @@ class OstinatoClient:
             for letter in page.dead_letters:
                 yield letter
 
+    async def get_dead_letter(self, letter_id: int) -> admin_pb2.DeadLetter:
+        return await self._connection.call(self._admin.GetDeadLetter, admin_pb2.GetDeadLetterRequest(id=letter_id))
+
     async def requeue_dead_letters(self, ids: Sequence[int]) -> int:
         """How many of them were there. At most 500 at once."""
         request = admin_pb2.RequeueDeadLettersRequest(ids=ids)
@@ -190,6 +193,13 @@ class OstinatoClient:
         """How many of them were there. At most 500 at once."""
         request = admin_pb2.PurgeDeadLettersRequest(ids=ids)
         return (await self._connection.call(self._admin.PurgeDeadLetters, request)).purged
+
+    async def purge_old_dead_letters(self, *, queue: str = "", older_than: timedelta | None = None) -> int:
+        """How many were of this queue, and of this age; without either, nothing is deleted."""
+        request = admin_pb2.PurgeDeadLettersRequest(queue=queue)
+        if older_than is not None:
+            request.older_than.FromTimedelta(older_than)
+        return (await self._connection.call(self._admin.PurgeDeadLetters, request, limit=PURGE_LIMIT)).purged
 
 
 @asynccontextmanager

@@ -22,6 +22,8 @@ class DatabaseSettings:
     pool_size: int = 10
     prepared_statements: bool = True
     statement_timeout: timedelta = timedelta(seconds=30)
+    # Shorter than a worker's lease. Who waits longer for a lock gives up those that it holds, and begins anew.
+    lock_timeout: timedelta = timedelta(seconds=5)
     # How long a transaction may do nothing before the server ends its session: a process that hangs holds locks.
     idle_transaction_timeout: timedelta = timedelta(seconds=10)
     application_name: str = "ostinato"

@@ -71,9 +71,8 @@ async def append_log_lines(tx: Tx, entries: Sequence[LogEntry]) -> None:
 
 async def cut_long_logs(tx: Tx, sizes: Mapping[InvocationId, int]) -> None:
     """Cuts the logs that grew past the limit; `sizes` are their bytes, at least."""
-    for invocation_id, size in sorted(sizes.items()):
-        if size > MAX_LOG_BYTES:
-            await _cut(tx, invocation_id)
+    for invocation_id in sorted(invocation_id for invocation_id, size in sizes.items() if size > MAX_LOG_BYTES):
+        await _cut(tx, invocation_id)
 
 
 async def _cut(tx: Tx, invocation_id: InvocationId) -> None:

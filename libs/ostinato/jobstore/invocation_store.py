@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from ostinato.scheduling.invocation import InvocationStatus
@@ -47,8 +48,7 @@ class InvocationInput:
     incoming: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvocationUpdate:
+class InvocationUpdate(NamedTuple):
     """New values of one row. None keeps what is there; errors are always replaced."""
 
     invocation_id: InvocationId
@@ -65,8 +65,7 @@ class InvocationUpdate:
     log_bytes: int = 0  # to add
 
 
-@dataclass(frozen=True, slots=True)
-class ChangedInvocation:
+class ChangedInvocation(NamedTuple):
     """A row after its update."""
 
     id: InvocationId

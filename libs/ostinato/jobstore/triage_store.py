@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from ostinato.errors import Contention
+from ostinato.jobstore.invocation_store import InvocationInput
 from ostinato.jobstore.job_store import JobId
 from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.scheduling.invocation_id import InvocationId
@@ -61,8 +63,7 @@ async def load_existing(reader: Reader, job_ids: Collection[int]) -> set[int]:
     return {row[0] for row in rows}
 
 
-@dataclass(frozen=True, slots=True)
-class ActiveRow:
+class ActiveRow(NamedTuple):
     """An invocation that no triage has acknowledged yet. The error says something of final ones only."""
 
     invocation_id: InvocationId
@@ -101,16 +102,6 @@ def _active_from_row(row: Row) -> ActiveRow:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class NewInput:
-    """What a new invocation is given; its id is drawn by `insert_inputs`' caller."""
-
-    job_name: str
-    job_uid: UUID
-    definition: bytes
-    incoming: bytes
-
-
 _INSERT_INPUTS = """
 insert into invocation_input (invocation_id, job_name, job_uid, definition, incoming)
 select * from unnest($1::bigint[], $2::text[], $3::uuid[], $4::bytea[], $5::bytea[])
@@ -119,7 +110,7 @@ returning invocation_id
 """
 
 
-async def insert_inputs(tx: Tx, inputs: Sequence[tuple[InvocationId, NewInput]]) -> set[InvocationId]:
+async def insert_inputs(tx: Tx, inputs: Sequence[tuple[InvocationId, InvocationInput]]) -> set[InvocationId]:
     """Claims the ids that are free, and only those. An input lives as long as its invocation, history included."""
     rows = await tx.fetch(
         _INSERT_INPUTS,
@@ -132,8 +123,10 @@ async def insert_inputs(tx: Tx, inputs: Sequence[tuple[InvocationId, NewInput]])
     return {InvocationId(row[0]) for row in rows}
 
 
-@dataclass(frozen=True, slots=True)
-class NewInvocation:
+FIRST_VERSION = 1  # of an invocation's row
+
+
+class NewInvocation(NamedTuple):
     """An invocation in status STARTING. `deadline_at`: when to look at it first."""
 
     invocation_id: InvocationId
@@ -148,11 +141,20 @@ class NewInvocation:
     retry_of: InvocationId | None = None
 
 
+# Two tables, one round trip: with the first launch goes what the log says of it.
 _INSERT_INVOCATIONS = f"""
+with logged as (
+    insert into invocation_log (invocation_id, version, line_no, at, line)
+    select n.invocation_id, {FIRST_VERSION}, 0, $9, $14
+      from unnest($1::bigint[]) n(invocation_id)
+     where $14::text is not null
+)
 insert into invocation (invocation_id, job_id, project_id, status, launch_task_id, created_at, deadline_at,
-                        scheduled_for, triggered_by, revision, attempt, retry_of)
+                        scheduled_for, triggered_by, revision, attempt, retry_of, launch_attempts, started_at,
+                        log_bytes)
 select n.invocation_id, n.job_id, n.project_id, {InvocationStatus.STARTING.value}, n.launch_task_id, $9,
-       n.deadline_at, n.scheduled_for, n.triggered_by, n.revision, n.attempt, n.retry_of
+       n.deadline_at, n.scheduled_for, n.triggered_by, n.revision, n.attempt, n.retry_of, $12, $13,
+       coalesce(octet_length($14) + 1, 0)
   from unnest($1::bigint[], $2::bigint[], $3::int[], $4::bigint[], $5::timestamptz[], $6::timestamptz[], $7::text[],
               $8::text[], $10::smallint[], $11::bigint[])
        n(invocation_id, job_id, project_id, launch_task_id, deadline_at, scheduled_for, triggered_by, revision, attempt,
@@ -160,8 +162,13 @@ select n.invocation_id, n.job_id, n.project_id, {InvocationStatus.STARTING.value
 """
 
 
-async def insert_invocations(tx: Tx, invocations: Sequence[NewInvocation], *, now: datetime) -> None:
-    """Their inputs are there already, which makes their ids unique."""
+async def insert_invocations(
+    tx: Tx, invocations: Sequence[NewInvocation], *, now: datetime, launch_line: str | None
+) -> None:
+    """Their inputs are there already, which makes their ids unique.
+
+    `launch_line`: the first launch attempt of each begins now, and this is what the log says of it.
+    """
     await tx.execute(
         _INSERT_INVOCATIONS,
         [new.invocation_id for new in invocations],
@@ -175,6 +182,9 @@ async def insert_invocations(tx: Tx, invocations: Sequence[NewInvocation], *, no
         now,
         [new.attempt for new in invocations],
         [new.retry_of for new in invocations],
+        int(launch_line is not None),
+        now if launch_line is not None else None,
+        launch_line,
     )
 
 
@@ -209,8 +219,7 @@ async def move_to_history(tx: Tx, invocation_ids: Sequence[InvocationId]) -> Non
         raise Contention(f"{len(invocation_ids) - moved} final invocations vanished under their jobs' locks")
 
 
-@dataclass(frozen=True, slots=True)
-class JobMarks:
+class JobMarks(NamedTuple):
     """What a triage moves on its job. None leaves a value; times only ever move forward."""
 
     job_id: int

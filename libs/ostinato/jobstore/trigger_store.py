@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from ostinato.errors import Contention
 from ostinato.scheduling.triage import PendingTrigger
@@ -20,8 +21,7 @@ from ostinato.storage.transaction import Row, Tx, affected
 TriggerKey = tuple[int, str]
 
 
-@dataclass(frozen=True, slots=True)
-class NewTrigger:
+class NewTrigger(NamedTuple):
     """`body` is a serialized scheduler.v1.Trigger that says the same as the other fields."""
 
     job_id: int
@@ -35,8 +35,7 @@ class NewTrigger:
     not_before: datetime | None = None  # of those that become an invocation each
 
 
-@dataclass(frozen=True, slots=True)
-class StoredTrigger:
+class StoredTrigger(NamedTuple):
     """A pending trigger and the address of its row."""
 
     row_version: tuple[int, int]

@@ -46,7 +46,10 @@ class FiredSlot:
 
 @dataclass(frozen=True, slots=True)
 class SkippedRange:
-    """Slots [from_slot, until_slot) will not fire. `from_slot` is one; only absolute schedules have a ledger."""
+    """Slots in [from_slot, until_slot) will not fire. `from_slot` is one; only absolute schedules have a ledger.
+
+    It ends directly after the time of the decision: the next slot may be another one by then, of another schedule.
+    """
 
     from_slot: datetime
     until_slot: datetime
@@ -90,7 +93,7 @@ def on_due(state: CronState, schedule: Schedule, now: datetime) -> CronStep:
     if not schedule.is_absolute:
         return CronStep(waiting, fired)
     planned = _rewind(waiting, schedule, now)
-    return CronStep(planned, fired, _skipped(schedule, fired.slot, planned.slot, now))
+    return CronStep(planned, fired, _skipped(schedule, fired.slot, now))
 
 
 def rewind_if_necessary(
@@ -119,9 +122,9 @@ def _plan(state: CronState, schedule: Schedule, now: datetime) -> CronState:
     return replace(state, generation=state.generation + 1, slot=slot)
 
 
-def _skipped(schedule: Schedule, fired: datetime, planned: datetime | None, now: datetime) -> SkippedRange | None:
+def _skipped(schedule: Schedule, fired: datetime, now: datetime) -> SkippedRange | None:
     missed = schedule.next_after(fired)
     if missed is None or missed > now:
         return None
-    # A schedule that has ended has no next slot. Slots are whole seconds, so this closes the range after now.
-    return SkippedRange(missed, now.replace(microsecond=0) + timedelta(seconds=1) if planned is None else planned)
+    # Slots are whole seconds: the first that can be planned after now.
+    return SkippedRange(missed, now.replace(microsecond=0) + timedelta(seconds=1))

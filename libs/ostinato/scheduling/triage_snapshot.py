@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.scheduling.invocation_id import InvocationId
@@ -14,8 +15,7 @@ from ostinato.scheduling.trigger import TriggerKind
 DEFAULT_MAX_PENDING = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class PendingTrigger:
+class PendingTrigger(NamedTuple):
     """`slot` is set for triggers of an absolute schedule only: those have a row in the ledger.
 
     `not_before` is set for those that become an invocation each: they are never batched, dropped or purged by a pause.

@@ -74,6 +74,7 @@ def _server_settings(settings: DatabaseSettings) -> dict[str, str]:
     told = {
         "application_name": settings.application_name,
         "statement_timeout": _milliseconds(settings.statement_timeout),
+        "lock_timeout": _milliseconds(settings.lock_timeout),
         "idle_in_transaction_session_timeout": _milliseconds(settings.idle_transaction_timeout),
         "tcp_keepalives_idle": str(_KEEPALIVE_IDLE),
         "tcp_keepalives_interval": str(_KEEPALIVE_INTERVAL),

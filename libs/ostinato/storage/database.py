@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -57,8 +57,8 @@ class Database:
         commit's answer was lost; hooks for after the commit don't run then.
         """
         connection = await self._acquire()
+        tx = Tx(connection, self._gate)
         try:
-            tx = Tx(connection, self._gate)
             await begin(connection, self._gate, keeps_plans=few_rows)
             try:
                 yield tx
@@ -68,10 +68,11 @@ class Database:
                 raise
             await commit(connection, self._gate)
         except BaseException as error:
+            run_hooks(tx.take_at_end())
             await self._release_in_doubt(connection, error)
             raise
         await self._release(connection)
-        run_after_commit(tx)
+        run_hooks([*tx.take_after_commit(), *tx.take_at_end()])
 
     async def transact(self, work: Callable[[Tx], Awaitable[T]], *, attempts: int = 5, few_rows: bool = False) -> T:
         """Runs `work` in a transaction, again from the start when it lost a race (deadlock, lock timeout)."""
@@ -178,7 +179,7 @@ async def transaction_on(connection: Connection) -> AsyncIterator[Tx]:
         await roll_back_lent(transaction)
         raise
     await commit_lent(transaction)
-    run_after_commit(tx)
+    run_hooks(tx.take_after_commit())
 
 
 @asynccontextmanager
@@ -241,13 +242,13 @@ async def _close(pool: asyncpg.Pool[Row]) -> None:
         pool.terminate()
 
 
-def run_after_commit(tx: Tx) -> None:
-    """The commit happened: an error in a hook must not look like a failed transaction."""
-    for hook in tx.take_after_commit():
+def run_hooks(hooks: Iterable[Callable[[], None]]) -> None:
+    """The transaction is over: an error in a hook must not look like a failed one."""
+    for hook in hooks:
         try:
             hook()
         except Exception:  # noqa: BLE001 - logged, and the other hooks still run
-            _log.exception("a hook after the commit failed")
+            _log.exception("a hook after a transaction failed")
 
 
 __all__ = [

@@ -22,6 +22,7 @@ Row = asyncpg.Record
 Connection: TypeAlias = "asyncpg.Connection[Row] | asyncpg.pool.PoolConnectionProxy[Row]"
 BeforeCommit = Callable[["Tx"], Awaitable[None]]
 AfterCommit = Callable[[], None]
+AtEnd = Callable[[], None]
 
 
 class Gate(Protocol):
@@ -45,6 +46,7 @@ class Tx:
         self._now: datetime | None = None
         self._before_commit: dict[object, BeforeCommit] = {}
         self._after_commit: list[AfterCommit] = []
+        self._at_end: list[AtEnd] = []
         # What libraries collect until the commit, each under a key of its own.
         self.buffers: dict[object, list[Any]] = {}
         # On a connection of somebody else's, whose savepoints pass by unseen: only hints may wait for the commit.
@@ -82,6 +84,13 @@ class Tx:
         """Runs `hook` after a commit that is known to have happened. It must not block and gets no transaction."""
         self._after_commit.append(hook)
 
+    def at_end(self, hook: AtEnd) -> None:
+        """Runs `hook` when the transaction is over, however it ended, and after the hooks for the commit.
+
+        It must not block. Not on a connection of somebody else's, whose transactions end unseen.
+        """
+        self._at_end.append(hook)
+
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """A part that may fail alone: if the block raises, all that it did, buffered and hooked is undone."""
@@ -108,6 +117,10 @@ class Tx:
 
     def take_after_commit(self) -> Sequence[AfterCommit]:
         hooks, self._after_commit = self._after_commit, []
+        return hooks
+
+    def take_at_end(self) -> Sequence[AtEnd]:
+        hooks, self._at_end = self._at_end, []
         return hooks
 
     async def _run(self, sql: str, statement: Callable[[], Awaitable[T]]) -> T:

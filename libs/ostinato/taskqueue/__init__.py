@@ -3,13 +3,12 @@
 A library of its own: it knows nothing of jobs, and needs no other process than the one that uses it.
 """
 
-from ostinato.taskqueue.administration import pause_queue, purge_queue, resume_queue
+from ostinato.taskqueue.administration import pause_queue, purge_old_dead_letters, purge_queue, resume_queue
 from ostinato.taskqueue.dispatcher import Dispatcher
 from ostinato.taskqueue.embedded.dead_letter_store import (
     DeadLetter,
     list_dead_letters,
     purge_dead_letters,
-    requeue_dead_letters,
 )
 from ostinato.taskqueue.embedded.queue_store import QueueStats, queue_stats
 from ostinato.taskqueue.embedded.ready_store import find_queued_payloads, missing_tasks
@@ -61,9 +60,9 @@ __all__ = [
     "open_dispatcher",
     "pause_queue",
     "purge_dead_letters",
+    "purge_old_dead_letters",
     "purge_queue",
     "queue_stats",
-    "requeue_dead_letters",
     "resume_queue",
     "running_task",
 ]

@@ -1,20 +1,20 @@
-"""What people do to queues while they work: pause, resume, purge.
+"""What people do to queues while they work: pause, resume, purge, and give dead letters another chance, or none.
 
-Each is one small commit that every process hears of within 1.5 s, at once where it listens; nothing of a paused queue
-starts later than 2 s after its pause, not even in a process that stood still meanwhile.
+Each change of a queue is one small commit that every process hears of within 1.5 s, at once where it listens; nothing
+of a paused queue starts later than 2 s after its pause, not even in a process that stood still meanwhile.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
 from ostinato.errors import NotFound, OstinatoError
 from ostinato.storage.database import Database
-from ostinato.taskqueue.embedded import queue_settings_store
+from ostinato.taskqueue.embedded import dead_letter_store, queue_settings_store
 from ostinato.taskqueue.embedded.fair_share import BEGINNING
 from ostinato.taskqueue.embedded.queue_store import QueueStats, notify, queue_stats
 from ostinato.taskqueue.embedded.ready_store import find_strands
@@ -24,6 +24,7 @@ from ostinato.taskqueue.wake_up import CHANNEL, QUEUES_CHANGED
 
 _log = logging.getLogger(__name__)
 _BATCH = 10_000
+_DEAD_BATCH = 1000
 
 
 async def pause_queue(db: Database, name: str) -> QueueStats:
@@ -53,6 +54,18 @@ async def purge_queue(db: Database, name: str) -> int:
     for strand in await find_strands(db, [strands_of(queue_id)]):
         purged += await _in_batches(partial(queue_settings_store.purge_ready, db, strand, before))
     return purged
+
+
+async def purge_old_dead_letters(db: Database, *, queue: str | None = None, older_than: timedelta | None = None) -> int:
+    """Deletes those of one queue, and those of a certain age, if these are given; returns how many. In batches."""
+    purged = 0
+    while True:
+        count = await dead_letter_store.purge_some_dead_letters(
+            db, queue=queue, older_than=older_than, limit=_DEAD_BATCH
+        )
+        purged += count
+        if count < _DEAD_BATCH:
+            return purged
 
 
 class _PurgeBatch(Protocol):

@@ -6,7 +6,7 @@ add impossible is refused in `add`, before anything is buffered. A dispatcher ne
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,6 +18,8 @@ from ostinato.errors import InvalidArgument, Violation
 from ostinato.storage.database import Database, transaction_on
 from ostinato.storage.transaction import Connection, Tx
 from ostinato.taskqueue.add_rules import dedup_key_violations, kind_violations
+from ostinato.taskqueue.embedded.claimed_insert_store import ClaimedRow
+from ostinato.taskqueue.embedded.handover import Handover
 from ostinato.taskqueue.embedded.name_store import delete_names
 from ostinato.taskqueue.embedded.ready_store import NewTasks
 from ostinato.taskqueue.priority import Priority
@@ -25,6 +27,7 @@ from ostinato.taskqueue.remote_queue import RemoteAdd, RemoteQueue
 from ostinato.taskqueue.requeueing import requeue_letters
 from ostinato.taskqueue.submitting import Submitter
 from ostinato.taskqueue.task_class import Backend, P, TaskClass
+from ostinato.taskqueue.task_header import TaskHeader
 from ostinato.taskqueue.task_ids import TaskIds
 from ostinato.taskqueue.task_making import TaskMaker, picked_queue, picked_queues
 from ostinato.taskqueue.task_name import name_of
@@ -63,6 +66,7 @@ class Dispatcher:
         self._remote_classes = {
             name for name, each in self._classes.items() if (each.backend or backend) is Backend.CLOUD_TASKS
         }
+        self.handover = Handover()
 
     @property
     def added(self) -> Mapping[TaskClass[Any], int]:
@@ -226,6 +230,50 @@ class Dispatcher:
                 ids[n] = task_id
         return ids
 
+    async def start_here(
+        self,
+        task_class: TaskClass[P],
+        payloads: Sequence[P],
+        *,
+        tx: Tx,
+        fair_keys: Sequence[int],
+        traceparents: Sequence[str | None],
+        given: Callable[[], Sequence[object]] | None = None,
+    ) -> list[int] | None:
+        """Adds tasks of one class that this process's worker starts directly after the commit, without claiming them.
+
+        None: nothing was added, because there is no such worker, it is not allowed to start them now, or others wait
+        before them; then add them as others are. `given` tells what their handlers find in `task.given` as long as
+        the task stays with this process: something they would have to read again otherwise.
+        """
+        if not task_class.queue or task_class.name in self._remote_classes:
+            return None
+        if not self.handover.has_room(self.class_ids[task_class.name], len(payloads)):
+            return None
+        tasks = await self._maker.make(
+            task_class,
+            task_class.queue,
+            payloads,
+            list(fair_keys),
+            dedup_keys=None,
+            tx=tx,
+            delay=None,
+            eta=None,
+            priority=None,
+            options=None,
+        )
+        headers = {trace: TaskHeader(traceparent=trace or "").encode() for trace in set(traceparents)}
+        rows = [
+            ClaimedRow(task_id, tasks.strand, fair_key, tasks.class_id, headers[trace], payload)
+            for task_id, fair_key, trace, payload in zip(
+                tasks.ids, tasks.fair_keys, traceparents, tasks.payloads, strict=True
+            )
+        ]
+        if not await self.handover.insert(tx, task_class, rows, given):
+            return None
+        tx.after_commit(lambda: self._submitter.count(tasks))
+        return list(tasks.ids)
+
     async def delete(self, task_class: TaskClass[Any], dedup_keys: Sequence[str], *, name_prefix: str = "") -> int:
         """Deletes tasks by the keys they were added with, and returns how many. The keys stay taken for a window.
 
@@ -246,7 +294,10 @@ class Dispatcher:
     async def requeue_dead_letters(self, ids: Sequence[int]) -> int:
         """Puts them back with fresh attempts, where tasks of their class wait now; unknown ids are passed over."""
         remote = {name: self._classes[name] for name in self._remote_classes}
-        return await self.db.transact(lambda tx: requeue_letters(tx, ids, remote, self._remote))
+        sent, strands = await self.db.transact(lambda tx: requeue_letters(tx, ids, remote, self._remote))
+        if strands:
+            self.wake_ups.ready(strands)
+        return sent + len(strands)
 
     @asynccontextmanager
     async def transaction(self, connection: Connection) -> AsyncIterator[Tx]:

@@ -22,14 +22,17 @@ from ostinato.taskqueue.task_options import TaskOptions
 
 async def requeue_letters(
     tx: Tx, ids: Sequence[int], remote_classes: Mapping[str, TaskClass[Any]], remote: RemoteQueue | None
-) -> int:
-    """Returns how many; unknown ids, and requests without a remote queue, are passed over."""
+) -> tuple[int, list[int]]:
+    """How many went to the remote queue, and the strands of the others.
+
+    Unknown ids, and requests without a remote queue, are passed over.
+    """
     if remote is None:
-        return await requeue_dead_letters(tx, ids)
+        return 0, await requeue_dead_letters(tx, ids)
     letters = await lock_dead_letters(tx, ids)
     sent = [each.id for each in letters if await _send(tx, each, remote_classes.get(each.class_name), remote)]
     await purge_dead_letters(tx, sent)
-    return len(sent) + await requeue_dead_letters(tx, [*{*ids} - {*sent}])
+    return len(sent), await requeue_dead_letters(tx, [*{*ids} - {*sent}])
 
 
 async def _send(tx: Tx, letter: LockedLetter, task_class: TaskClass[Any] | None, remote: RemoteQueue) -> bool:

@@ -73,11 +73,15 @@ class Submitter:
         await insert_tasks(tx, adds)
         tx.after_commit(lambda: self._announce(adds))
 
+    def count(self, tasks: NewTasks) -> None:
+        """Tasks that were added otherwise."""
+        self.added[tasks.class_id] += len(tasks.ids)
+
     def _announce(self, adds: Sequence[NewTasks]) -> None:
         if strands := {tasks.strand for tasks in adds if tasks.ids and not tasks.is_later}:
             self._wake_ups.ready(strands)
         for tasks in adds:
-            self.added[tasks.class_id] += len(tasks.ids)
+            self.count(tasks)
             if tasks.delay is not None:
                 self._wake_ups.later(tasks.delay)
             elif tasks.eta is not None:

@@ -25,13 +25,28 @@ PUSHED = 0  # instead of a worker's id: no row of ours is claimed, its sender wa
 class TaskContext:
     """One claim of one task, or one push of it. Built by worker and receiver only."""
 
-    __slots__ = ("_payload", "_row", "completed", "overdue", "settled", "span", "started_at", "task_class", "worker_id")
+    __slots__ = (
+        "_payload",
+        "_row",
+        "completed",
+        "given",
+        "overdue",
+        "settled",
+        "span",
+        "started_at",
+        "task_class",
+        "worker_id",
+    )
 
-    def __init__(self, row: TaskRow, worker_id: int, task_class: TaskClass[Any] | None) -> None:
+    def __init__(
+        self, row: TaskRow, worker_id: int, task_class: TaskClass[Any] | None, given: object | None = None
+    ) -> None:
+        """`given`: what this process had at hand when it added the task and claimed it at once."""
         self._row = row
         self._payload: Message | None = None
         self.worker_id = worker_id
         self.task_class = task_class
+        self.given = given
         self.completed = False  # its row was deleted by a transaction that committed
         self.overdue = False
         self.settled = False  # its outcome was taken; a second one is a bug of ours or a late cancellation

@@ -80,6 +80,7 @@ class Worker:
         self._draining = asyncio.Event()
         self._lost = asyncio.Event()
         self._reaping: set[asyncio.Task[None]] = set()
+        self._outlived: list[int] = []  # worker ids whose lease ended, but not this process
 
     @property
     def worker_id(self) -> int:
@@ -167,6 +168,7 @@ class Worker:
         )
         incarnation.claims.listening = self._listening
         self._incarnation = incarnation
+        self._dispatcher.handover.tasks = tasks
         _log.info("worker %d begins", lease.worker_id)
         async with self._heartbeat(lease), asyncio.TaskGroup() as group:
             writer = group.create_task(tasks.writer.run())
@@ -178,11 +180,15 @@ class Worker:
                 writer,
                 group.create_task(incarnation.watch.run()),
                 group.create_task(incarnation.rescue_loop()),
+                group.create_task(incarnation.lost_claims.run()),
+                group.create_task(incarnation.give_back(self._outlived)),
             ]
             await self._until_drained_or_lost()
+            self._dispatcher.handover.tasks = None
             if self._lost.is_set():
                 _log.error("worker %d lost its lease: what it runs is abandoned", lease.worker_id)
                 await incarnation.abandon()
+                self._outlived.append(lease.worker_id)
             else:
                 incarnation.begin_drain()
                 await asyncio.wait(loops, timeout=lease.pace.lease)  # what is answered later is nobody's by then
@@ -236,7 +242,8 @@ class Worker:
     def _act_on(self, beat: Beat, incarnation: Incarnation) -> None:
         if beat.queue_versions != incarnation.lease.versions:
             incarnation.watch.changed()
-        if beat.dead_workers and not self._reaping:  # the next heartbeat tells again
+        steady = incarnation.lease.is_steady(self._clock.monotonic())
+        if beat.dead_workers and steady and not self._reaping:  # the next heartbeat tells again
             task = asyncio.ensure_future(incarnation.reap(beat.dead_workers))
             self._reaping.add(task)
             task.add_done_callback(self._reaping.discard)

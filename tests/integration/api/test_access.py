@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from ostinato.auth.permissions import METHOD_PERMISSIONS
 from ostinato.pb.scheduler.v1 import admin_pb2, invocations_pb2, jobs_pb2, projects_pb2, triggers_pb2
 from tests.integration.api.served_api import Client, refused
+from tests.integration.api.test_queue_admin import add_dead_letters
 from tests.integration.engine.stage import Stage
 
 JOB = "projects/shop/jobs/a"
@@ -30,6 +31,7 @@ ADMIN_ONLY = frozenset(
         "ResumeQueue",
         "PurgeQueue",
         "ListDeadLetters",
+        "GetDeadLetter",
         "RequeueDeadLetters",
         "PurgeDeadLetters",
     }
@@ -59,6 +61,7 @@ def requests(invocation: str) -> dict[str, Message]:
         "ResumeQueue": admin_pb2.ResumeQueueRequest(name="launches"),
         "PurgeQueue": admin_pb2.PurgeQueueRequest(name="launches"),
         "ListDeadLetters": admin_pb2.ListDeadLettersRequest(),
+        "GetDeadLetter": admin_pb2.GetDeadLetterRequest(id=1),
         "RequeueDeadLetters": admin_pb2.RequeueDeadLettersRequest(),
         "PurgeDeadLetters": admin_pb2.PurgeDeadLettersRequest(),
     }
@@ -134,6 +137,7 @@ async def test_whoever_owns_another_realm_sees_the_project_but_no_job_of_this_on
 
 async def test_an_administrator_may_everything(api: Client, stage: Stage) -> None:
     invocation = await make_shop(api, stage)
+    await add_dead_letters(stage, 1)
     for method, request in requests(invocation).items():
         assert (method, await outcome(api, "user:dev@localhost", method, request)) == (method, "OK")
 

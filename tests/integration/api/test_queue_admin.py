@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,8 +12,26 @@ from ostinato.jobflow.engine_tasks import ENGINE_TASK_CLASSES, TRIAGE_JOB
 from ostinato.pb.internal.v1.engine_tasks_pb2 import TriageJobTask
 from ostinato.pb.scheduler.v1 import admin_pb2
 from ostinato.taskqueue import QueueSettings, open_dispatcher
+from ostinato.taskqueue.task_header import TaskHeader
 from tests.integration.api.served_api import Client, refused
 from tests.integration.engine.stage import Stage
+
+TRACED = TaskHeader("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+
+
+async def add_dead_letters(stage: Stage, count: int, *, payload: bytes = b"", header: bytes | None = None) -> None:
+    """Ids from 1 on; each has died as many days ago."""
+    await stage.db.execute(
+        "insert into tq_dead"
+        "       (id, died_at, strand, fair_key, class_id, attempt, failures, flags, error, payload, header)"
+        " select n, ostinato_now() - n * interval '1 day', $1 << 9, 0, $2, 5, 3, 0, 'boom', $3, $4"
+        "   from generate_series(1, $5) n",
+        stage.dispatcher.queue_ids["triages"],
+        stage.dispatcher.class_ids[TRIAGE_JOB.name],
+        payload,
+        header,
+        count,
+    )
 
 
 async def queue_of(api: Client, name: str) -> admin_pb2.Queue:
@@ -53,17 +72,66 @@ async def test_limits_are_shown(api: Client, stage: Stage) -> None:
 
 
 async def test_dead_letters_are_deleted_for_good(api: Client, stage: Stage) -> None:
-    await stage.db.execute(
-        "insert into tq_dead (id, died_at, strand, fair_key, class_id, attempt, failures, flags, error, payload) "
-        "select n, ostinato_now(), $1 << 9, 0, $2, 3, 3, 0, 'boom', '' from generate_series(1, 3) n",
-        stage.dispatcher.queue_ids["triages"],
-        stage.dispatcher.class_ids[TRIAGE_JOB.name],
-    )
+    await add_dead_letters(stage, 3)
     purge = admin_pb2.PurgeDeadLettersRequest(ids=[1, 3, 3, 77, -1])
     assert (await api.send("PurgeDeadLetters", purge)).purged == 2
     assert (await api.send("PurgeDeadLetters", purge)).purged == 0
     left = await api.send("ListDeadLetters", admin_pb2.ListDeadLettersRequest())
     assert [letter.id for letter in left.dead_letters] == [2]
+
+
+async def test_a_dead_letter_is_shown_with_what_it_was_to_do(api: Client, stage: Stage) -> None:
+    await add_dead_letters(stage, 1, payload=TriageJobTask(job_id=7).SerializeToString(), header=TRACED.encode())
+    letter = await api.send("GetDeadLetter", admin_pb2.GetDeadLetterRequest(id=1))
+    assert (letter.queue, letter.task_class, letter.error) == ("triages", "triage-job", "boom")
+    assert (letter.attempts, letter.failures, letter.payload_bytes) == (5, 3, 2)
+    assert json.loads(letter.payload_json) == {"jobId": "7"}
+    assert (letter.raw_payload, letter.traceparent) == (b"", TRACED.traceparent)
+    missing = await refused(api.send("GetDeadLetter", admin_pb2.GetDeadLetterRequest(id=2)))
+    assert (missing.code, missing.message) == ("NOT_FOUND", "there is no dead letter 2")
+
+
+async def test_of_a_payload_that_nobody_can_read_the_beginning_is_shown(api: Client, stage: Stage) -> None:
+    await add_dead_letters(stage, 1, payload=b"\xff" * 5000)
+    letter = await api.send("GetDeadLetter", admin_pb2.GetDeadLetterRequest(id=1))
+    assert (letter.payload_json, letter.raw_payload, letter.payload_bytes) == ("", b"\xff" * 4096, 5000)
+    (listed,) = (await api.send("ListDeadLetters", admin_pb2.ListDeadLettersRequest())).dead_letters
+    assert (listed.raw_payload, listed.payload_bytes) == (b"", 5000)
+
+
+async def test_dead_letters_are_deleted_by_queue_and_age(api: Client, stage: Stage) -> None:
+    await add_dead_letters(stage, 4)  # one per day
+    for request, purged in (
+        (admin_pb2.PurgeDeadLettersRequest(queue="launches"), 0),
+        (admin_pb2.PurgeDeadLettersRequest(queue="nowhere"), 0),
+        (admin_pb2.PurgeDeadLettersRequest(queue="triages", older_than=timedelta(days=3, hours=12)), 1),
+        (admin_pb2.PurgeDeadLettersRequest(older_than=timedelta(days=2, hours=12)), 1),
+        (admin_pb2.PurgeDeadLettersRequest(), 0),
+        (admin_pb2.PurgeDeadLettersRequest(queue="triages"), 2),
+    ):
+        assert (await api.send("PurgeDeadLetters", request)).purged == purged
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "rule"),
+    [
+        (admin_pb2.PurgeDeadLettersRequest(ids=[1], queue="triages"), "ids", "must be empty where queue or"),
+        (admin_pb2.PurgeDeadLettersRequest(ids=[1], older_than=timedelta(0)), "ids", "must be empty where queue or"),
+        (admin_pb2.PurgeDeadLettersRequest(older_than=timedelta(seconds=-1)), "older_than", "must be from 0 to 3660"),
+        (admin_pb2.PurgeDeadLettersRequest(older_than=timedelta(days=3661)), "older_than", "must be from 0 to 3660"),
+        (admin_pb2.PurgeDeadLettersRequest(queue="x" * 201), "queue", "at most 200 bytes"),
+    ],
+)
+async def test_a_purge_that_says_two_things_or_nonsense_deletes_nothing(
+    api: Client, stage: Stage, request_: admin_pb2.PurgeDeadLettersRequest, field: str, rule: str
+) -> None:
+    await add_dead_letters(stage, 2)
+    refusal = await refused(api.send("PurgeDeadLetters", request_))
+    assert refusal.code == "INVALID_ARGUMENT"
+    (violation,) = refusal.details["BadRequest"].field_violations
+    assert violation.field == field
+    assert rule in violation.description
+    assert (await queue_of(api, "triages")).dead == 2
 
 
 CHANGES: tuple[tuple[str, type[Message]], ...] = (

@@ -8,6 +8,7 @@ import pytest
 from ostinato.errors import PermissionDenied
 from ostinato.pb.scheduler.v1.admin_pb2 import (
     DeadLetter,
+    GetDeadLetterRequest,
     ListDeadLettersRequest,
     ListDeadLettersResponse,
     ListQueuesResponse,
@@ -78,6 +79,40 @@ def test_dead_letters_are_purged_in_calls_of_500(ostinato: Ostinato, api: FakeAp
     ran = ostinato("dead-letters", "purge", *map(str, range(1, 502)))
     assert ran == Ran(1, "401 of 501 purged.\n", "Error: some of these ids are no dead letters (any more).\n")
     assert [len(request.ids) for request in api.requests] == [500, 1]
+
+
+def test_dead_letters_of_a_queue_or_an_age_are_purged_after_a_question(ostinato: Ostinato, api: FakeApi) -> None:
+    api.answers["PurgeDeadLetters"] = PurgeDeadLettersResponse(purged=12)
+    refused = ostinato("dead-letters", "purge", "--queue", "triages", stdin=b"n\n")
+    assert (refused.exit_code, api.requests) == (1, [])
+    assert ostinato("dead-letters", "purge", "--queue", "triages", "--older-than", "7", "--yes").out == "12 purged.\n"
+    assert api.requests == [PurgeDeadLettersRequest(queue="triages", older_than=timedelta(days=7))]
+
+
+@pytest.mark.parametrize("arguments", [(), ("1", "--queue", "triages"), ("1", "--older-than", "0")])
+def test_a_purge_is_of_ids_or_of_what_is_described(
+    ostinato: Ostinato, api: FakeApi, arguments: tuple[str, ...]
+) -> None:
+    assert ostinato("dead-letters", "purge", *arguments).exit_code == 2
+    assert api.requests == []
+
+
+def test_all_of_a_dead_letter_is_shown(ostinato: Ostinato, api: FakeApi) -> None:
+    dead = letter(7)
+    dead.payload_json = '{"jobId": "4"}'
+    api.answers["GetDeadLetter"] = dead
+    ran = ostinato("dead-letters", "show", "7")
+    assert api.requests == [GetDeadLetterRequest(id=7)]
+    shown = {" ".join(line.split()) for line in ran.lines}
+    assert {"id 7", "class launch-invocation", 'payload {"jobId": "4"}'} <= shown
+    assert ran.out.replace("\n", " ").count("payload") > 15  # the whole error
+    dead.payload_json, dead.raw_payload, dead.payload_bytes = "", b"\x08\x04", 2
+    assert "2 bytes" in ostinato("dead-letters", "show", "7").out
+
+
+def test_more_dead_letters_than_are_counted_have_a_plus(ostinato: Ostinato, api: FakeApi) -> None:
+    api.answers["ListQueues"] = ListQueuesResponse(queues=[Queue(name="triages", dead=10_000)])
+    assert ostinato("queues").lines[1].split() == ["triages", "0", "0", "0", "10000+"]
 
 
 def test_queues_as_json_are_one_object(ostinato: Ostinato, api: FakeApi) -> None:

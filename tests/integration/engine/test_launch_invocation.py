@@ -11,14 +11,16 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from ostinato.clock import SystemClock
-from ostinato.errors import StaleLease, Transient, Unavailable
+from ostinato.errors import StaleLease, TaskOutcomeError, Unavailable
+from ostinato.jobflow.engine_tasks import LAUNCH_INVOCATION
 from ostinato.jobflow.finish_invocations import apply_changes
 from ostinato.jobflow.invocation_change import InvocationChange
 from ostinato.scheduling.invocation import InvocationStatus as S
 from ostinato.scheduling.job_definition import TriggeringPolicy
 from ostinato.scheduling.launching import MAX_LAUNCH_ATTEMPTS
 from ostinato.scheduling.targets import HttpSpec, NoopSpec
-from ostinato.taskqueue import TaskContext
+from ostinato.taskqueue import Outcome, TaskContext
+from ostinato.taskqueue.outcome import Verdict, decide_next_step
 from ostinato_engine.engine_metrics import EngineMetrics
 from ostinato_engine.launch_invocation import LaunchInvocation
 from ostinato_engine.running_launches import RunningLaunches
@@ -153,7 +155,7 @@ async def test_a_failure_of_ours_is_tried_again_and_keeps_its_task(stage: Stage)
     run = await start_run(stage, target=HTTP)
     launching = Launching(stage, FakeHttp(raising(RuntimeError("bug"))))
     (task,) = await stage.launches()
-    with pytest.raises(Transient):
+    with pytest.raises(TaskOutcomeError):
         await launching.launch(task)
     row = await row_of(stage, run.id)
     assert (row["status"], row["error_reason"]) == (S.RETRYING, "LAUNCH_RETRIED")
@@ -162,6 +164,36 @@ async def test_a_failure_of_ours_is_tried_again_and_keeps_its_task(stage: Stage)
     await launching.launch(task)
     row = await row_of(stage, run.id)
     assert (row["status"], row["launch_attempts"], row["error_reason"]) == (S.SUCCEEDED, 2, "")
+
+
+@pytest.mark.parametrize(("failures", "seconds"), [(1, 5), (2, 10), (7, 300), (20, 300)])
+async def test_launches_that_fail_on_our_side_wait_longer_each_time(
+    stage: Stage, failures: int, seconds: float
+) -> None:
+    """They counted as troubles that pass by themselves, whose pauses are 5 s at most."""
+    await start_run(stage, target=HTTP)
+    with pytest.raises(TaskOutcomeError) as failed:
+        await Launching(stage, FakeHttp(raising(Unavailable("on purpose")))).launch_next()
+    outcome = Outcome.of_error(failed.value)
+    step = decide_next_step(outcome, LAUNCH_INVOCATION.retry, failures=failures - 1, jitter=0.99)
+    assert (step.verdict, step.failures) == (Verdict.RETRY, failures)
+    assert seconds <= step.delay.total_seconds() <= min(300, seconds * 1.1)
+
+
+async def test_a_launch_that_meets_a_database_in_trouble_is_soon_tried_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await start_run(stage, target=HTTP)
+    (task,) = await stage.launches()
+
+    def away(**_options: object) -> None:
+        raise Unavailable("away")
+
+    with monkeypatch.context() as patch, pytest.raises(Unavailable) as failed:
+        patch.setattr(stage.db, "transaction", away)
+        await Launching(stage, FakeHttp(hanging)).launch(task)
+    step = decide_next_step(Outcome.of_error(failed.value), LAUNCH_INVOCATION.retry, failures=19, jitter=0)
+    assert step.delay == timedelta(seconds=5)
 
 
 async def test_the_fiftieth_failure_of_ours_fails_the_run(stage: Stage) -> None:
@@ -298,7 +330,7 @@ async def test_a_failure_of_ours_says_nothing_about_a_later_attempt(stage: Stage
         await stalled_engine_begins(stage)
         raise Unavailable("on purpose")
 
-    with pytest.raises(Transient):
+    with pytest.raises(TaskOutcomeError):
         await Launching(stage, FakeHttp(fail)).launch_next()
     assert (await read(stage, run.id)).status is S.STARTING
     assert await tasks_left(stage) == 1

@@ -17,7 +17,13 @@ from ostinato.jobstore.schema import PARTITIONED_TABLES
 from ostinato.scheduling.invocation_id import make_invocation_id
 from ostinato.storage.partitions import WEEK, ensure_partitions, week_of
 from ostinato_engine.engine_metrics import EngineMetrics
-from ostinato_engine.maintenance_loop import CONSUMED_IDS_KEPT, HISTORY_KEPT, WEEKS_AHEAD, MaintenanceLoop
+from ostinato_engine.maintenance_loop import (
+    CONSUMED_IDS_KEPT,
+    DEAD_LETTERS_KEPT,
+    HISTORY_KEPT,
+    WEEKS_AHEAD,
+    MaintenanceLoop,
+)
 from tests.integration.engine.stage import PROJECT_ID, Stage
 
 WEEKS_AHEAD_METRIC = "ostinato_engine_partition_weeks_ahead"
@@ -85,6 +91,20 @@ async def test_ids_that_somebody_else_holds_are_left_to_him(stage: Stage, loop: 
     async with stage.db.transaction() as tx:
         await tx.execute("select from trigger where trigger_id = 'old1' for update")
         assert await loop.purge_once() == 1
+
+
+async def test_dead_letters_are_kept_for_ninety_days(
+    stage: Stage, loop: MaintenanceLoop, registry: CollectorRegistry
+) -> None:
+    await stage.db.execute(
+        "insert into tq_dead (id, died_at, strand, fair_key, class_id, attempt, failures, flags, error, payload)"
+        " select n, ostinato_now() - $1::interval + case when n > 2500 then 1 else -1 end * interval '1 min',"
+        "        512, 0, 1, 1, 1, 0, '', '' from generate_series(1, 2503) n",
+        DEAD_LETTERS_KEPT,
+    )
+    await loop.purge_dead_letters_once()
+    assert await stage.db.fetchval("select array_agg(id order by id) from tq_dead") == [2501, 2502, 2503]
+    assert registry.get_sample_value("ostinato_engine_dead_letters_purged_total") == 2500
 
 
 async def test_missing_partitions_are_made_ahead(

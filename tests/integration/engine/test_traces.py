@@ -62,11 +62,11 @@ class Traced:
         return self.headers
 
     async def spans(self, trace: str, count: int) -> dict[str, ReadableSpan]:
-        """Of one trace, by name, once there are `count`."""
+        """The first of each name of one trace, once there are `count` spans of it."""
         async with asyncio.timeout(20):
             while len(found := [span for span in self.memory.get_finished_spans() if trace_id(span) == trace]) < count:
                 await asyncio.sleep(0.005)
-        return {span.name: span for span in found}
+        return {span.name: span for span in reversed(found)}
 
 
 def trace_id(span: ReadableSpan) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
+from ostinato.errors import Contention
 from ostinato.storage.database import DatabaseSettings, open_database
+from ostinato.storage.transaction import Tx
 
 
 @pytest.mark.parametrize(("plans_anew", "mode"), [(True, "force_custom_plan"), (False, "auto")])
@@ -24,6 +28,28 @@ async def test_transactions_about_few_rows_keep_their_plans_and_leave_no_setting
         async with database.transaction(few_rows=True) as tx:
             assert await tx.fetchval(shown) == "force_generic_plan off"
         assert await database.fetchval(shown) == "auto on"
+
+
+async def test_who_waits_long_for_a_lock_gives_up_its_own_and_begins_anew(database_url: str) -> None:
+    hasty = DatabaseSettings(database_url, lock_timeout=timedelta(milliseconds=50), pool_size=2)
+    async with open_database(DatabaseSettings(database_url)) as patient, open_database(hasty) as database:
+        assert await patient.fetchval("select current_setting('lock_timeout')") == "5s"
+        attempts = 0
+
+        async def work(tx: Tx) -> None:
+            nonlocal attempts
+            attempts += 1
+            if attempts == 2:
+                await holding.execute("rollback")
+            await tx.execute("lock table tq_queue")
+
+        async with patient.side_connection() as holding:
+            await holding.execute("begin")
+            await holding.execute("lock table tq_queue")
+            with pytest.raises(Contention):
+                await database.execute("select count(*) from tq_queue")
+            await database.transact(work)
+        assert attempts == 2
 
 
 async def test_behind_a_pgbouncer_nothing_is_asked_of_the_connection(database_url: str) -> None:

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 
 from ostinato.storage.database import DatabaseSettings, open_database
 from ostinato.storage.transaction import Row
-from ostinato.taskqueue import open_dispatcher, requeue_dead_letters
+from ostinato.taskqueue import open_dispatcher
 from ostinato.taskqueue.administration import pause_queue, purge_queue, resume_queue
 from ostinato.taskqueue.embedded import name_store, queue_settings_store, ready_store, worker_store
 from ostinato.taskqueue.embedded.fair_share import BEGINNING
@@ -48,7 +48,7 @@ EVENTS = (
     *("requeue", "requeue", "requeue", "pause", "purge", "cut_purge", "forget"),
     *("claim",) * 6,
     *("end",) * 10,
-    *("move_in", "move_in", "move_in", "die", "die", "lose_answer"),
+    *("move_in", "move_in", "move_in", "die", "die", "outlive", "lose_answer"),
 )
 ENDS = ("done", "retry", "dead", "dead", "release", "release", "roll back")
 _WHAT_IS_STORED = """
@@ -133,6 +133,8 @@ class QueueWalk(RuleBasedStateMachine):
                 await self._move_in(worker_id, dice.randint(0, 3))
             case "die":
                 await self._die(worker_id, dice.choice(("both", "lease ends", "reaping")))
+            case "outlive":
+                await self._outlive(worker_id)
             case "lose_answer":
                 await self._lose_answer(worker_id, known=dice.randint(0, 2))
             case administration:
@@ -184,7 +186,7 @@ class QueueWalk(RuleBasedStateMachine):
                 self.model.purged_at = self.model.now
             case "requeue":
                 dead = self.model.at(Place.DEAD)
-                assert await requeue_dead_letters(self.db, [task.id for task in dead]) == len(dead)
+                assert await self.queue.requeue_dead_letters([task.id for task in dead]) == len(dead)
                 for task in dead:
                     self.model.requeue(task)
             case "forget":
@@ -210,6 +212,14 @@ class QueueWalk(RuleBasedStateMachine):
         if event != "lease ends":
             expected = 0 if self.model.workers[worker_id] else self.model.reap(worker_id)
             assert await worker_store.reap(self.db, [worker_id]) == expected
+
+    async def _outlive(self, worker_id: int) -> None:
+        """A process has lost its lease and lives: nothing is charged to what it held."""
+        held = self.model.held_by(worker_id)
+        assert await worker_store.give_back(self.db, [worker_id]) == len(held)
+        for task in held:
+            self.model.free(task)
+        del self.model.workers[worker_id]
 
     async def _claim(self, worker_id: int, room: int) -> int:
         may_claim = self.model.workers[worker_id] and not self.model.paused

@@ -21,7 +21,6 @@ from ostinato.taskqueue import (
     complete_many_in,
     list_dead_letters,
     open_dispatcher,
-    requeue_dead_letters,
 )
 from ostinato.taskqueue.embedded import name_store, ready_store, worker_store
 from ostinato.taskqueue.embedded.fair_share import BEGINNING
@@ -298,7 +297,7 @@ async def test_a_requeued_dead_letter_takes_its_key_again(database: Database, di
     assert added is not None
     async with running(database, dispatcher, Handler.single(LETTER, handle)):
         await until_ended(database, added)
-    await requeue_dead_letters(database, [added])
+    await dispatcher.requeue_dead_letters([added])
     await window_passes(database)
     assert await dispatcher.add(LETTER, letter(2), dedup_key="a") is None
     broken = False
@@ -324,7 +323,7 @@ async def test_a_requeued_dead_letter_whose_key_is_anothers_runs_without_one(
         await window_passes(database)
         other = await dispatcher.add(LETTER, letter(2), dedup_key="a")
         await until_ended(database, other)
-        await requeue_dead_letters(database, [added])
+        await dispatcher.requeue_dead_letters([added])
         await until(lambda: worker.stats.done == 2)
     assert seen == [1, 2, 1]
     assert await names(database) == [(other, True)]

@@ -11,13 +11,21 @@ from typing import Any
 import pytest
 
 from ostinato.clock import SystemClock
-from ostinato.errors import CommitOutcomeUnknown
+from ostinato.errors import CommitOutcomeUnknown, Unavailable
 from ostinato.storage.database import Database, open_database
 from ostinato.storage.transaction import Row
-from ostinato.taskqueue import Dispatcher, Handler, TaskContext, WorkerSettings, open_dispatcher
+from ostinato.taskqueue import (
+    Dispatcher,
+    Handler,
+    QueueSettings,
+    TaskContext,
+    Worker,
+    WorkerSettings,
+    open_dispatcher,
+)
 from ostinato.taskqueue.embedded import ready_store, worker_store
 from ostinato.taskqueue.embedded.fair_share import BEGINNING
-from ostinato.taskqueue.embedded.pace import Pace
+from ostinato.taskqueue.embedded.pace import NORMAL, Pace
 from tests.integration.taskqueue.conftest import CLASSES, LETTER, letter, running, until
 
 _WAITING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
@@ -86,25 +94,81 @@ async def test_a_reaping_that_waits_for_a_completion_frees_nothing(
     assert await database.fetchval("select count(*) from tq_ready") == 0
 
 
-async def test_tasks_of_a_claim_whose_answer_was_lost_are_freed_and_run(
-    database: Database, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
+class LostAnswer:
+    """A gate that loses the answer to the first statement with `part`."""
+
+    def __init__(self, part: str) -> None:
+        self.lost = 0
+        self._part = part
+
+    async def before(self, _: str, __: object) -> None:
+        """Everything reaches the database."""
+
+    def after(self, step: str) -> None:
+        if self._part in step and not self.lost:
+            self.lost += 1
+            raise Unavailable("the network")
+
+
+@pytest.mark.parametrize("statement", ["tq_claim_v2", "tq_move_in_v1", "tq_claim_limited_v1"])
+async def test_what_a_lost_answer_leaves_claimed_runs_again_within_seconds(database: Database, statement: str) -> None:
+    """It stood still until the next regular rescue, 15 s to two minutes later."""
+    gate = LostAnswer(statement)
+    limits = [QueueSettings("mail", max_concurrent=5)] if "limited" in statement else []
+    delay = timedelta(milliseconds=100) if "move" in statement else None
+    async with (
+        open_dispatcher(database, classes=CLASSES, queues=limits) as dispatcher,
+        open_database(database.settings, gate=gate) as far,
+    ):
+        if "move" not in statement:
+            await dispatcher.add_many(LETTER, [letter(n) for n in range(3)])
+        async with handling(far, dispatcher, NORMAL) as seen:
+            if "move" in statement:
+                await dispatcher.add_many(LETTER, [letter(n) for n in range(3)], delay=delay)
+            await until(lambda: sorted(seen) == [0, 1, 2], seconds=5)
+    assert gate.lost == 1
+
+
+class CancelDuring:
+    """A gate that cancels somebody while the first statement with `part` is under way at the server."""
+
+    def __init__(self, part: str) -> None:
+        self.victim: asyncio.Future[None] | None = None
+        self._part = part
+
+    async def before(self, step: str, _: object) -> None:
+        if self._part in step and self.victim is not None:
+            asyncio.get_running_loop().call_soon(self.victim.cancel)
+            self.victim = None
+
+    def after(self, _: str) -> None:
+        """The server was asked already."""
+
+
+@pytest.mark.parametrize("statement", ["tq_claim_v2", "tq_move_in_v1", "delete from tq_ready"])
+async def test_a_worker_cancelled_in_the_middle_of_a_statement_loses_nothing(
+    database: Database, dispatcher: Dispatcher, statement: str
 ) -> None:
-    """Nobody knows of them: their worker lives, so no reaping helps."""
-    claim = ready_store.claim
-    lost: list[int] = []
+    gate = CancelDuring(statement)
+    pace = Pace(lease=1.0, beat_every=0.1)
+    seen: set[int] = set()
 
-    async def answer_lost_once(*args: Any) -> list[Row]:
-        rows = await claim(*args)
-        if rows and not lost:
-            lost.extend(row["id"] for row in rows)
-            raise CommitOutcomeUnknown("the network")
-        return rows
+    async def handle(_: TaskContext, payload: Any) -> None:
+        seen.add(payload.job_id)
 
-    monkeypatch.setattr(ready_store, "claim", answer_lost_once)
-    await dispatcher.add_many(LETTER, [letter(n) for n in range(3)])
-    async with handling(database, dispatcher, Pace(rescue_every=0.2)) as seen:
-        await until(lambda: sorted(seen) == [0, 1, 2])
-    assert len(lost) == 3
+    handler = Handler.single(LETTER, handle)
+    delay = timedelta(milliseconds=50) if "move" in statement else None
+    await dispatcher.add_many(LETTER, [letter(n) for n in range(20)], delay=delay)
+    async with open_database(database.settings, gate=gate) as far:
+        worker = Worker(far, dispatcher, [handler], settings=WorkerSettings(pace=pace, listen=False))
+        gate.victim = run = asyncio.ensure_future(worker.run())
+        with pytest.raises(asyncio.CancelledError):
+            await run
+    async with running(database, dispatcher, handler, settings=WorkerSettings(pace=pace, drain_grace=2, listen=False)):
+        async with asyncio.timeout(10):
+            while await database.fetchval("select (select count(*) from tq_ready) + (select count(*) from tq_later)"):
+                await asyncio.sleep(0.01)
+    assert seen == set(range(20))
 
 
 async def test_of_a_group_of_ends_only_the_stolen_one_is_rejected(database: Database, dispatcher: Dispatcher) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -22,12 +22,16 @@ from ostinato.taskqueue import (
     WorkerSettings,
     complete_many_in,
     list_dead_letters,
+    purge_old_dead_letters,
     queue_stats,
-    requeue_dead_letters,
 )
 from ostinato.taskqueue.embedded.strand import strand_of
+from ostinato.taskqueue.task_header import TaskHeader, decode_header
+from ostinato.taskqueue.wake_up import CHANNEL
 from ostinato.telemetry.tracing import current_traceparent, use_traceparent
 from tests.integration.taskqueue.conftest import LETTER, PARCEL, STAMP, letter, running, until
+
+_AHEAD = "select extract(epoch from due_at - ostinato_now())::float8 from tq_later"
 
 
 async def left(db: Database) -> int:
@@ -108,10 +112,78 @@ async def test_a_dead_letter_is_requeued_with_fresh_attempts(database: Database,
                 await asyncio.sleep(0.01)
         assert attempts == [0]  # fatal: not tried again
         broken = False
-        assert await requeue_dead_letters(database, [task_id, 999]) == 1
+        assert await dispatcher.requeue_dead_letters([task_id, 999]) == 1
         await until(lambda: attempts == [0, 0])
         await until_empty(database)
     assert await list_dead_letters(database) == []
+
+
+async def test_dead_letters_are_counted_up_to_a_bound_and_purged_in_batches(
+    database: Database, dispatcher: Dispatcher
+) -> None:
+    await database.execute(
+        "insert into tq_dead (id, died_at, strand, fair_key, class_id, attempt, failures, flags, error, payload)"
+        " select n, ostinato_now(), $1 << 9, 0, 1, 1, 1, 0, '', '' from generate_series(1, 10500) n",
+        dispatcher.queue_ids["mail"],
+    )
+    assert {stats.name: stats.dead for stats in await queue_stats(database)} == {"mail": 10_000, "stamps": 0}
+    assert await purge_old_dead_letters(database, queue="stamps") == 0
+    assert await purge_old_dead_letters(database, queue="mail") == 10_500
+
+
+async def test_a_requeued_dead_letter_stays_in_its_trace_and_workers_are_told(
+    database: Database, dispatcher: Dispatcher
+) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    task_id = await dispatcher.add(LETTER, letter(1))
+    header = TaskHeader("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", datetime(2030, 1, 1, tzinfo=UTC))
+    await database.execute(
+        """
+        with gone as (delete from tq_ready returning *)
+        insert into tq_dead (id, died_at, strand, fair_key, class_id, attempt, failures, flags, error, payload, header)
+        select id, ready_at, strand, fair_key, class_id, 9, 9, 0, 'no handler', payload, $1 from gone
+        """,
+        header.encode(),
+    )
+    async with database.side_connection() as listener:
+        await listener.add_listener(CHANNEL, lambda *told: heard.put_nowait(str(told[-1])))
+        assert await dispatcher.requeue_dead_letters([task_id]) == 1
+        async with asyncio.timeout(5):
+            told = await heard.get()
+    row = await database.fetchrow("select strand, header from tq_ready")
+    assert row is not None
+    assert told == str(row["strand"])
+    assert decode_header(row["header"]) == TaskHeader(header.traceparent)  # its hour without a handler begins anew
+
+
+async def test_overloaded_gives_its_queue_a_break_and_nobody_else(database: Database, dispatcher: Dispatcher) -> None:
+    """The task came back only when twice the time of the break was over."""
+    starts: list[tuple[int, int]] = []
+    stamps: list[int] = []
+
+    async def handle(task: TaskContext, payload: Any) -> None:
+        starts.append((payload.job_id, task.failures))
+        if len(starts) == 1:
+            raise errors.Overloaded("slow down")
+
+    async def handle_stamp(task: TaskContext, _: Any) -> None:
+        stamps.append(task.id)
+
+    handlers = Handler.single(LETTER, handle), Handler.single(STAMP, handle_stamp)
+    async with running(database, dispatcher, *handlers) as worker:
+        await dispatcher.add(LETTER, letter(1))
+        await until(lambda: starts)
+        async with asyncio.timeout(5):
+            while (ahead := await database.fetchval(_AHEAD)) is None:
+                await asyncio.sleep(0.005)
+        await dispatcher.add(LETTER, letter(2))
+        await dispatcher.add(STAMP, HandleNotificationTask())
+        await until(lambda: stamps)
+        assert starts == [(1, 0)]
+        assert ahead <= 1
+        await until(lambda: len(starts) == 3)
+        assert sorted(starts[1:]) == [(1, 0), (2, 0)]
+        await until(lambda: worker.stats.done == 3)
 
 
 async def test_an_error_that_is_no_text_is_buried_all_the_same(database: Database, dispatcher: Dispatcher) -> None:

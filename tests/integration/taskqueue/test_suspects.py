@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from ostinato import errors
-from ostinato.storage.database import Database
+from ostinato.storage.database import Database, DatabaseSettings, open_database
 from ostinato.taskqueue import (
     Dispatcher,
     Handler,
     Outcome,
     TaskContext,
+    WorkerSettings,
     list_dead_letters,
     open_dispatcher,
     pause_queue,
@@ -23,7 +24,9 @@ from ostinato.taskqueue import (
 )
 from ostinato.taskqueue.embedded import ready_store, worker_store
 from ostinato.taskqueue.embedded.fair_share import BEGINNING
+from ostinato.taskqueue.embedded.pace import Pace
 from ostinato.taskqueue.task_flags import ALONE, CRASH, MOST_CRASHES, NAMED, crashes_of
+from ostinato.testing.tcp_proxy import open_tcp_proxy
 from tests.integration.taskqueue.conftest import LETTER, letter, running, until
 
 
@@ -97,6 +100,32 @@ async def test_a_release_is_no_death_and_takes_the_mark_away(database: Database,
         assert await database.fetchval("select flags from tq_ready") == 2 * CRASH + ALONE
         worker.drain()
     assert await database.fetchval("select flags from tq_ready") == 2 * CRASH
+
+
+async def test_outages_of_the_database_are_not_charged_to_what_was_held(database: Database) -> None:
+    """After two of them each of a thousand long runs was a suspect, and they began again one by one."""
+    starts: list[int] = []
+
+    async def handle(_: TaskContext, payload: Any) -> None:
+        starts.append(payload.job_id)
+        await asyncio.Event().wait()
+
+    async with (
+        open_tcp_proxy(database.settings.url) as proxy,
+        open_database(DatabaseSettings(proxy.url(database.settings.url))) as far,
+        open_dispatcher(far, classes=[LETTER]) as dispatcher,
+    ):
+        await dispatcher.add_many(LETTER, [letter(n) for n in range(50)])
+        settings = WorkerSettings(pace=Pace(lease=1.0, beat_every=0.2), drain_grace=0, listen=False)
+        async with running(far, dispatcher, Handler.single(LETTER, handle), settings=settings) as worker:
+            for outage in range(3):
+                await until(lambda count=50 * (outage + 1): len(starts) >= count)  # type: ignore[misc]
+                before = worker.worker_id
+                proxy.go_down()
+                await until(lambda lost=before: worker.worker_id != lost)  # type: ignore[misc]
+                proxy.recover()
+            await until(lambda: len(starts) >= 200)
+            assert await database.fetchval("select count(*) from tq_ready where flags = 0") == 50
 
 
 async def test_suspects_run_one_after_the_other_and_in_no_batch(database: Database, dispatcher: Dispatcher) -> None:

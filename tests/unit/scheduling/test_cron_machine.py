@@ -102,15 +102,23 @@ class TestDue:
 
     def test_late_by_exactly_a_period_skips_the_slot_that_is_due_now(self) -> None:
         step = on_due(enabled(HOURLY), HOURLY, NOON + 2 * HOUR)
-        assert step.skipped == SkippedRange(NOON + 2 * HOUR, NOON + 3 * HOUR)
+        assert step.skipped == SkippedRange(NOON + 2 * HOUR, NOON + 2 * HOUR + timedelta(seconds=1))
 
     def test_late_by_many_periods_fires_once_and_skips_the_rest_as_one_range(self) -> None:
         """The range holds every slot that was missed, the one due exactly now included."""
         step = on_due(enabled(HOURLY), HOURLY, NOON + 1000 * HOUR)
         assert step.fired is not None
         assert step.fired.slot == NOON + HOUR
-        assert step.skipped == SkippedRange(NOON + 2 * HOUR, NOON + 1001 * HOUR)
+        assert step.skipped == SkippedRange(NOON + 2 * HOUR, NOON + 1000 * HOUR + timedelta(seconds=1))
         assert step.state.slot == NOON + 1001 * HOUR
+
+    def test_a_range_of_skipped_slots_ends_before_any_slot_that_an_edit_may_plan(self) -> None:
+        """Found by a walk: slots of the schedule that came next lay behind the last missed one."""
+        late = NOON + 2 * HOUR + timedelta(minutes=7, seconds=30, microseconds=5)
+        step = on_due(enabled(HOURLY), HOURLY, late)
+        assert step.skipped == SkippedRange(NOON + 2 * HOUR, NOON + 2 * HOUR + timedelta(minutes=7, seconds=31))
+        edited = on_schedule_change(step.state, parse_schedule("every 1s"), late)
+        assert edited.state.slot == step.skipped.until_slot
 
     def test_of_a_schedule_that_has_ended_meanwhile_closes_the_range_after_now(self) -> None:
         state = enabled(LAST_OF_2026, datetime(2025, 6, 1, tzinfo=UTC))

@@ -42,3 +42,24 @@ def test_batches_grow_with_the_backlog_however_long_each_takes() -> None:
 
 def test_while_long_batches_run_little_is_hidden_from_other_processes() -> None:
     assert size_of_later_batches(10, first=20, rounds=30) <= 2
+
+
+def test_a_queue_pauses_longer_each_time_its_tasks_say_overloaded_and_a_success_resets_that() -> None:
+    load = QueueLoad([OneBatchAtATime(0, free=5)], QueueState(version=1))
+    pauses: list[float] = []
+    now = 100.0
+    for verdict in [*[Verdict.OVERLOADED] * 8, Verdict.DONE, Verdict.OVERLOADED]:
+        load.ended(now, verdict)
+        pauses.append(load.overload_left(now).total_seconds())
+        assert bool(load.room(now)) == (verdict is Verdict.DONE)
+        now += 60
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 0, 1]
+
+
+def test_tasks_that_say_overloaded_during_the_pause_do_not_make_it_longer() -> None:
+    """Each waited twice as long as its queue: the pause of the next time was taken for that of this one."""
+    load = QueueLoad([OneBatchAtATime(0, free=5)], QueueState(version=1))
+    load.ended(100.0, Verdict.OVERLOADED)
+    load.ended(100.25, Verdict.OVERLOADED)
+    assert load.overload_left(100.25).total_seconds() == 0.75
+    assert load.room(101.0) > 0

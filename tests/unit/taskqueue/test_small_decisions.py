@@ -84,14 +84,3 @@ def test_a_full_queue_with_slow_tasks_claims_nothing() -> None:
     load.room(0.0)
     load.ended(5.0, Verdict.DONE)
     assert load.room(10.0) == 0
-
-
-def test_overloaded_pauses_the_queue_doubling_until_a_success() -> None:
-    load = QueueLoad([FakeExecutor(free=10, buffered=0)], QueueState(1))
-    load.ended(10.0, Verdict.OVERLOADED)
-    assert (load.room(10.9), load.room(11.0)) == (0, 10)
-    load.ended(12.0, Verdict.OVERLOADED)
-    assert (load.room(13.9), load.room(14.0)) == (0, 10)
-    load.ended(14.5, Verdict.DONE)
-    load.ended(15.0, Verdict.OVERLOADED)
-    assert load.room(16.0) == 10

@@ -51,6 +51,7 @@ class ClaimLoop:
         self._gathering = False
         self._lines = ClaimLines(tasks.queue_ids, rescue_every=self._pace.rescue_every)
         self._putting_aside = PuttingAside(db, self._lines, clock)
+        tasks.is_open = self._is_open
         tasks.on_room = self._room_became_free
         tasks.on_ceiling_room = self._gather_ends
 
@@ -67,6 +68,9 @@ class ClaimLoop:
         self.limited.hinted(strands)
         self.wake()
         return queues <= self._open and self._tasks.may_start() and not self._tasks.draining
+
+    def _is_open(self, queue: int) -> bool:
+        return queue in self._open
 
     def look_at_everything(self) -> None:
         """Rows became free behind the cursors, or in strands that are not looked at."""
@@ -127,7 +131,7 @@ class ClaimLoop:
                 return 0, False
             return await self._claim_and_find(rooms, monotonic, everywhere=called or is_poll)
         except OstinatoError as error:
-            # The claim may have happened without our hearing of it: rescue frees rows that we don't know.
+            # The claim may have happened without our hearing of it: `Claiming` knows.
             _log.warning("claim failed: %s", error)
             await self._clock.sleep(0.1)
             return 0, False

@@ -11,7 +11,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from google.protobuf.message import DecodeError
@@ -21,8 +21,10 @@ from ostinato.errors import OstinatoError
 from ostinato.storage.database import Database
 from ostinato.storage.transaction import Row
 from ostinato.taskqueue.embedded import name_store
+from ostinato.taskqueue.embedded.claiming import Claiming
 from ostinato.taskqueue.embedded.completion_writer import CompletionWriter
 from ostinato.taskqueue.embedded.executors import Executor, make_executor
+from ostinato.taskqueue.embedded.expected_tasks import ExpectedTasks
 from ostinato.taskqueue.embedded.lease import Lease
 from ostinato.taskqueue.embedded.queue_load import QueueLoad
 from ostinato.taskqueue.embedded.queue_state import QueueState
@@ -58,11 +60,13 @@ class ClaimedTasks:
     ) -> None:
         """`handlers`: (class id, queue id, handler)."""
         self.lease = lease
-        self.claiming = asyncio.Lock()
+        self.expected = ExpectedTasks()
+        self.claiming = Claiming(clock)
         self.draining = False
         self._db = db
-        self.on_room: Callable[[int], None] = _nothing  # a task of this queue ended
-        self.on_ceiling_room: Callable[[], None] = _nothing_either  # the end of one under a ceiling was written
+        self.on_room: Callable[[int], None] = lambda _: None  # a task of this queue ended
+        self.on_ceiling_room: Callable[[], None] = lambda: None  # the end of one under a ceiling was written
+        self.is_open: Callable[[int], bool] = lambda _: False  # all that waits in this queue would be claimed now
         self.ceilings: frozenset[int] = frozenset()  # queues that bound what is claimed at once
         self._clock = clock
         self._stats = stats
@@ -75,6 +79,7 @@ class ClaimedTasks:
         self._executors: dict[int, Executor] = {}  # by queue and class, as are the loads
         self._queues: dict[int, QueueLoad] = {}
         self._loads: dict[int, QueueLoad] = {}
+        self._queue_of_class = {class_id: queue_id for class_id, queue_id, _ in handlers}
         for class_id, queue_id, handler in handlers:
             load = self._queues.setdefault(queue_id, QueueLoad())
             key = _key(queue_id, class_id)
@@ -99,7 +104,7 @@ class ClaimedTasks:
 
     @property
     def known_ids(self) -> list[int]:
-        return list(self._known)
+        return [*self._known, *self.expected.ids]
 
     def may_start(self) -> bool:
         return self.lease.holds(self._clock.monotonic())
@@ -169,6 +174,27 @@ class ClaimedTasks:
         self._put(ready)
         if named:
             await self._put_unless_deleted(named)
+
+    def startable(self, class_id: int) -> int:
+        """How many tasks of the class that come now would start at once, with nobody waiting before them."""
+        if self.draining or (queue_id := self._queue_of_class.get(class_id)) is None:
+            return 0
+        load, executor = self._loads[_key(queue_id, class_id)], self._executors[_key(queue_id, class_id)]
+        if executor.buffered or not self.is_open(queue_id) or not self._may_start_of(load):
+            return 0
+        return executor.free - self.expected.of_class(class_id)
+
+    def accept_born(self, tasks: Sequence[TaskContext]) -> None:
+        """Starts tasks whose insert as ours was committed."""
+        if self.lease.lost:
+            return  # whoever frees what we held frees these
+        for task in tasks:
+            self._stats.of(task.class_id).claimed += 1
+            self._known[task.id] = task
+        if self.draining:
+            self._release(tasks)
+        else:
+            self._put(tasks)
 
     def _put(self, tasks: Sequence[TaskContext]) -> None:
         by_key: dict[int, list[TaskContext]] = {}
@@ -286,7 +312,7 @@ class ClaimedTasks:
             else:
                 self._write_done(task)
         else:
-            self._settle_undone(task, outcome, load)
+            self._settle_undone(task, outcome, load.overload_left(monotonic))
         if task.span is not None:
             end_span(task, task.span, outcome)
 
@@ -296,14 +322,14 @@ class ClaimedTasks:
         else:
             self.writer.done(task.fence)
 
-    def _settle_undone(self, task: TaskContext, outcome: Outcome, load: QueueLoad) -> None:
+    def _settle_undone(self, task: TaskContext, outcome: Outcome, overload: timedelta) -> None:
         step = decide_next_step(outcome, task.retry, failures=task.failures, jitter=self._random.random())
         match step.verdict:
             case Verdict.IGNORE:
                 self._stats.of(task.class_id).done += 1
                 self._write_done(task)
             case Verdict.RETRY:
-                delay = load.overload_pause if outcome.verdict is Verdict.OVERLOADED else step.delay
+                delay = overload if outcome.verdict is Verdict.OVERLOADED else step.delay
                 self._log.retried(task, outcome, delay)
                 self._stats.of(task.class_id).retried += 1
                 self.writer.retry(RetryRow(task.fence, delay, step.failures, task.raw_header))
@@ -374,11 +400,3 @@ def _key(queue_id: int, class_id: int) -> int:
 
 def _key_of(task: TaskContext) -> int:
     return _key(queue_of(task.strand), task.class_id)
-
-
-def _nothing(_: int) -> None:
-    """Until the claim loop wants to know."""
-
-
-def _nothing_either() -> None:
-    """Likewise."""

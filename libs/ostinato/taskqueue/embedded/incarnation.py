@@ -18,12 +18,14 @@ from ostinato.taskqueue.embedded.claim_loop import ClaimLoop
 from ostinato.taskqueue.embedded.claimed_tasks import ClaimedTasks
 from ostinato.taskqueue.embedded.later_loop import LaterLoop
 from ostinato.taskqueue.embedded.limited_claims import TellOthers
+from ostinato.taskqueue.embedded.lost_claims import LostClaims
 from ostinato.taskqueue.embedded.queue_watch import QueueWatch
 from ostinato.taskqueue.embedded.worker_stats import WorkerStats
 
 _log = logging.getLogger(__name__)
 _MOST_NAMES = 1000  # forgotten by one statement
 _LONGEST_PAUSE = 120.0  # seconds between two rescues
+_GIVE_BACK_AGAIN = 0.2
 
 
 class Incarnation:
@@ -37,6 +39,9 @@ class Incarnation:
         self.claims = ClaimLoop(db, tasks, clock, tell_others=tell_others)
         self.later = LaterLoop(db, tasks, self.claims, clock, tell_others=tell_others)
         self.watch = QueueWatch(db, tasks, self.claims, clock)
+        self.lost_claims = LostClaims(
+            tasks.claiming, self._free_unknown, clock, statement_timeout=db.settings.statement_timeout
+        )
         self._db = db
         self._clock = clock
         self._stats = stats
@@ -53,6 +58,22 @@ class Incarnation:
             _log.warning("freed %d tasks of dead workers %s", freed, list(dead_workers))
             self.claims.look_at_everything()
 
+    async def give_back(self, outlived: list[int]) -> None:
+        """Frees what this process held under leases that it lost, and empties the list.
+
+        It did not die of these tasks, so nothing is charged to them: once the database is back after a while, every
+        process frees its own, before others would take it for dead.
+        """
+        while outlived:
+            try:
+                freed = await worker_store.give_back(self._db, outlived)
+            except OstinatoError as error:
+                _log.warning("what was held under a lost lease is not given back yet: %s", error)
+                await self._clock.sleep(_GIVE_BACK_AGAIN)
+                continue
+            outlived.clear()
+            self._note_rescued(freed)
+
     async def rescue_loop(self) -> None:
         """Frees rows whose owner is gone, and rows of ours that we never heard of."""
         pause = self.lease.pace.rescue_every
@@ -60,21 +81,28 @@ class Incarnation:
             await self._clock.sleep(pause)
             started = self._clock.monotonic()
             try:
-                freed = await worker_store.free_orphans(self._db)
-                async with self.tasks.claiming:
-                    freed += await worker_store.free_unknown(self._db, self.lease.worker_id, self.tasks.known_ids)
+                self._note_rescued(await worker_store.free_orphans(self._db))
+                await self._free_unknown()
                 while await name_store.forget_expired_names(self._db, _MOST_NAMES) == _MOST_NAMES:
                     continue
             except OstinatoError as error:
                 _log.warning("rescue failed, it is tried again: %s", error)
                 continue
-            if freed:
-                self._stats.rescued += freed
-                _log.warning("rescued %d tasks without an owner", freed)
-                self.claims.look_at_everything()
             # It reads the whole ready table: at most one part in a hundred of the time. But one slow round, with the
             # database away in the middle of it, must not leave tasks without an owner for an hour.
             pause = max(self.lease.pace.rescue_every, min(_LONGEST_PAUSE, 100 * (self._clock.monotonic() - started)))
+
+    async def _free_unknown(self) -> None:
+        async with self.tasks.claiming:
+            with self.tasks.expected.closed():
+                freed = await worker_store.free_unknown(self._db, self.lease.worker_id, self.tasks.known_ids)
+        self._note_rescued(freed)
+
+    def _note_rescued(self, freed: int) -> None:
+        if freed:
+            self._stats.rescued += freed
+            _log.warning("rescued %d tasks without an owner", freed)
+            self.claims.look_at_everything()
 
     def begin_drain(self) -> None:
         """Claims no more; what is claimed but not started is released. May be called again."""

@@ -38,7 +38,7 @@ class QueueLoad:
     executors: list[Load] = field(default_factory=list)
     state: QueueState | None = None  # not loaded yet: nothing is claimed or started
     seen_open_at: float = float("-inf")  # monotonic: a claim sent then found that the queue was not paused
-    overload_pause: timedelta = _FIRST_PAUSE
+    _next_pause: timedelta = _FIRST_PAUSE
     _ended: int = 0
     _span_from: float = 0.0
     _rate: float = 0.0
@@ -88,10 +88,14 @@ class QueueLoad:
         self._ended += 1
         if verdict is Verdict.OVERLOADED:
             if monotonic >= self._paused_until:
-                self._paused_until = monotonic + self.overload_pause.total_seconds()
-                self.overload_pause = min(_LONGEST_PAUSE, self.overload_pause * 2)
+                self._paused_until = monotonic + self._next_pause.total_seconds()
+                self._next_pause = min(_LONGEST_PAUSE, self._next_pause * 2)
         elif verdict is Verdict.DONE:
-            self.overload_pause = _FIRST_PAUSE
+            self._next_pause = _FIRST_PAUSE
+
+    def overload_left(self, monotonic: float) -> timedelta:
+        """How much longer nothing of the queue is claimed because a task said Overloaded."""
+        return timedelta(seconds=max(0.0, self._paused_until - monotonic))
 
     def _measure(self, monotonic: float) -> None:
         span = monotonic - self._span_from

@@ -61,13 +61,16 @@ async def notify(executor: Executor, channel: str, payload: str) -> None:
     await executor.fetch(_NOTIFY, channel, payload)
 
 
+MOST_DEAD_COUNTED = 10_000
+
+
 @dataclass(frozen=True, slots=True)
 class QueueStats:
     name: str
     ready: int  # due and unclaimed
     claimed: int
     later: int  # due in the future: delayed tasks and retries
-    dead: int
+    dead: int  # at most MOST_DEAD_COUNTED
     oldest_ready_at: datetime | None
     paused_at: datetime | None
     max_rate: float | None  # starts per second
@@ -75,10 +78,10 @@ class QueueStats:
     max_concurrent: int | None
 
 
-_STATS = """
+_STATS = f"""
 select q.name,
        coalesce(r.ready, 0) as ready, coalesce(r.claimed, 0) as claimed,
-       coalesce(l.later, 0) as later, coalesce(d.dead, 0) as dead, r.oldest_ready_at,
+       coalesce(l.later, 0) as later, d.dead, r.oldest_ready_at,
        q.paused_at, q.max_rate, q.burst, q.max_concurrent
   from tq_queue q
   left join (select strand >> 9 as queue_id, count(*) filter (where claimed_by = 0) as ready,
@@ -86,7 +89,8 @@ select q.name,
                     min(ready_at) filter (where claimed_by = 0) as oldest_ready_at
                from tq_ready group by 1) r using (queue_id)
   left join (select strand >> 9 as queue_id, count(*) as later from tq_later group by 1) l using (queue_id)
-  left join (select strand >> 9 as queue_id, count(*) as dead from tq_dead group by 1) d using (queue_id)
+  cross join lateral (select count(*) as dead
+                        from (select from tq_dead d where d.strand >> 9 = q.queue_id limit {MOST_DEAD_COUNTED}) first) d
  order by q.name
 """
 

@@ -3,7 +3,8 @@
 One after the other, in no batch with others, each marked in its row before it starts, so that the next death is charged
 to the one that ran. A culprit, which was alone when its worker died, starts when nothing else of this process runs.
 A task that has survived a second is left to itself: what kills processes mostly does so at once, and long runs must not
-hold up everything else.
+hold up everything else. Where many wait it is less, so that all have started within ten seconds: if one of them kills
+the process after that, those that it was beside are culprits with it, fewer each time.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ostinato.taskqueue.task_flags import CULPRIT_FROM
 
 _log = logging.getLogger(__name__)
 _PATIENCE = 1.0  # seconds
+_PATIENCE_WITH_ALL = 10.0
 _LOOKS = 100
 
 
@@ -57,11 +59,13 @@ class SuspectLane:
         self._host = host
         self._clock = clock
         self._waiting: deque[TaskContext] = deque()
+        self._crowd = 1  # how many waited at most since the lane was empty
         self._run: asyncio.Task[None] | None = None
 
     def put(self, task: TaskContext) -> None:
         _log.warning("task %s was held by %d workers that died: it runs alone", task.label, task.crashes)
         self._waiting.append(task)
+        self._crowd = max(self._crowd, len(self._waiting))
         if self._run is None or self._run.done():
             self._run = asyncio.ensure_future(self._run_waiting())
 
@@ -81,6 +85,7 @@ class SuspectLane:
             first = self._waiting.popleft()
             if self._host.admits(first) and (task := await self._marked(first)) is not None:
                 await self._run_one(task)
+        self._crowd = 1
 
     async def _marked(self, task: TaskContext) -> TaskContext | None:
         if task.is_alone:
@@ -110,7 +115,7 @@ class SuspectLane:
                 self._host.resume()
 
     async def _wait_for(self, condition: Callable[[], bool]) -> None:
-        for _ in range(_LOOKS):
-            if condition():
-                return
-            await self._clock.sleep(_PATIENCE / _LOOKS)
+        patience = min(_PATIENCE, _PATIENCE_WITH_ALL / self._crowd)
+        until = self._clock.monotonic() + patience
+        while not condition() and self._clock.monotonic() < until:
+            await self._clock.sleep(patience / _LOOKS)

@@ -103,6 +103,28 @@ async def reap(executor: Executor, dead_workers: Sequence[int]) -> int:
     return int(rows[0][0])
 
 
+_GIVE_BACK = f"""
+with gone as (
+    delete from tq_worker where worker_id = any($1::int[]) returning worker_id
+), room as (
+    delete from tq_queue_running q using gone where q.worker_id = gone.worker_id
+)
+update tq_ready r
+   set claimed_by = 0, strand = r.strand | 63, eta = coalesce(r.eta, r.ready_at), ready_at = ostinato_now(),
+       flags = r.flags & ~{ALONE}
+  from gone
+ where r.claimed_by = gone.worker_id
+"""
+
+
+async def give_back(executor: Executor, outlived: Sequence[int]) -> int:
+    """Frees the tasks of incarnations whose process lives, and charges nothing; returns how many.
+
+    What somebody else has reaped before is not there any more.
+    """
+    return affected(await executor.execute(_GIVE_BACK, list(outlived)))
+
+
 _MARK_ALONE = f"""
 update tq_ready r
    set flags = r.flags | {ALONE}

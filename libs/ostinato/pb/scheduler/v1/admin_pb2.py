@@ -22,52 +22,55 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from ostinato.pb.scheduler.v1 import invocations_pb2 as ostinato_dot_scheduler_dot_v1_dot_invocations__pb2
 from ostinato.pb.scheduler.v1 import triggers_pb2 as ostinato_dot_scheduler_dot_v1_dot_triggers__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!ostinato/scheduler/v1/admin.proto\x12\x15ostinato.scheduler.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'ostinato/scheduler/v1/invocations.proto\x1a$ostinato/scheduler/v1/triggers.proto\"\'\n\x17GetDebugJobStateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x95\x02\n\rDebugJobState\x12\x0f\n\x07\x65nabled\x18\x01 \x01(\x08\x12\x0e\n\x06paused\x18\x02 \x01(\x08\x12\x34\n\x10last_triage_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\ncron_state\x18\x04 \x01(\x0b\x32 .ostinato.scheduler.v1.CronState\x12=\n\x12\x61\x63tive_invocations\x18\x05 \x03(\x0b\x32!.ostinato.scheduler.v1.Invocation\x12\x38\n\x10pending_triggers\x18\x06 \x03(\x0b\x32\x1e.ostinato.scheduler.v1.Trigger\"\x9a\x01\n\tCronState\x12\x0f\n\x07\x65nabled\x18\x01 \x01(\x08\x12\x12\n\ngeneration\x18\x02 \x01(\x03\x12\x34\n\x10last_rewind_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0enext_slot_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x13\n\x11ListQueuesRequest\"\x86\x02\n\x05Queue\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05ready\x18\x02 \x01(\x03\x12\x0f\n\x07\x63laimed\x18\x03 \x01(\x03\x12\r\n\x05later\x18\x04 \x01(\x03\x12\x0c\n\x04\x64\x65\x61\x64\x18\x05 \x01(\x03\x12\x35\n\x11oldest_ready_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06paused\x18\x07 \x01(\x08\x12.\n\npause_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08max_rate\x18\t \x01(\x01\x12\x11\n\tmax_burst\x18\n \x01(\x05\x12\x16\n\x0emax_concurrent\x18\x0b \x01(\x05\"!\n\x11PauseQueueRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\"\n\x12ResumeQueueRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"!\n\x11PurgeQueueRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"$\n\x12PurgeQueueResponse\x12\x0e\n\x06purged\x18\x01 \x01(\x03\"B\n\x12ListQueuesResponse\x12,\n\x06queues\x18\x01 \x03(\x0b\x32\x1c.ostinato.scheduler.v1.Queue\"\xa0\x01\n\nDeadLetter\x12\n\n\x02id\x18\x01 \x01(\x03\x12\r\n\x05queue\x18\x02 \x01(\t\x12\x12\n\ntask_class\x18\x03 \x01(\t\x12,\n\x08\x64ie_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\x05\x12\r\n\x05\x65rror\x18\x06 \x01(\t\x12\x14\n\x0cpayload_json\x18\x07 \x01(\t\"N\n\x16ListDeadLettersRequest\x12\r\n\x05queue\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"k\n\x17ListDeadLettersResponse\x12\x37\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32!.ostinato.scheduler.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x19RequeueDeadLettersRequest\x12\x0b\n\x03ids\x18\x01 \x03(\x03\".\n\x1aRequeueDeadLettersResponse\x12\x10\n\x08requeued\x18\x01 \x01(\x05\"&\n\x17PurgeDeadLettersRequest\x12\x0b\n\x03ids\x18\x01 \x03(\x03\"*\n\x18PurgeDeadLettersResponse\x12\x0e\n\x06purged\x18\x01 \x01(\x05\x32\xce\x06\n\x0c\x41\x64minService\x12h\n\x10GetDebugJobState\x12..ostinato.scheduler.v1.GetDebugJobStateRequest\x1a$.ostinato.scheduler.v1.DebugJobState\x12\x61\n\nListQueues\x12(.ostinato.scheduler.v1.ListQueuesRequest\x1a).ostinato.scheduler.v1.ListQueuesResponse\x12T\n\nPauseQueue\x12(.ostinato.scheduler.v1.PauseQueueRequest\x1a\x1c.ostinato.scheduler.v1.Queue\x12V\n\x0bResumeQueue\x12).ostinato.scheduler.v1.ResumeQueueRequest\x1a\x1c.ostinato.scheduler.v1.Queue\x12\x61\n\nPurgeQueue\x12(.ostinato.scheduler.v1.PurgeQueueRequest\x1a).ostinato.scheduler.v1.PurgeQueueResponse\x12p\n\x0fListDeadLetters\x12-.ostinato.scheduler.v1.ListDeadLettersRequest\x1a..ostinato.scheduler.v1.ListDeadLettersResponse\x12y\n\x12RequeueDeadLetters\x12\x30.ostinato.scheduler.v1.RequeueDeadLettersRequest\x1a\x31.ostinato.scheduler.v1.RequeueDeadLettersResponse\x12s\n\x10PurgeDeadLetters\x12..ostinato.scheduler.v1.PurgeDeadLettersRequest\x1a/.ostinato.scheduler.v1.PurgeDeadLettersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!ostinato/scheduler/v1/admin.proto\x12\x15ostinato.scheduler.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'ostinato/scheduler/v1/invocations.proto\x1a$ostinato/scheduler/v1/triggers.proto\"\'\n\x17GetDebugJobStateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x95\x02\n\rDebugJobState\x12\x0f\n\x07\x65nabled\x18\x01 \x01(\x08\x12\x0e\n\x06paused\x18\x02 \x01(\x08\x12\x34\n\x10last_triage_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\ncron_state\x18\x04 \x01(\x0b\x32 .ostinato.scheduler.v1.CronState\x12=\n\x12\x61\x63tive_invocations\x18\x05 \x03(\x0b\x32!.ostinato.scheduler.v1.Invocation\x12\x38\n\x10pending_triggers\x18\x06 \x03(\x0b\x32\x1e.ostinato.scheduler.v1.Trigger\"\x9a\x01\n\tCronState\x12\x0f\n\x07\x65nabled\x18\x01 \x01(\x08\x12\x12\n\ngeneration\x18\x02 \x01(\x03\x12\x34\n\x10last_rewind_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0enext_slot_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x13\n\x11ListQueuesRequest\"\x86\x02\n\x05Queue\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05ready\x18\x02 \x01(\x03\x12\x0f\n\x07\x63laimed\x18\x03 \x01(\x03\x12\r\n\x05later\x18\x04 \x01(\x03\x12\x0c\n\x04\x64\x65\x61\x64\x18\x05 \x01(\x03\x12\x35\n\x11oldest_ready_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06paused\x18\x07 \x01(\x08\x12.\n\npause_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08max_rate\x18\t \x01(\x01\x12\x11\n\tmax_burst\x18\n \x01(\x05\x12\x16\n\x0emax_concurrent\x18\x0b \x01(\x05\"!\n\x11PauseQueueRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\"\n\x12ResumeQueueRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"!\n\x11PurgeQueueRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"$\n\x12PurgeQueueResponse\x12\x0e\n\x06purged\x18\x01 \x01(\x03\"B\n\x12ListQueuesResponse\x12,\n\x06queues\x18\x01 \x03(\x0b\x32\x1c.ostinato.scheduler.v1.Queue\"\xf3\x01\n\nDeadLetter\x12\n\n\x02id\x18\x01 \x01(\x03\x12\r\n\x05queue\x18\x02 \x01(\t\x12\x12\n\ntask_class\x18\x03 \x01(\t\x12,\n\x08\x64ie_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\x05\x12\r\n\x05\x65rror\x18\x06 \x01(\t\x12\x14\n\x0cpayload_json\x18\x07 \x01(\t\x12\x10\n\x08\x66\x61ilures\x18\x08 \x01(\x05\x12\x13\n\x0btraceparent\x18\t \x01(\t\x12\x15\n\rpayload_bytes\x18\n \x01(\x05\x12\x13\n\x0braw_payload\x18\x0b \x01(\x0c\"\"\n\x14GetDeadLetterRequest\x12\n\n\x02id\x18\x01 \x01(\x03\"N\n\x16ListDeadLettersRequest\x12\r\n\x05queue\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"k\n\x17ListDeadLettersResponse\x12\x37\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32!.ostinato.scheduler.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x19RequeueDeadLettersRequest\x12\x0b\n\x03ids\x18\x01 \x03(\x03\".\n\x1aRequeueDeadLettersResponse\x12\x10\n\x08requeued\x18\x01 \x01(\x05\"d\n\x17PurgeDeadLettersRequest\x12\x0b\n\x03ids\x18\x01 \x03(\x03\x12\r\n\x05queue\x18\x02 \x01(\t\x12-\n\nolder_than\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"*\n\x18PurgeDeadLettersResponse\x12\x0e\n\x06purged\x18\x01 \x01(\x05\x32\xaf\x07\n\x0c\x41\x64minService\x12h\n\x10GetDebugJobState\x12..ostinato.scheduler.v1.GetDebugJobStateRequest\x1a$.ostinato.scheduler.v1.DebugJobState\x12\x61\n\nListQueues\x12(.ostinato.scheduler.v1.ListQueuesRequest\x1a).ostinato.scheduler.v1.ListQueuesResponse\x12T\n\nPauseQueue\x12(.ostinato.scheduler.v1.PauseQueueRequest\x1a\x1c.ostinato.scheduler.v1.Queue\x12V\n\x0bResumeQueue\x12).ostinato.scheduler.v1.ResumeQueueRequest\x1a\x1c.ostinato.scheduler.v1.Queue\x12\x61\n\nPurgeQueue\x12(.ostinato.scheduler.v1.PurgeQueueRequest\x1a).ostinato.scheduler.v1.PurgeQueueResponse\x12p\n\x0fListDeadLetters\x12-.ostinato.scheduler.v1.ListDeadLettersRequest\x1a..ostinato.scheduler.v1.ListDeadLettersResponse\x12_\n\rGetDeadLetter\x12+.ostinato.scheduler.v1.GetDeadLetterRequest\x1a!.ostinato.scheduler.v1.DeadLetter\x12y\n\x12RequeueDeadLetters\x12\x30.ostinato.scheduler.v1.RequeueDeadLettersRequest\x1a\x31.ostinato.scheduler.v1.RequeueDeadLettersResponse\x12s\n\x10PurgeDeadLetters\x12..ostinato.scheduler.v1.PurgeDeadLettersRequest\x1a/.ostinato.scheduler.v1.PurgeDeadLettersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ostinato.scheduler.v1.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETDEBUGJOBSTATEREQUEST']._serialized_start=172
-  _globals['_GETDEBUGJOBSTATEREQUEST']._serialized_end=211
-  _globals['_DEBUGJOBSTATE']._serialized_start=214
-  _globals['_DEBUGJOBSTATE']._serialized_end=491
-  _globals['_CRONSTATE']._serialized_start=494
-  _globals['_CRONSTATE']._serialized_end=648
-  _globals['_LISTQUEUESREQUEST']._serialized_start=650
-  _globals['_LISTQUEUESREQUEST']._serialized_end=669
-  _globals['_QUEUE']._serialized_start=672
-  _globals['_QUEUE']._serialized_end=934
-  _globals['_PAUSEQUEUEREQUEST']._serialized_start=936
-  _globals['_PAUSEQUEUEREQUEST']._serialized_end=969
-  _globals['_RESUMEQUEUEREQUEST']._serialized_start=971
-  _globals['_RESUMEQUEUEREQUEST']._serialized_end=1005
-  _globals['_PURGEQUEUEREQUEST']._serialized_start=1007
-  _globals['_PURGEQUEUEREQUEST']._serialized_end=1040
-  _globals['_PURGEQUEUERESPONSE']._serialized_start=1042
-  _globals['_PURGEQUEUERESPONSE']._serialized_end=1078
-  _globals['_LISTQUEUESRESPONSE']._serialized_start=1080
-  _globals['_LISTQUEUESRESPONSE']._serialized_end=1146
-  _globals['_DEADLETTER']._serialized_start=1149
-  _globals['_DEADLETTER']._serialized_end=1309
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=1311
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=1389
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=1391
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=1498
-  _globals['_REQUEUEDEADLETTERSREQUEST']._serialized_start=1500
-  _globals['_REQUEUEDEADLETTERSREQUEST']._serialized_end=1540
-  _globals['_REQUEUEDEADLETTERSRESPONSE']._serialized_start=1542
-  _globals['_REQUEUEDEADLETTERSRESPONSE']._serialized_end=1588
-  _globals['_PURGEDEADLETTERSREQUEST']._serialized_start=1590
-  _globals['_PURGEDEADLETTERSREQUEST']._serialized_end=1628
-  _globals['_PURGEDEADLETTERSRESPONSE']._serialized_start=1630
-  _globals['_PURGEDEADLETTERSRESPONSE']._serialized_end=1672
-  _globals['_ADMINSERVICE']._serialized_start=1675
-  _globals['_ADMINSERVICE']._serialized_end=2521
+  _globals['_GETDEBUGJOBSTATEREQUEST']._serialized_start=204
+  _globals['_GETDEBUGJOBSTATEREQUEST']._serialized_end=243
+  _globals['_DEBUGJOBSTATE']._serialized_start=246
+  _globals['_DEBUGJOBSTATE']._serialized_end=523
+  _globals['_CRONSTATE']._serialized_start=526
+  _globals['_CRONSTATE']._serialized_end=680
+  _globals['_LISTQUEUESREQUEST']._serialized_start=682
+  _globals['_LISTQUEUESREQUEST']._serialized_end=701
+  _globals['_QUEUE']._serialized_start=704
+  _globals['_QUEUE']._serialized_end=966
+  _globals['_PAUSEQUEUEREQUEST']._serialized_start=968
+  _globals['_PAUSEQUEUEREQUEST']._serialized_end=1001
+  _globals['_RESUMEQUEUEREQUEST']._serialized_start=1003
+  _globals['_RESUMEQUEUEREQUEST']._serialized_end=1037
+  _globals['_PURGEQUEUEREQUEST']._serialized_start=1039
+  _globals['_PURGEQUEUEREQUEST']._serialized_end=1072
+  _globals['_PURGEQUEUERESPONSE']._serialized_start=1074
+  _globals['_PURGEQUEUERESPONSE']._serialized_end=1110
+  _globals['_LISTQUEUESRESPONSE']._serialized_start=1112
+  _globals['_LISTQUEUESRESPONSE']._serialized_end=1178
+  _globals['_DEADLETTER']._serialized_start=1181
+  _globals['_DEADLETTER']._serialized_end=1424
+  _globals['_GETDEADLETTERREQUEST']._serialized_start=1426
+  _globals['_GETDEADLETTERREQUEST']._serialized_end=1460
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=1462
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=1540
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=1542
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=1649
+  _globals['_REQUEUEDEADLETTERSREQUEST']._serialized_start=1651
+  _globals['_REQUEUEDEADLETTERSREQUEST']._serialized_end=1691
+  _globals['_REQUEUEDEADLETTERSRESPONSE']._serialized_start=1693
+  _globals['_REQUEUEDEADLETTERSRESPONSE']._serialized_end=1739
+  _globals['_PURGEDEADLETTERSREQUEST']._serialized_start=1741
+  _globals['_PURGEDEADLETTERSREQUEST']._serialized_end=1841
+  _globals['_PURGEDEADLETTERSRESPONSE']._serialized_start=1843
+  _globals['_PURGEDEADLETTERSRESPONSE']._serialized_end=1885
+  _globals['_ADMINSERVICE']._serialized_start=1888
+  _globals['_ADMINSERVICE']._serialized_end=2831
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -148,6 +149,7 @@ class Queue(_message.Message):
     later: _builtins.int
     """Due later: delayed tasks and retries."""
     dead: _builtins.int
+    """Counted up to 10,000."""
     paused: _builtins.bool
     max_rate: _builtins.float
     """Starts per second; 0: no limit."""
@@ -291,13 +293,25 @@ class DeadLetter(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     PAYLOAD_JSON_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
+    PAYLOAD_BYTES_FIELD_NUMBER: _builtins.int
+    RAW_PAYLOAD_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     queue: _builtins.str
     task_class: _builtins.str
     attempts: _builtins.int
+    """How often it was claimed."""
     error: _builtins.str
     payload_json: _builtins.str
     """The task's payload as JSON where this build knows its class, else empty."""
+    failures: _builtins.int
+    """Runs that failed."""
+    traceparent: _builtins.str
+    """The trace that it belonged to, as a W3C traceparent; empty if to none."""
+    payload_bytes: _builtins.int
+    raw_payload: _builtins.bytes
+    """By GetDeadLetter only, where payload_json is empty: the beginning of the payload, 4 KiB at most."""
     @_builtins.property
     def die_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -310,14 +324,37 @@ class DeadLetter(_message.Message):
         attempts: _builtins.int = ...,
         error: _builtins.str = ...,
         payload_json: _builtins.str = ...,
+        failures: _builtins.int = ...,
+        traceparent: _builtins.str = ...,
+        payload_bytes: _builtins.int = ...,
+        raw_payload: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["die_time", b"die_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "die_time", b"die_time", "error", b"error", "id", b"id", "payload_json", b"payload_json", "queue", b"queue", "task_class", b"task_class"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "die_time", b"die_time", "error", b"error", "failures", b"failures", "id", b"id", "payload_bytes", b"payload_bytes", "payload_json", b"payload_json", "queue", b"queue", "raw_payload", b"raw_payload", "task_class", b"task_class", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeadLetter: _TypeAlias = DeadLetter  # noqa: Y015
+
+@_typing.final
+class GetDeadLetterRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDeadLetterRequest: _TypeAlias = GetDeadLetterRequest  # noqa: Y015
 
 @_typing.final
 class ListDeadLettersRequest(_message.Message):
@@ -414,18 +451,28 @@ class PurgeDeadLettersRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     IDS_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    OLDER_THAN_FIELD_NUMBER: _builtins.int
+    queue: _builtins.str
+    """Those of this queue."""
     @_builtins.property
     def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """At most 500."""
+        """At most 500. Empty where another field is set."""
+
+    @_builtins.property
+    def older_than(self) -> _duration_pb2.Duration:
+        """Those that died longer ago."""
 
     def __init__(
         self,
         *,
         ids: _abc.Iterable[_builtins.int] | None = ...,
+        queue: _builtins.str = ...,
+        older_than: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["older_than", b"older_than"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids", "older_than", b"older_than", "queue", b"queue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

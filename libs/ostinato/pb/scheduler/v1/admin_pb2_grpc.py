@@ -65,6 +65,11 @@ class AdminServiceStub:
                 request_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.ListDeadLettersRequest.SerializeToString,
                 response_deserializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.ListDeadLettersResponse.FromString,
                 _registered_method=True)
+        self.GetDeadLetter = channel.unary_unary(
+                '/ostinato.scheduler.v1.AdminService/GetDeadLetter',
+                request_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.GetDeadLetterRequest.SerializeToString,
+                response_deserializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.DeadLetter.FromString,
+                _registered_method=True)
         self.RequeueDeadLetters = channel.unary_unary(
                 '/ostinato.scheduler.v1.AdminService/RequeueDeadLetters',
                 request_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.RequeueDeadLettersRequest.SerializeToString,
@@ -120,6 +125,13 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDeadLetter(self, request, context):
+        """One, with its payload. NOT_FOUND for an id that is no dead letter (any more).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RequeueDeadLetters(self, request, context):
         """Puts dead letters back into their queues with fresh retries.
         """
@@ -128,7 +140,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PurgeDeadLetters(self, request, context):
-        """Deletes dead letters for good.
+        """Deletes dead letters for good: those with these ids, or all of a queue, of an age, or both.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -166,6 +178,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListDeadLetters,
                     request_deserializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.ListDeadLettersRequest.FromString,
                     response_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'GetDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDeadLetter,
+                    request_deserializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.GetDeadLetterRequest.FromString,
+                    response_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.DeadLetter.SerializeToString,
             ),
             'RequeueDeadLetters': grpc.unary_unary_rpc_method_handler(
                     servicer.RequeueDeadLetters,
@@ -341,6 +358,33 @@ class AdminService:
             '/ostinato.scheduler.v1.AdminService/ListDeadLetters',
             ostinato_dot_scheduler_dot_v1_dot_admin__pb2.ListDeadLettersRequest.SerializeToString,
             ostinato_dot_scheduler_dot_v1_dot_admin__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ostinato.scheduler.v1.AdminService/GetDeadLetter',
+            ostinato_dot_scheduler_dot_v1_dot_admin__pb2.GetDeadLetterRequest.SerializeToString,
+            ostinato_dot_scheduler_dot_v1_dot_admin__pb2.DeadLetter.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,10 +42,12 @@ class AdminServiceStub:
     """Deletes every task that was added before now and has not started."""
     ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListDeadLettersRequest, _admin_pb2.ListDeadLettersResponse]
     """Newest first."""
+    GetDeadLetter: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetDeadLetterRequest, _admin_pb2.DeadLetter]
+    """One, with its payload. NOT_FOUND for an id that is no dead letter (any more)."""
     RequeueDeadLetters: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RequeueDeadLettersRequest, _admin_pb2.RequeueDeadLettersResponse]
     """Puts dead letters back into their queues with fresh retries."""
     PurgeDeadLetters: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PurgeDeadLettersRequest, _admin_pb2.PurgeDeadLettersResponse]
-    """Deletes dead letters for good."""
+    """Deletes dead letters for good: those with these ids, or all of a queue, of an age, or both."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -61,10 +63,12 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Deletes every task that was added before now and has not started."""
     ListDeadLetters: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListDeadLettersRequest, _admin_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
     """Newest first."""
+    GetDeadLetter: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetDeadLetterRequest, _admin_pb2.DeadLetter]  # type: ignore[assignment]
+    """One, with its payload. NOT_FOUND for an id that is no dead letter (any more)."""
     RequeueDeadLetters: _aio.UnaryUnaryMultiCallable[_admin_pb2.RequeueDeadLettersRequest, _admin_pb2.RequeueDeadLettersResponse]  # type: ignore[assignment]
     """Puts dead letters back into their queues with fresh retries."""
     PurgeDeadLetters: _aio.UnaryUnaryMultiCallable[_admin_pb2.PurgeDeadLettersRequest, _admin_pb2.PurgeDeadLettersResponse]  # type: ignore[assignment]
-    """Deletes dead letters for good."""
+    """Deletes dead letters for good: those with these ids, or all of a queue, of an age, or both."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """For administrators only."""
@@ -115,6 +119,14 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Newest first."""
 
     @_abc_1.abstractmethod
+    def GetDeadLetter(
+        self,
+        request: _admin_pb2.GetDeadLetterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.DeadLetter, _abc.Awaitable[_admin_pb2.DeadLetter]]:
+        """One, with its payload. NOT_FOUND for an id that is no dead letter (any more)."""
+
+    @_abc_1.abstractmethod
     def RequeueDeadLetters(
         self,
         request: _admin_pb2.RequeueDeadLettersRequest,
@@ -128,6 +140,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.PurgeDeadLettersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.PurgeDeadLettersResponse, _abc.Awaitable[_admin_pb2.PurgeDeadLettersResponse]]:
-        """Deletes dead letters for good."""
+        """Deletes dead letters for good: those with these ids, or all of a queue, of an age, or both."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
