@@ -20,6 +20,7 @@ MAY_USE_GRPC = re.compile(
     | services/ostinato_engine/targets/ .*
     | services/ostinato_ingester/ (pubsub_clients|subscriber_loop)\.py
     | libs/ostinato/taskqueue/cloud_tasks/cloud_client\.py
+    | libs/ostinato/localcloud/ (.*_servicer|unary_methods)\.py
     """,
     re.VERBOSE,
 )

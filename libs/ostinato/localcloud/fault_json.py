@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
-import grpc
+from google.rpc import code_pb2
 
 from ostinato.errors import InvalidArgument, Violation
 from ostinato.localcloud.faults import Fault, FaultKind, PlannedFault
 
 _FIELDS = ("method", "kind", "code", "delay_seconds", "rate", "skip", "times")
-_CODES = tuple(code.name for code in grpc.StatusCode if code is not grpc.StatusCode.OK)
+_CODES = tuple(name for name in code_pb2.Code.keys() if name != "OK")  # noqa: SIM118 - an enum, not a dict
 _LONGEST_DELAY = 86_400
 
 

@@ -60,7 +60,8 @@ class Dispatcher:
         self.class_ids = dict(class_ids)
         self._classes = {task_class.name: task_class for task_class in classes}
         self._namespace = namespace
-        self._maker = TaskMaker(self.queue_ids, self.class_ids, TaskIds(db))
+        self._ids = TaskIds(db)
+        self._maker = TaskMaker(self.queue_ids, self.class_ids, self._ids)
         self._submitter = Submitter(db, wake_ups, clock, list(self.class_ids.values()))
         self._remote = remote
         self._remote_classes = {

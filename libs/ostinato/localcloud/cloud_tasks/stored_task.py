@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-import grpc
 from google.cloud import tasks_v2
+from google.rpc import code_pb2
 
 from ostinato.localcloud.cloud_tasks.queue_rules import retry_config_of
 from ostinato.localcloud.cloud_tasks.resource_names import TaskName
@@ -64,7 +64,7 @@ def _show_attempt(attempt: AttemptRecord) -> tasks_v2.Attempt:
     set_instant(shown.dispatch_time, attempt.dispatched_at)
     if attempt.ended_at is not None and attempt.result is not None:
         set_instant(shown.response_time, attempt.ended_at)
-        code = grpc.StatusCode[attempt.result.code].value[0]
+        code = code_pb2.Code.Value(attempt.result.code)
         shown.response_status.code = code
         shown.response_status.message = f"{attempt.result.code}({code}): {attempt.result.message}"
     return shown

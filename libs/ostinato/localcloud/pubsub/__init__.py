@@ -1,0 +1,1 @@
+"""Publisher and Subscriber of google.pubsub.v1 in memory: topics, subscriptions, pull, streaming pull and push."""
