@@ -129,7 +129,7 @@ def statuses(*codes: int) -> Answer:
 async def open_cloud(tokens: TokenIssuer) -> AsyncIterator[Cloud]:
     clock, faults = ManualClock(), FaultPlan()
     async with AsyncExitStack() as stack:
-        target = await stack.enter_async_context(_open_target())
+        target = await stack.enter_async_context(open_target())
         local = await stack.enter_async_context(
             open_local_cloud_tasks(clock=clock, faults=faults, tokens=tokens, tombstones=TombstoneSettings())
         )
@@ -142,7 +142,7 @@ async def open_cloud(tokens: TokenIssuer) -> AsyncIterator[Cloud]:
 
 
 @asynccontextmanager
-async def _open_target() -> AsyncIterator[Target]:
+async def open_target() -> AsyncIterator[Target]:
     target = Target()
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", target.handle)

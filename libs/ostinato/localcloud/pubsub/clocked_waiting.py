@@ -19,19 +19,25 @@ class Bell:
         self._rung.set()
         self._rung = asyncio.Event()
 
-    async def wait(self) -> None:
-        await self._rung.wait()
+    def wait(self) -> Coroutine[object, object, object]:
+        """For the next ring after this call, whenever it is awaited."""
+        return self._rung.wait()
 
 
 async def wait_until(clock: Clock, due: datetime | None, bell: Bell) -> None:
     """Until the bell rings, or it is `due`."""
     if due is None:
         await bell.wait()
-    elif (left := (due - clock.now()).total_seconds()) > 0:
-        await first_of(bell.wait(), clock.sleep(left))
+    elif clock.now() < due:
+        await first_of(bell.wait(), _sleep_until(clock, due))
 
 
-async def first_of(*waits: Coroutine[object, object, None]) -> None:
+async def _sleep_until(clock: Clock, due: datetime) -> None:
+    """How long that is, is asked when it begins: other tasks may have run since it was made."""
+    await clock.sleep((due - clock.now()).total_seconds())
+
+
+async def first_of(*waits: Coroutine[object, object, object]) -> None:
     """Ends with the first of them; the others are cancelled and have ended too."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:

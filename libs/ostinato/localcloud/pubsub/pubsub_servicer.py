@@ -67,9 +67,13 @@ def _streaming_handler(streams: _FaultyStreams) -> grpc.GenericRpcHandler:
     handler = grpc.stream_stream_rpc_method_handler(
         streams.serve,
         request_deserializer=wire.StreamingPullRequest.FromString,
-        response_serializer=Message.SerializeToString,
+        response_serializer=_encode,
     )
     return grpc.method_handlers_generic_handler(SUBSCRIBER, {_STREAMING_PULL: handler})
+
+
+def _encode(message: Message) -> bytes:
+    return message.SerializeToString()
 
 
 class _FaultyStreams:

@@ -63,7 +63,7 @@ class PushLoop:
         while self._under_way >= self._pace.window:
             await self._ended.wait()
         while self._resumes is not None and self._clock.now() < self._resumes:
-            await first_of(self._clock.sleep((self._resumes - self._clock.now()).total_seconds()))
+            await self._clock.sleep((self._resumes - self._clock.now()).total_seconds())
 
     def _demand(self) -> Demand:
         """Each push holds its message alone."""
