@@ -13,7 +13,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-vers
 BUF = PATH="$(CURDIR)/$(BIN):$$PATH" buf
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
-.PHONY: help setup run test test-fast lint format protos protos-verify protos-release schema schema-verify test-pgbouncer simulate simulate-long bench bench-queue bench-engine chaos \
+.PHONY: help setup run run-cloud test test-fast lint format protos protos-verify protos-release schema schema-verify test-pgbouncer simulate simulate-long bench bench-queue bench-engine chaos \
 	migrate lock clean clean-all
 
 help: ## List the targets
@@ -23,6 +23,9 @@ setup: $(VENV)/.installed-dev ## Install everything that developing and testing 
 
 run: $(VENV)/.installed ## Start PostgreSQL, the three services and the examples; Ctrl-C stops them
 	@$(BIN)/ostinato up $(ARGS)
+
+run-cloud: $(VENV)/.installed-dev ## The same with Cloud Tasks and Pub/Sub of this machine, in memory
+	@$(BIN)/ostinato up --cloud $(ARGS)
 
 test: lint ## All that CI runs: checks and every test
 	@$(BIN)/pytest $(PYTEST_ARGS)

@@ -18,6 +18,7 @@ from ostinato_api.queue_admin import (
     purge_queue,
     requeue_dead_letters,
     resume_queue,
+    sweep,
 )
 
 
@@ -67,3 +68,6 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.PurgeDeadLettersRequest, context: grpc.ServicerContext
     ) -> admin_pb2.PurgeDeadLettersResponse:
         return await purge_dead_letters(self._api, request)
+
+    async def Sweep(self, request: admin_pb2.SweepRequest, context: grpc.ServicerContext) -> admin_pb2.SweepResponse:
+        return await sweep(self._api)

@@ -16,6 +16,7 @@ from ostinato.auth.page_token import PageTokens
 from ostinato.clock import Clock, SystemClock
 from ostinato.config import ApiSettings, load_api_settings, settings_or_exit
 from ostinato.jobflow.engine_tasks import ENGINE_TASK_CLASSES
+from ostinato.jobflow.task_queue import open_task_queue
 from ostinato.jobstore.schema import SCHEDULER_LINE
 from ostinato.pb.scheduler.v1 import (
     admin_pb2_grpc,
@@ -26,14 +27,13 @@ from ostinato.pb.scheduler.v1 import (
 )
 from ostinato.rpc.call_interceptor import CallInterceptor
 from ostinato.rpc.call_log import CallMetrics
-from ostinato.rpc.dispatcher_metrics import DispatcherMetrics
+from ostinato.rpc.dispatcher_metrics import register_queue_metrics
 from ostinato.rpc.http_endpoint import HttpEndpoint, open_http_endpoint
 from ostinato.rpc.readiness import Readiness
 from ostinato.rpc.server import GrpcServer, GrpcService, open_grpc_server
 from ostinato.rpc.service_process import run_service
 from ostinato.storage.migrate import STORAGE_LINE
 from ostinato.storage.startup import check_database, open_database_when_ready
-from ostinato.taskqueue import open_dispatcher
 from ostinato.taskqueue.schema import TASKQUEUE_LINE
 from ostinato.telemetry.exporting import open_spans
 from ostinato.telemetry.logs import configure_logging
@@ -84,22 +84,22 @@ async def open_api(
             )
         )
         database = await stack.enter_async_context(open_database_when_ready(settings.database, SCHEMA, clock=clock))
-        dispatcher = await stack.enter_async_context(
-            open_dispatcher(database, classes=ENGINE_TASK_CLASSES, clock=clock)
+        queue = await stack.enter_async_context(
+            open_task_queue(database, settings.cloud_tasks, classes=ENGINE_TASK_CLASSES, clock=clock)
         )
-        registry.register(DispatcherMetrics(dispatcher))
+        register_queue_metrics(registry, queue)
         watches = WatchLoop(database, clock=clock, metrics=WatchMetrics(registry))
         interceptor = CallInterceptor(
             administrators=administrators_of(settings.auth), clock=clock, metrics=CallMetrics(registry), spans=tracing
         )
         append_logs = AppendLogs(
             database,
-            dispatcher,
+            queue.dispatcher,
             NotificationTokens.configured(settings.notification_keys, settings.auth.secret),
             clock=clock,
             registry=registry,
         )
-        resources = ApiResources(database, dispatcher, PageTokens(settings.auth.secret), watches, append_logs)
+        resources = ApiResources(database, queue, PageTokens(settings.auth.secret), watches, append_logs)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         stack.callback(group.create_task(watches.run()).cancel)
         grpc = await stack.enter_async_context(

@@ -8,7 +8,7 @@ from datetime import timedelta
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import DecodeError, Message
 
-from ostinato.errors import NotFound
+from ostinato.errors import FailedPrecondition, NotFound
 from ostinato.jobflow.engine_tasks import ENGINE_TASK_CLASSES
 from ostinato.pb.scheduler.v1.admin_pb2 import (
     DeadLetter,
@@ -25,9 +25,11 @@ from ostinato.pb.scheduler.v1.admin_pb2 import (
     RequeueDeadLettersRequest,
     RequeueDeadLettersResponse,
     ResumeQueueRequest,
+    SweepResponse,
 )
-from ostinato.taskqueue import administration
-from ostinato.taskqueue.embedded import dead_letter_store
+from ostinato.taskqueue import DeadLetter as TaskLetter
+from ostinato.taskqueue import administration, dead_letters
+from ostinato.taskqueue.embedded.dead_letter_store import LetterKind
 from ostinato.taskqueue.embedded.queue_store import QueueStats, queue_stats
 from ostinato_api.api_resources import ApiResources
 from ostinato_api.paging import cut_page, from_micros, to_micros
@@ -46,16 +48,33 @@ async def list_queues(api: ApiResources) -> ListQueuesResponse:
 
 
 async def pause_queue(api: ApiResources, request: PauseQueueRequest) -> Queue:
-    """May be repeated, as may its siblings."""
-    return _queue_message(await administration.pause_queue(api.db, _queue_name(request)))
+    """May be repeated, as may its siblings. What waits in a remote queue is paused there and here."""
+    name = _queue_name(request)
+    if (remote := api.dispatcher.remote_of_queue(name)) is not None:
+        await remote.pause(name)
+    return _queue_message(await administration.pause_queue(api.db, name))
 
 
 async def resume_queue(api: ApiResources, request: ResumeQueueRequest) -> Queue:
-    return _queue_message(await administration.resume_queue(api.db, _queue_name(request)))
+    name = _queue_name(request)
+    if (remote := api.dispatcher.remote_of_queue(name)) is not None:
+        await remote.resume(name)
+    return _queue_message(await administration.resume_queue(api.db, name))
 
 
 async def purge_queue(api: ApiResources, request: PurgeQueueRequest) -> PurgeQueueResponse:
-    return PurgeQueueResponse(purged=await administration.purge_queue(api.db, _queue_name(request)))
+    name = _queue_name(request)
+    if (remote := api.dispatcher.remote_of_queue(name)) is not None:
+        await remote.purge(name)
+    return PurgeQueueResponse(purged=await administration.purge_queue(api.db, name))
+
+
+async def sweep(api: ApiResources) -> SweepResponse:
+    """Begins one now, beside those that begin by themselves."""
+    if api.queue.sweeping is None:
+        raise FailedPrecondition("tasks wait in the database: nothing has to be swept")
+    await api.queue.sweeping.sweeper.sweep()
+    return SweepResponse()
 
 
 def _queue_name(request: PauseQueueRequest | ResumeQueueRequest | PurgeQueueRequest) -> str:
@@ -74,13 +93,13 @@ async def list_dead_letters(api: ApiResources, request: ListDeadLettersRequest) 
     page = checks.page(api.page_tokens, request, ("ListDeadLetters", queue), (int, int))
     checks.finish()
     before = None if page.cursor is None else (from_micros(int(page.cursor[0])), int(page.cursor[1]))
-    found = await dead_letter_store.list_dead_letters(api.db, queue=queue or None, before=before, limit=page.limit + 1)
+    found = await dead_letters.list_dead_letters(api.db, queue=queue or None, before=before, limit=page.limit + 1)
     letters, next_token = cut_page(page, api.page_tokens, found, _letter_message, _cursor)
     return ListDeadLettersResponse(dead_letters=letters, next_page_token=next_token)
 
 
 async def get_dead_letter(api: ApiResources, request: GetDeadLetterRequest) -> DeadLetter:
-    letter = await dead_letter_store.find_dead_letter(api.db, request.id)
+    letter = await dead_letters.find_dead_letter(api.db, request.id)
     if letter is None:
         raise NotFound(f"there is no dead letter {request.id}")
     message = _letter_message(letter)
@@ -110,7 +129,7 @@ async def purge_dead_letters(api: ApiResources, request: PurgeDeadLettersRequest
     if queue or age is not None:
         purged = await administration.purge_old_dead_letters(api.db, queue=queue or None, older_than=age)
     else:
-        purged = await dead_letter_store.purge_dead_letters(api.db, list(request.ids))
+        purged = await dead_letters.purge_dead_letters(api.db, list(request.ids))
     return PurgeDeadLettersResponse(purged=purged)
 
 
@@ -141,7 +160,7 @@ def _queue_message(stats: QueueStats) -> Queue:
     return message
 
 
-def _letter_message(letter: dead_letter_store.DeadLetter) -> DeadLetter:
+def _letter_message(letter: TaskLetter) -> DeadLetter:
     message = DeadLetter(
         id=letter.id,
         queue=letter.queue,
@@ -152,15 +171,16 @@ def _letter_message(letter: dead_letter_store.DeadLetter) -> DeadLetter:
         failures=letter.failures,
         traceparent=letter.traceparent,
         payload_bytes=len(letter.payload),
+        kind=letter.kind,
     )
     set_time(message.die_time, letter.died_at)
     return message
 
 
-def _payload_json(letter: dead_letter_store.DeadLetter) -> str:
+def _payload_json(letter: TaskLetter) -> str:
     """Empty for a class that this build does not know, and for bytes that can't be decoded."""
     kind = _PAYLOADS.get(letter.class_name)
-    if kind is None:
+    if kind is None or letter.kind is not LetterKind.TASK:
         return ""
     try:
         return MessageToJson(kind.FromString(letter.payload), indent=None)
@@ -168,5 +188,5 @@ def _payload_json(letter: dead_letter_store.DeadLetter) -> str:
         return ""
 
 
-def _cursor(letter: dead_letter_store.DeadLetter) -> tuple[int, int]:
+def _cursor(letter: TaskLetter) -> tuple[int, int]:
     return to_micros(letter.died_at), letter.id

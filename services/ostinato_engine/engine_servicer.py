@@ -9,14 +9,14 @@ import grpc
 
 from ostinato.pb.engine.v1.engine_pb2 import DrainRequest, DrainResponse, GetStatusRequest, GetStatusResponse
 from ostinato.pb.engine.v1.engine_pb2_grpc import EngineServiceServicer
-from ostinato.taskqueue import Worker
+from ostinato_engine.tasks_at_work import TasksAtWork
 
 
 class EngineServicer(EngineServiceServicer):
     """`end_process` makes the process drain and end, as a SIGTERM does."""
 
-    def __init__(self, worker: Worker, *, started_at: datetime, end_process: Callable[[], None]) -> None:
-        self._worker = worker
+    def __init__(self, at_work: TasksAtWork, *, started_at: datetime, end_process: Callable[[], None]) -> None:
+        self._at_work = at_work
         self._started_at = started_at
         self._end_process = end_process
 
@@ -26,10 +26,10 @@ class EngineServicer(EngineServiceServicer):
         context: grpc.ServicerContext,  # noqa: ARG002
     ) -> GetStatusResponse:
         status = GetStatusResponse(
-            worker_id=self._worker.worker_id,
-            lease_valid=self._worker.lease_valid,
-            running_tasks=self._worker.running,
-            draining=self._worker.draining,
+            worker_id=self._at_work.worker.worker_id,
+            lease_valid=self._at_work.worker.lease_valid,
+            running_tasks=self._at_work.running,
+            draining=self._at_work.worker.draining,
         )
         status.start_time.FromDatetime(self._started_at)
         return status
@@ -39,6 +39,6 @@ class EngineServicer(EngineServiceServicer):
         request: DrainRequest,  # noqa: ARG002
         context: grpc.ServicerContext,  # noqa: ARG002
     ) -> DrainResponse:
-        self._worker.drain()
+        self._at_work.worker.drain()
         self._end_process()
         return DrainResponse()

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ostinato.clock import Clock
+from ostinato.rpc.backlog_metrics import BacklogMetrics
+from ostinato.storage.database import Database
 from ostinato.taskqueue import QueueMeasure
 
 _STATES = ("ready", "claimed", "later", "dead")
@@ -31,3 +35,26 @@ class QueueMetrics(Collector):
             oldest.add_metric((depth.name,), depth.oldest)
         yield tasks
         yield oldest
+
+
+class QueueMeasures:
+    """All of a process that have to be looked up. `reminders`: also those of a remote queue."""
+
+    def __init__(self, clock: Clock, registry: CollectorRegistry, *, reminders: bool) -> None:
+        self._depths = QueueMeasure(clock)
+        self._backlog = BacklogMetrics(clock) if reminders else None
+        registry.register(QueueMetrics(self._depths))
+        if self._backlog is not None:
+            registry.register(self._backlog)
+
+    def begin(self, db: Database) -> None:
+        """The database is there."""
+        self._depths.begin(db)
+        if self._backlog is not None:
+            self._backlog.begin(db)
+
+    async def refresh(self) -> None:
+        """To be awaited before metrics are shown."""
+        await self._depths.refresh()
+        if self._backlog is not None:
+            await self._backlog.refresh()

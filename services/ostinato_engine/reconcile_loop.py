@@ -4,7 +4,8 @@ Every change adds the task that carries on from it in the same transaction, so t
 find. Whatever is found is repaired, counted and logged as a warning: a count that is not zero means a bug, or
 rows lost or edited by hand. Any number of engines run this loop; a repair done twice does no harm.
 
-Nothing counts as standing still while a task for it is in the queue, however long it waits there.
+Nothing counts as standing still while a task for it is in the queue, however long it waits there. What a remote queue
+lists is no snapshot, so there a task is missing when two rounds in a row have missed it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import Any
 
 from ostinato.clock import Clock
 from ostinato.errors import OstinatoError
@@ -33,7 +35,7 @@ from ostinato.jobstore.reconcile_store import (
 from ostinato.jobstore.timer_store import StoredTimer, find_overdue_timers, lock_waiting_timers, set_timer_tasks
 from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleTimerTask, LaunchInvocationTask, TriageJobTask
 from ostinato.storage.database import Database, Reader
-from ostinato.taskqueue import Dispatcher, find_queued_payloads, missing_tasks
+from ostinato.taskqueue import Dispatcher, TaskClass, find_queued_payloads, missing_tasks, remote_payloads
 from ostinato_engine.engine_metrics import EngineMetrics
 from ostinato_engine.reconcile_ticks import find_standing_ticks, plan_again
 
@@ -98,6 +100,9 @@ class ReconcileLoop:
         self._every = every
         self._patience = patience
         self._overdue: set[int] = set()  # jobs whose schedules were overdue in the last round
+        # By kind, what a remote queue had no task for, in this round and in the last one.
+        self._unlisted: dict[Standing, set[int]] = {}
+        self._unlisted_before: dict[Standing, set[int]] = {}
 
     async def run(self) -> None:
         while True:
@@ -110,6 +115,7 @@ class ReconcileLoop:
 
     async def reconcile(self) -> Reconciled:
         """Looks at everything once; the bounded rest of a very large mess is found by the next rounds."""
+        self._unlisted_before, self._unlisted = self._unlisted, {}
         return Reconciled(
             finishes=await self._kick_standing(Standing.FINISH, find_ended),
             triages=await self._kick_standing(Standing.TRIAGE, find_waiting_jobs),
@@ -127,15 +133,29 @@ class ReconcileLoop:
             if len(found) < _JOBS:
                 break
             after = found[-1][0]
+        standing = await self._without_remote_kick(what, standing)
         await self._kick(what, standing)
         return len(standing)
 
     async def _without_kick(self, reader: Reader, jobs: Sequence[JobRef]) -> list[JobRef]:
         if not jobs:
             return []
-        payloads = {TriageJobTask(job_id=job_id).SerializeToString(): (job_id, project) for job_id, project in jobs}
+        payloads = _kicks(jobs)
         queued = await find_queued_payloads(reader, self._dispatcher.class_ids[TRIAGE_JOB.name], payloads.keys())
         return [job for payload, job in payloads.items() if payload not in queued]
+
+    async def _without_remote_kick(self, what: Standing, jobs: Sequence[JobRef]) -> list[JobRef]:
+        """Behind the snapshot: nobody keeps a transaction open while he asks another system."""
+        payloads = _kicks(jobs)
+        queued = await remote_payloads(self._dispatcher, TRIAGE_JOB, payloads.keys())
+        missing = {job[0]: job for payload, job in payloads.items() if payload not in queued}
+        return [missing[job_id] for job_id in sorted(self._surely_missing(what, TRIAGE_JOB, set(missing)))]
+
+    def _surely_missing(self, what: Standing, task_class: TaskClass[Any], missing: set[int]) -> set[int]:
+        if self._dispatcher.remote_of(task_class) is None:
+            return missing
+        self._unlisted.setdefault(what, set()).update(missing)
+        return missing & self._unlisted_before.get(what, set())
 
     async def _kick(self, what: Standing, jobs: Sequence[JobRef]) -> None:
         if jobs:
@@ -147,10 +167,14 @@ class ReconcileLoop:
         after = relaunched = 0
         while waiting := await find_waiting_launches(self._db, older_than=self._patience, after=after, limit=_MANY):
             after = waiting[-1].invocation_id
-            missing = await missing_tasks(self._db, [entry.launch_task_id for entry in waiting])
+            missing = await self._missing(Standing.LAUNCH, LAUNCH_INVOCATION, [each.launch_task_id for each in waiting])
             lost = [entry for entry in waiting if entry.launch_task_id in missing]
             relaunched += await self._add_launches(lost) if lost else 0
         return relaunched
+
+    async def _missing(self, what: Standing, task_class: TaskClass[Any], task_ids: Sequence[int]) -> set[int]:
+        missing = await missing_tasks(self._dispatcher, task_class, task_ids) if task_ids else set()
+        return self._surely_missing(what, task_class, missing)
 
     async def _add_launches(self, lost: Sequence[WaitingLaunch]) -> int:
         # A launch that ends completes its task and changes its invocation in one commit: an invocation that, after
@@ -169,7 +193,7 @@ class ReconcileLoop:
 
     async def _bring_timers(self) -> int:
         overdue = await find_overdue_timers(self._db, older_than=self._patience, limit=_MANY)
-        missing = await missing_tasks(self._db, [timer.task_id for timer in overdue]) if overdue else set()
+        missing = await self._missing(Standing.TIMER, HANDLE_TIMER, [timer.task_id for timer in overdue])
         lost = [timer for timer in overdue if timer.task_id in missing]
         return await self._add_timers(lost) if lost else 0
 
@@ -195,6 +219,7 @@ class ReconcileLoop:
                 waiting = await self._without_kick(tx, ticks.waiting_for_an_end)
             if ticks.stopped:
                 planned += await self._plan(ticks.stopped)
+            waiting = await self._without_remote_kick(Standing.TICK, waiting)
             await self._kick(Standing.TICK, waiting)
             planned += len(waiting)
             if ticks.last is None:
@@ -220,3 +245,8 @@ class ReconcileLoop:
         if ids:
             self._metrics.reconciled.labels(what).inc(len(ids))
             _log.warning("%d %s were set going again, among them %s", len(ids), _TOLD[what], list(ids[:10]))
+
+
+def _kicks(jobs: Sequence[JobRef]) -> dict[bytes, JobRef]:
+    """By the payload of the task that would look at it."""
+    return {TriageJobTask(job_id=job_id).SerializeToString(): (job_id, project) for job_id, project in jobs}

@@ -1,26 +1,28 @@
-"""Shows the plain counters of the queue's worker as metrics, when somebody asks for them."""
+"""Shows the plain counters of the process's tasks as metrics, when somebody asks for them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import accumulate
+from collections.abc import Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ostinato.taskqueue import BUCKET_ENDS, CLASS_EVENTS, ClassStats, TimeHistogram, Worker
+from ostinato.rpc.time_buckets import add_times
+from ostinato.taskqueue import CLASS_EVENTS, ClassStats
+from ostinato_engine.tasks_at_work import TasksAtWork
 
 _CLASS = ("queue", "class")
 
 
 class WorkerMetrics(Collector):
-    """Register it once per worker."""
+    """Register it once per process."""
 
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+    def __init__(self, at_work: TasksAtWork) -> None:
+        self._at_work = at_work
 
     def collect(self) -> Iterator[Metric]:
-        stats = self._worker.stats
+        worker = self._at_work.worker
+        stats = worker.stats
         known = [*stats.classes.values(), stats.unknown]
         yield _events(known)
         yield from _times(known)
@@ -33,10 +35,21 @@ class WorkerMetrics(Collector):
         yield CounterMetricFamily(
             "ostinato_taskqueue_rescued", "Tasks that this process found without an owner.", stats.rescued
         )
-        yield GaugeMetricFamily("ostinato_taskqueue_running", "Tasks whose handler runs now.", self._worker.running)
+        yield GaugeMetricFamily("ostinato_taskqueue_running", "Tasks whose handler runs now.", self._at_work.running)
         yield GaugeMetricFamily(
-            "ostinato_taskqueue_lease_valid", "1 while this process may run tasks.", int(self._worker.lease_valid)
+            "ostinato_taskqueue_lease_valid", "1 while this process may run tasks.", int(worker.lease_valid)
         )
+        if self._at_work.receiver is not None:
+            yield _rejected(self._at_work.receiver.rejected)
+
+
+def _rejected(reasons: Mapping[str, int]) -> Metric:
+    rejected = CounterMetricFamily(
+        "ostinato_taskqueue_pushes_rejected", "Pushes that did not get to a handler, by the reason.", labels=("reason",)
+    )
+    for reason, count in reasons.items():
+        rejected.add_metric((reason,), count)
+    return rejected
 
 
 def _events(known: list[ClassStats]) -> Metric:
@@ -57,13 +70,7 @@ def _times(known: list[ClassStats]) -> Iterator[Metric]:
         "ostinato_taskqueue_duration_seconds", "How long the handler of a task, or of its batch, ran.", labels=_CLASS
     )
     for stats in known:
-        _add(latency, stats, stats.latency)
-        _add(duration, stats, stats.duration)
+        add_times(latency, (stats.queue, stats.name), stats.latency)
+        add_times(duration, (stats.queue, stats.name), stats.duration)
     yield latency
     yield duration
-
-
-def _add(metric: HistogramMetricFamily, stats: ClassStats, times: TimeHistogram) -> None:
-    ends = (*(f"{end:.6g}" for end in BUCKET_ENDS), "+Inf")
-    buckets = list(zip(ends, accumulate(times.counts), strict=True))
-    metric.add_metric((stats.queue, stats.name), buckets, times.total)

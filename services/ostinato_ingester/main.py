@@ -19,17 +19,17 @@ from ostinato.auth.notification_token import NotificationTokens
 from ostinato.clock import Clock, SystemClock
 from ostinato.config import IngesterSettings, load_ingester_settings, settings_or_exit
 from ostinato.jobflow.engine_tasks import HANDLE_NOTIFICATION
+from ostinato.jobflow.task_queue import open_task_queue
 from ostinato.pb.ingest.v1.notifications_pb2_grpc import add_NotificationServiceServicer_to_server
 from ostinato.rpc.call_interceptor import CallInterceptor
 from ostinato.rpc.call_log import CallMetrics
-from ostinato.rpc.dispatcher_metrics import DispatcherMetrics
+from ostinato.rpc.dispatcher_metrics import register_queue_metrics
 from ostinato.rpc.http_endpoint import HttpEndpoint, open_http_endpoint
 from ostinato.rpc.readiness import Readiness
 from ostinato.rpc.server import GrpcServer, GrpcService, open_grpc_server
 from ostinato.rpc.service_process import run_service
 from ostinato.storage.migrate import STORAGE_LINE
 from ostinato.storage.startup import check_database, open_database_when_ready
-from ostinato.taskqueue import open_dispatcher
 from ostinato.taskqueue.schema import TASKQUEUE_LINE
 from ostinato.taskqueue.stillborn_tasks import StillbornTasks
 from ostinato.telemetry.exporting import open_spans
@@ -89,10 +89,11 @@ async def open_ingester(
             )
         )
         database = await stack.enter_async_context(open_database_when_ready(settings.database, SCHEMA, clock=clock))
-        dispatcher = await stack.enter_async_context(
-            open_dispatcher(database, classes=[HANDLE_NOTIFICATION], clock=clock)
+        queue = await stack.enter_async_context(
+            open_task_queue(database, settings.cloud_tasks, classes=[HANDLE_NOTIFICATION], clock=clock)
         )
-        registry.register(DispatcherMetrics(dispatcher))
+        dispatcher = queue.dispatcher
+        register_queue_metrics(registry, queue)
         tokens = NotificationTokens.configured(settings.notification_keys, settings.auth.secret)
         intake = NotificationIntake(tokens, dispatcher, clock)
         interceptor = CallInterceptor(

@@ -17,6 +17,7 @@ from ostinato.auth.page_token import PageTokens
 from ostinato.auth.permissions import Caller, Permission
 from ostinato.errors import CommitOutcomeUnknown, FailedPrecondition, NotFound, Transient
 from ostinato.jobflow.engine_tasks import HANDLE_NOTIFICATION
+from ostinato.jobflow.task_queue import TaskQueue
 from ostinato.jobstore.job_store import load_jobs_of_project
 from ostinato.jobstore.project_store import create_project, find_project, lock_project
 from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
@@ -56,7 +57,7 @@ class People:
         self._dispatcher = dispatcher
         self._clock = clock
         none: Any = None  # what the commands used here don't touch
-        self._api = ApiResources(db, dispatcher, PageTokens(bytes(32)), none, none)
+        self._api = ApiResources(db, TaskQueue(dispatcher), PageTokens(bytes(32)), none, none)
 
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeats what got no answer."""

@@ -139,6 +139,7 @@ class World:
             shutdown_grace=timedelta(seconds=20),
             log_level=LogLevel.INFO,
             tracing=TracingSettings(),
+            cloud_tasks=None,
             maintenance_url=self.simulation.url,
             notify_url="http://127.0.0.1:7082/notify",
             notification_keys=(),

@@ -92,6 +92,7 @@ METHOD_PERMISSIONS: Mapping[str, Permission] = MappingProxyType(
             PurgeQueue=Permission.ADMIN,
             RequeueDeadLetters=Permission.ADMIN,
             PurgeDeadLetters=Permission.ADMIN,
+            Sweep=Permission.ADMIN,
         ),
         **_methods("engine.v1.EngineService", GetStatus=Permission.ADMIN, Drain=Permission.ADMIN),
     }

@@ -33,6 +33,9 @@ _COMMANDS: Final = {
     "dead-letters": LazyCommand(
         "ostinato.cli.dead_letters_command", "dead_letters", "List tasks that were given up; requeue or purge them."
     ),
+    "sweep": LazyCommand(
+        "ostinato.cli.sweep_command", "sweep", "Look for tasks that never reached their remote queue."
+    ),
 }
 
 

@@ -25,6 +25,7 @@ _LETTER_COLUMNS = (
     Column("ID", right=True),
     Column("QUEUE"),
     Column("CLASS"),
+    Column("KIND"),
     Column("DIED"),
     Column("ATTEMPTS", right=True),
     Column("ERROR", shrinks_to=20),
@@ -49,6 +50,7 @@ def print_dead_letter(letter: DeadLetter) -> None:
             ("id", str(letter.id)),
             ("queue", letter.queue),
             ("class", letter.task_class),
+            ("kind", letter.kind),
             ("died", time_of(letter, "die_time")),
             ("attempts", str(letter.attempts)),
             ("failures", str(letter.failures)),
@@ -62,6 +64,8 @@ def print_dead_letter(letter: DeadLetter) -> None:
 def _payload(letter: DeadLetter) -> str:
     if letter.payload_json:
         return letter.payload_json
+    if letter.kind == "reminder":
+        return f"{letter.payload_bytes} bytes, the request to the remote queue: {letter.raw_payload.hex()}"
     return f"{letter.payload_bytes} bytes of a class unknown to the api: {letter.raw_payload.hex()}"
 
 
@@ -84,6 +88,7 @@ def _letter_row(letter: DeadLetter) -> list[str]:
         str(letter.id),
         letter.queue,
         letter.task_class,
+        letter.kind,
         time_of(letter, "die_time"),
         str(letter.attempts),
         letter.error,

@@ -201,6 +201,10 @@ class OstinatoClient:
             request.older_than.FromTimedelta(older_than)
         return (await self._connection.call(self._admin.PurgeDeadLetters, request, limit=PURGE_LIMIT)).purged
 
+    async def sweep(self) -> None:
+        """Looks for tasks that never reached their remote queue."""
+        await self._connection.call(self._admin.Sweep, admin_pb2.SweepRequest())
+
 
 @asynccontextmanager
 async def open_client(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 from ostinato.config.environment import EnvironmentReader, is_loopback
+from ostinato.config.sweeping import SweepSettings, read_sweep
 
 DEFAULT_ROUTING_PREFIX = "/internal/tasks/t/"
 TASKS_ADDRESS = "OSTINATO_CLOUD_TASKS_ADDRESS"
@@ -23,7 +25,8 @@ class CloudTasksSettings:
     """`target_url`: scheme and host of the engines as the remote queue reaches them. `push_as`: the service account
     whose token comes with each task; tokens of `authorized_pushers` are accepted besides. `server_address`: a local
     server on loopback, spoken to in plain text; empty: Google's. `namespace` keeps dedup keys of deployments apart.
-    `prepare_queues`: queues are created where missing, and given unlimited attempts.
+    `prepare_queues`: queues are created where missing, and given unlimited attempts. `fresh_for`: how long a reminder
+    is the business of whoever wrote it; `park_after`: how long a task is refused before it is a dead letter.
     """
 
     project: str
@@ -35,6 +38,9 @@ class CloudTasksSettings:
     routing_prefix: str = DEFAULT_ROUTING_PREFIX
     namespace: str = ""
     prepare_queues: bool = True
+    fresh_for: timedelta = timedelta(seconds=60)
+    park_after: timedelta = timedelta(hours=1)
+    sweep: SweepSettings = field(default_factory=SweepSettings)
 
     @property
     def pushers(self) -> tuple[str, ...]:
@@ -61,6 +67,9 @@ def read_cloud_tasks(reader: EnvironmentReader) -> CloudTasksSettings:
             "must be empty, or a letter or _ and up to 49 letters, digits or _",
         ),
         prepare_queues=reader.switch("OSTINATO_CLOUD_PREPARE_QUEUES", default=True),
+        fresh_for=timedelta(seconds=reader.integer("OSTINATO_CLOUD_FRESH_FOR", 60, low=1, high=60)),
+        park_after=reader.seconds("OSTINATO_CLOUD_PARK_AFTER", timedelta(hours=1), high=86_400),
+        sweep=read_sweep(reader),
     )
 
 

@@ -17,6 +17,7 @@ from ostinato.config.authentication import (
     read_notification_keys,
     require_loopback,
 )
+from ostinato.config.cloud_tasks import CloudTasksSettings, read_cloud_tasks
 from ostinato.config.database import DatabaseSettings, read_database, read_maintenance_url
 from ostinato.config.environment import EnvironmentReader
 from ostinato.config.oidc import OidcSettings, read_oidc
@@ -38,11 +39,15 @@ class QueueBackend(StrEnum):
     """Where tasks wait. Another one is refused: a deployment must not believe in a queue that nobody runs."""
 
     EMBEDDED = "embedded"
+    CLOUD_TASKS = "cloud_tasks"
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSettings:
-    """What every service process has. Addresses are HOST:PORT, `[::1]:PORT` for IPv6."""
+    """What every service process has. Addresses are HOST:PORT, `[::1]:PORT` for IPv6.
+
+    `cloud_tasks`: where tasks wait; None: in the database.
+    """
 
     database: DatabaseSettings
     auth: AuthSettings
@@ -51,6 +56,7 @@ class ProcessSettings:
     shutdown_grace: timedelta
     log_level: LogLevel
     tracing: TracingSettings
+    cloud_tasks: CloudTasksSettings | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,7 @@ class EngineSettings(ProcessSettings):
     notify_url: str  # where running work reports; sent to it with its token
     notification_keys: tuple[bytes, ...] = field(repr=False)  # newest first; empty: derived from the secret
     queue_limits: tuple[QueueLimits, ...] = ()  # queues that are not named have none
+    oidc: OidcSettings = field(default_factory=OidcSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,7 @@ def load_engine_settings(environ: Mapping[str, str]) -> EngineSettings:
         notify_url=reader.url("OSTINATO_ENGINE_NOTIFY_URL", "http://127.0.0.1:7082/notify", schemes=("http", "https")),
         notification_keys=keys,
         queue_limits=read_queue_limits(reader, "OSTINATO_ENGINE_QUEUE_LIMITS"),
+        oidc=read_oidc(reader),
     )
     _finish(reader, "engine")
     return settings
@@ -119,13 +127,13 @@ def read_log_level(reader: EnvironmentReader) -> LogLevel:
 
 def _process(
     reader: EnvironmentReader, service: str, *, ports: tuple[int, int], secret_required: bool
-) -> tuple[DatabaseSettings, AuthSettings, str, str, timedelta, LogLevel, TracingSettings]:
+) -> tuple[DatabaseSettings, AuthSettings, str, str, timedelta, LogLevel, TracingSettings, CloudTasksSettings | None]:
     """The fields of ProcessSettings, in order."""
     prefix = _prefix(service)
     auth = read_auth(reader, secret_required=secret_required)
     grpc_address = reader.address(f"{prefix}GRPC_ADDRESS", f"127.0.0.1:{ports[0]}")
     require_loopback(reader, auth, f"{prefix}GRPC_ADDRESS", grpc_address)
-    reader.choice("OSTINATO_QUEUE_BACKEND", QueueBackend.EMBEDDED)
+    backend = reader.choice("OSTINATO_QUEUE_BACKEND", QueueBackend.EMBEDDED)
     return (
         read_database(reader, f"ostinato-{service}"),
         auth,
@@ -134,6 +142,7 @@ def _process(
         reader.seconds(f"{prefix}SHUTDOWN_GRACE", DEFAULT_GRACE, high=3600),
         read_log_level(reader),
         read_tracing(reader),
+        read_cloud_tasks(reader) if backend is QueueBackend.CLOUD_TASKS else None,
     )
 
 

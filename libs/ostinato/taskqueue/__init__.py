@@ -4,20 +4,18 @@ A library of its own: it knows nothing of jobs, and needs no other process than 
 """
 
 from ostinato.taskqueue.administration import pause_queue, purge_old_dead_letters, purge_queue, resume_queue
+from ostinato.taskqueue.dead_letters import list_dead_letters, purge_dead_letters
 from ostinato.taskqueue.dispatcher import Dispatcher
-from ostinato.taskqueue.embedded.dead_letter_store import (
-    DeadLetter,
-    list_dead_letters,
-    purge_dead_letters,
-)
+from ostinato.taskqueue.embedded.dead_letter_store import DeadLetter
 from ostinato.taskqueue.embedded.queue_store import QueueStats, queue_stats
-from ostinato.taskqueue.embedded.ready_store import find_queued_payloads, missing_tasks
+from ostinato.taskqueue.embedded.ready_store import find_queued_payloads
 from ostinato.taskqueue.embedded.worker_stats import BUCKET_ENDS, CLASS_EVENTS, ClassStats, TimeHistogram
 from ostinato.taskqueue.grouped_calls import GroupedCalls
 from ostinato.taskqueue.handler import Handler
 from ostinato.taskqueue.open_dispatcher import open_dispatcher
 from ostinato.taskqueue.outcome import Outcome
 from ostinato.taskqueue.priority import Priority
+from ostinato.taskqueue.queue_inspection import missing_tasks, remote_payloads
 from ostinato.taskqueue.queue_measure import QueueMeasure
 from ostinato.taskqueue.queue_settings import QueueSettings
 from ostinato.taskqueue.remote_queue import RemoteAdd, RemoteQueue
@@ -63,6 +61,7 @@ __all__ = [
     "purge_old_dead_letters",
     "purge_queue",
     "queue_stats",
+    "remote_payloads",
     "resume_queue",
     "running_task",
 ]

@@ -20,6 +20,7 @@ from ostinato.taskqueue.embedded.queue_store import QueueStats, notify, queue_st
 from ostinato.taskqueue.embedded.ready_store import find_strands
 from ostinato.taskqueue.embedded.strand import strands_of
 from ostinato.taskqueue.queue_settings import QueueSettings
+from ostinato.taskqueue.reminders.parked_store import purge_some_parked
 from ostinato.taskqueue.wake_up import CHANNEL, QUEUES_CHANGED
 
 _log = logging.getLogger(__name__)
@@ -59,13 +60,12 @@ async def purge_queue(db: Database, name: str) -> int:
 async def purge_old_dead_letters(db: Database, *, queue: str | None = None, older_than: timedelta | None = None) -> int:
     """Deletes those of one queue, and those of a certain age, if these are given; returns how many. In batches."""
     purged = 0
-    while True:
-        count = await dead_letter_store.purge_some_dead_letters(
-            db, queue=queue, older_than=older_than, limit=_DEAD_BATCH
-        )
-        purged += count
-        if count < _DEAD_BATCH:
-            return purged
+    for purge_some in (dead_letter_store.purge_some_dead_letters, purge_some_parked):
+        count = _DEAD_BATCH
+        while count == _DEAD_BATCH:
+            count = await purge_some(db, queue=queue, older_than=older_than, limit=_DEAD_BATCH)
+            purged += count
+    return purged
 
 
 class _PurgeBatch(Protocol):

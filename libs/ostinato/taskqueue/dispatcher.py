@@ -88,6 +88,15 @@ class Dispatcher:
         """Whether its tasks are pushed here by another system."""
         return task_class.name in self._remote_classes
 
+    def remote_of(self, task_class: TaskClass[Any]) -> RemoteQueue | None:
+        """Where its tasks wait; None: here."""
+        return self._remote if task_class.name in self._remote_classes else None
+
+    def remote_of_queue(self, queue: str) -> RemoteQueue | None:
+        """Likewise, of the queue's tasks."""
+        remote = any(queue in self._classes[name].queues for name in self._remote_classes)
+        return self._remote if remote else None
+
     @overload
     async def add(
         self,

@@ -27,6 +27,14 @@ class RemoteAdd:
     options: TaskOptions = field(default_factory=TaskOptions)
 
 
+@dataclass(frozen=True, slots=True)
+class WaitingTasks:
+    """Tasks of one class that the remote queue, or a reminder, has: their numbers and their encoded payloads."""
+
+    numbers: frozenset[int]
+    payloads: frozenset[bytes]
+
+
 class RemoteQueue(Protocol):
     async def prepare(self, classes: Sequence[TaskClass[Any]], queues: Sequence[QueueSettings]) -> None:
         """Once, before anything is added: the queues of these classes are there afterwards. May be repeated."""
@@ -45,4 +53,21 @@ class RemoteQueue(Protocol):
 
     async def delete(self, task_class: TaskClass[Any], dedup_keys: Sequence[str], name_prefix: str) -> int:
         """Deletes tasks by their keys, returns how many were there."""
+        ...
+
+    async def waiting(self, task_class: TaskClass[Any]) -> WaitingTasks | None:
+        """None: it can't be told, because there is too much of it or nobody answers. Reads it all: rarely, please.
+
+        A task that was added before this is asked, and is not found, has ended or is lost.
+        """
+        ...
+
+    async def pause(self, queue: str) -> None:
+        """Nothing of it starts from now on; what runs, runs on. May be repeated, as may its siblings."""
+        ...
+
+    async def resume(self, queue: str) -> None: ...
+
+    async def purge(self, queue: str) -> None:
+        """Deletes what waits there."""
         ...

@@ -8,12 +8,14 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from ostinato.storage.transaction import Tx
+from ostinato.taskqueue.dead_letters import parked_ids
 from ostinato.taskqueue.embedded.dead_letter_store import (
     LockedLetter,
     lock_dead_letters,
     purge_dead_letters,
     requeue_dead_letters,
 )
+from ostinato.taskqueue.reminders.parked_store import requeue_parked
 from ostinato.taskqueue.remote_queue import RemoteAdd, RemoteQueue
 from ostinato.taskqueue.task_class import TaskClass
 from ostinato.taskqueue.task_header import decode_header
@@ -25,14 +27,15 @@ async def requeue_letters(
 ) -> tuple[int, list[int]]:
     """How many went to the remote queue, and the strands of the others.
 
-    Unknown ids, and requests without a remote queue, are passed over.
+    Unknown ids, and requests and reminders without a remote queue, are passed over.
     """
     if remote is None:
         return 0, await requeue_dead_letters(tx, ids)
+    reminded = await requeue_parked(tx, await parked_ids(tx, ids))
     letters = await lock_dead_letters(tx, ids)
     sent = [each.id for each in letters if await _send(tx, each, remote_classes.get(each.class_name), remote)]
     await purge_dead_letters(tx, sent)
-    return len(sent), await requeue_dead_letters(tx, [*{*ids} - {*sent}])
+    return reminded + len(sent), await requeue_dead_letters(tx, [*{*ids} - {*sent}])
 
 
 async def _send(tx: Tx, letter: LockedLetter, task_class: TaskClass[Any] | None, remote: RemoteQueue) -> bool:

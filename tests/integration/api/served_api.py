@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from ostinato.auth.notification_token import NotificationTokens
 from ostinato.auth.page_token import PageTokens
 from ostinato.clock import SystemClock
+from ostinato.jobflow.task_queue import TaskQueue
 from ostinato.pb.scheduler.v1 import (
     admin_pb2_grpc,
     invocations_pb2,
@@ -121,7 +122,7 @@ async def refused(call: Awaitable[object]) -> Refusal:
 async def open_served_api(database: Database, dispatcher: Dispatcher) -> AsyncIterator[Client]:
     watches = WatchLoop(database, clock=SystemClock(), metrics=WatchMetrics(CollectorRegistry()))
     append_logs = AppendLogs(database, dispatcher, TOKENS, clock=SystemClock(), registry=CollectorRegistry())
-    resources = ApiResources(database, dispatcher, PageTokens(b"s" * 32), watches, append_logs)
+    resources = ApiResources(database, TaskQueue(dispatcher), PageTokens(b"s" * 32), watches, append_logs)
     interceptor = CallInterceptor(administrators=[ADMIN], clock=SystemClock(), metrics=CallMetrics(CollectorRegistry()))
     async with (
         open_grpc_server(

@@ -44,6 +44,7 @@ def settings(url: str) -> EngineSettings:
         shutdown_grace=timedelta(seconds=5),
         log_level=LogLevel.INFO,
         tracing=TracingSettings(),
+        cloud_tasks=None,
         maintenance_url=url,
         notify_url="http://127.0.0.1:7082/notify",
         notification_keys=(),

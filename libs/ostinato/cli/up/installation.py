@@ -17,6 +17,7 @@ from ostinato.cli.up.apply_examples import apply_examples
 from ostinato.cli.up.child import Child, ChildSpec, Say
 from ostinato.cli.up.data_directory import DataDirectory
 from ostinato.cli.up.database_server import DatabaseServer, choose_database
+from ostinato.cli.up.local_cloud import local_cloud_environ, local_cloud_spec
 from ostinato.cli.up.messages import running_lines
 from ostinato.cli.up.readiness import ask_ready
 from ostinato.cli.up.service_specs import DatabaseUrls, Services, plan_examples, plan_services
@@ -32,10 +33,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """`examples` is the folder of example projects, None for none."""
+    """`examples` is the folder of example projects, None for none. `cloud`: tasks wait in local Cloud Tasks."""
 
     engines: int
     examples: Path | None
+    cloud: bool = False
 
 
 class Installation:
@@ -46,11 +48,12 @@ class Installation:
     ) -> None:
         self._options = options
         self._directory = directory
-        self._environ = environ
+        self._environ = local_cloud_environ(environ) if options.cloud else environ
         self._clock = clock
         self._say = say
         self._services: list[Child] = []
         self._called: list[Child] = []  # what the example jobs call
+        self._clouds: list[Child] = []  # what the services need besides the database
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -67,11 +70,12 @@ class Installation:
         await database.start()
         services = self._plan(database.urls())
         await self._migrate(database)
+        self._clouds = self._start([local_cloud_spec(self._environ)] if self._options.cloud else [])
         self._called = self._start(self._example_programs())
         self._services = self._start(services.specs)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch(database))
-            await self._wait_until_ready(services.specs)
+            await self._wait_until_ready([*(child.spec for child in self._clouds), *services.specs])
             await self._apply_examples(services)
             self._tell(running_lines(services, self._directory, database.told(), self._called_names(), Path.cwd()))
 
@@ -84,7 +88,7 @@ class Installation:
     async def _watch(self, database: DatabaseServer) -> None:
         while True:
             await database.watch()
-            for child in (*self._called, *self._services):
+            for child in (*self._clouds, *self._called, *self._services):
                 child.watch()
             await asyncio.sleep(WATCH_SECONDS)
 
@@ -105,13 +109,13 @@ class Installation:
         if self._services:
             self._say("Stopping: what runs may end first. A second Ctrl-C does not wait.")
         await asyncio.gather(*(child.stop() for child in self._services))
-        await asyncio.gather(*(child.stop() for child in self._called))
+        await asyncio.gather(*(child.stop() for child in (*self._called, *self._clouds)))
         await database.stop()
         self._say("Stopped.")
 
     def _asked_to_stop(self) -> None:
         if self._stopping.is_set():
-            for child in (*self._services, *self._called):
+            for child in (*self._services, *self._called, *self._clouds):
                 child.kill()
         self._stopping.set()
 

@@ -23,6 +23,8 @@ def running_lines(
     yield f"  ingester   gRPC {services.ingester.grpc_address}   HTTP http://{services.ingester.http_address}"
     for engine in services.engines:
         yield f"  engine     gRPC {engine.grpc_address}   HTTP http://{engine.http_address}"
+    if services.api.cloud_tasks is not None:
+        yield f"  tasks      Cloud Tasks {services.api.cloud_tasks.server_address or services.api.cloud_tasks.project}"
     yield f"  database   {database}"
     yield f"  data       {_short(directory.path, cwd)}"
     yield f"  logs       {logs}/*.log"

@@ -31,13 +31,14 @@ from ostinato.errors import OstinatoError
     help="Apply the *.yaml of this folder and run its *_service.py. Default: examples/ if it is there.",
 )
 @click.option("--no-examples", is_flag=True, help="Start without example jobs.")
-def up(data_dir: Path, engines: int, examples: Path | None, no_examples: bool) -> None:  # noqa: FBT001 - click
+@click.option("--cloud", is_flag=True, help="Let tasks wait in a Cloud Tasks of this machine, in memory.")
+def up(data_dir: Path, engines: int, examples: Path | None, *, no_examples: bool, cloud: bool) -> None:
     """Start PostgreSQL and the three services here and keep them running until Ctrl-C.
 
     OSTINATO_DATABASE_URL makes it use another PostgreSQL than its own. Addresses are settings of the services,
     such as OSTINATO_API_GRPC_ADDRESS; each further engine gets ports 100 higher.
     """
-    options = UpOptions(engines, None if no_examples else examples or _examples_here())
+    options = UpOptions(engines, None if no_examples else examples or _examples_here(), cloud=cloud)
     try:
         with open_data_directory(data_dir) as directory:
             asyncio.run(Installation(options, directory, os.environ, SystemClock(), click.echo).run())

@@ -19,18 +19,20 @@ from ostinato.errors import OstinatoError
 from ostinato.storage.database import Database
 from ostinato.storage.startup import patiently
 from ostinato.storage.transaction import Tx
-from ostinato.taskqueue.cloud_tasks.cloud_client import open_cloud_client
+from ostinato.taskqueue.cloud_tasks.cloud_client import CALL_TIMEOUT, code_of, open_cloud_client, text_of
 from ostinato.taskqueue.cloud_tasks.queue_preparation import QueuePreparation
 from ostinato.taskqueue.cloud_tasks.remote_names import location_path, number_of, short_name
 from ostinato.taskqueue.cloud_tasks.request_building import Moment, RequestBuilder
+from ostinato.taskqueue.cloud_tasks.submit_verdicts import error_of
 from ostinato.taskqueue.cloud_tasks.task_submitter import TaskSubmitter
+from ostinato.taskqueue.cloud_tasks.waiting_tasks import find_waiting
 from ostinato.taskqueue.parallel_calls import for_each
 from ostinato.taskqueue.queue_settings import QueueSettings
 from ostinato.taskqueue.reminders.happy_path import HappyPath, HappyPathSettings, open_happy_path
 from ostinato.taskqueue.reminders.refusal_policy import RefusalPolicy
 from ostinato.taskqueue.reminders.reminder import NewReminder, encode_reminder, new_reminder_id
 from ostinato.taskqueue.reminders.submissions import Submissions
-from ostinato.taskqueue.remote_queue import RemoteAdd
+from ostinato.taskqueue.remote_queue import RemoteAdd, WaitingTasks
 from ostinato.taskqueue.task_class import TaskClass
 from ostinato.taskqueue.task_name import hex_name_of
 from ostinato.telemetry.tracing import current_traceparent
@@ -47,6 +49,7 @@ class CloudTasksQueue:
         self,
         settings: CloudTasksSettings,
         *,
+        db: Database,
         client: tasks_v2.CloudTasksAsyncClient,
         submissions: Submissions,
         submitter: TaskSubmitter,
@@ -55,6 +58,7 @@ class CloudTasksQueue:
     ) -> None:
         self.settings = settings
         self.submissions = submissions
+        self._db = db
         self._client = client
         self._submitter = submitter
         self._happy_path = happy_path
@@ -96,7 +100,7 @@ class CloudTasksQueue:
         for body in bodies:
             reminder_id = new_reminder_id()
             request = self._builder.rebuild(task_class, queue, reminder_id.hex, body, moment)
-            reminders.append(_reminder(reminder_id, task_class, request, moment))
+            reminders.append(self._reminder(reminder_id, task_class, request, moment))
         await self._write(tx, reminders)
 
     async def delete(self, task_class: TaskClass[Any], dedup_keys: Sequence[str], name_prefix: str) -> int:
@@ -111,6 +115,26 @@ class CloudTasksQueue:
         await _in_groups(names, delete)
         return len(deleted)
 
+    async def waiting(self, task_class: TaskClass[Any]) -> WaitingTasks | None:
+        paths = [self._builder.queue_path(queue) for queue in task_class.queues]
+        return await find_waiting(self._db, self._client, task_class, paths)
+
+    async def pause(self, queue: str) -> None:
+        await self._change(self._client.pause_queue, queue)
+
+    async def resume(self, queue: str) -> None:
+        await self._change(self._client.resume_queue, queue)
+
+    async def purge(self, queue: str) -> None:
+        await self._change(self._client.purge_queue, queue)
+
+    async def _change(self, change: Callable[..., Awaitable[tasks_v2.Queue]], queue: str) -> None:
+        path = self._builder.queue_path(queue)
+        try:
+            await change(name=path, timeout=CALL_TIMEOUT, retry=None)
+        except Exception as error:
+            raise error_of(code_of(error), f"queue {path}: {text_of(error)}") from error
+
     def _name(self, task_class: TaskClass[Any], key: str, tasks: RemoteAdd) -> str:
         return hex_name_of(self.settings.namespace, task_class.name, key, tasks.options.name_prefix)
 
@@ -119,10 +143,18 @@ class CloudTasksQueue:
         for payload in tasks.payloads:
             reminder_id = new_reminder_id()
             request = self._builder.build(tasks, payload, reminder_id.hex, moment)
-            reminders.append(_reminder(reminder_id, tasks.task_class.name, request, moment))
+            reminders.append(self._reminder(reminder_id, tasks.task_class.name, request, moment))
             numbers.append(number_of(reminder_id.hex))
         await self._write(tx, reminders)
         return numbers
+
+    def _reminder(
+        self, reminder_id: UUID, task_class: str, request: tasks_v2.CreateTaskRequest, moment: Moment
+    ) -> NewReminder:
+        encoded = tasks_v2.CreateTaskRequest.serialize(request)
+        queue = short_name(request.parent)
+        payload = encode_reminder(task_class=task_class, queue=queue, created=moment.now, request=encoded)
+        return NewReminder(reminder_id, payload, self.settings.fresh_for)
 
     async def _write(self, tx: Tx, reminders: Sequence[NewReminder]) -> None:
         """In our own transactions by one statement directly before the commit."""
@@ -159,14 +191,6 @@ async def _in_groups(items: Sequence[_Item], call: Callable[[_Item], Awaitable[N
         await for_each(items[first : first + _GROUP], call, most=_AT_ONCE)
 
 
-def _reminder(reminder_id: UUID, task_class: str, request: tasks_v2.CreateTaskRequest, moment: Moment) -> NewReminder:
-    encoded = tasks_v2.CreateTaskRequest.serialize(request)
-    queue = short_name(request.parent)
-    return NewReminder(
-        reminder_id, encode_reminder(task_class=task_class, queue=queue, created=moment.now, request=encoded)
-    )
-
-
 @asynccontextmanager
 async def open_cloud_tasks_queue(
     settings: CloudTasksSettings,
@@ -183,5 +207,11 @@ async def open_cloud_tasks_queue(
         submissions = Submissions(db, submitter, clock, policy=refusals)
         async with open_happy_path(submissions, clock, happy_path) as happy:
             yield CloudTasksQueue(
-                settings, client=client, submissions=submissions, submitter=submitter, happy_path=happy, clock=clock
+                settings,
+                db=db,
+                client=client,
+                submissions=submissions,
+                submitter=submitter,
+                happy_path=happy,
+                clock=clock,
             )

@@ -43,6 +43,7 @@ from ostinato.taskqueue.task_context import TaskContext
 from ostinato.telemetry.spans import OFF, Spans
 
 PUSH_PATH = "/internal/tasks/{tail:.*}"
+_BODY_SECONDS = 30.0
 _EXCUSES_KEPT = timedelta(days=31)  # no task waits longer
 
 _ENDS = frozenset({Verdict.DONE, Verdict.IGNORE})
@@ -77,9 +78,11 @@ class PushReceiver:
         *,
         clock: Clock,
         spans: Spans = OFF,
+        stats: WorkerStats | None = None,
     ) -> None:
+        """`stats`: of a worker of the same process, to count beside it."""
         check_handlers(handlers, dispatcher.class_ids)
-        self.stats = WorkerStats()
+        self.stats = stats or WorkerStats()
         self.rejected: Counter[str] = Counter()
         self._db = dispatcher.db
         self._verifier = verifier
@@ -90,7 +93,8 @@ class PushReceiver:
         by_id = {dispatcher.class_ids[handler.task_class.name]: handler for handler in handlers}
         for class_id, handler in by_id.items():
             task_class = handler.task_class
-            self.stats.classes[class_id] = ClassStats(task_class.name, ", ".join(task_class.queues))
+            self.stats.classes.setdefault(class_id, ClassStats(task_class.name, ", ".join(task_class.queues)))
+        self._handled = frozenset(by_id)
         self._runs = PushRuns(by_id, self.stats.classes, clock, spans)
         self._letters = PushLetters(self._db)
         self._log = TaskLog(OurTime(clock), clock)
@@ -153,7 +157,13 @@ class PushReceiver:
         if (refused := await self._not_let_in(request)) is not None:
             self.rejected["auth"] += 1
             return refused
-        body, headers = await request.read(), parse_push_headers(request.headers)
+        headers = parse_push_headers(request.headers)
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                body = await request.read()
+        except TimeoutError:
+            _log.warning("the body of the pushed task %s did not arrive", headers.task_name)
+            return push_answers.NO_BODY
         try:
             task_class, payload = self._read(body)
         except _Refused as refusal:
@@ -192,7 +202,7 @@ class PushReceiver:
         if task_class is None:
             why = f"no such class: {(name or envelope.type_name)[:200]!r}"
             raise _Refused(push_answers.UNKNOWN_CLASS, "unknown_class", name, why)
-        if self._class_ids[task_class.name] not in self.stats.classes:
+        if self._class_ids[task_class.name] not in self._handled:
             raise _Refused(push_answers.NO_HANDLER, "no_handler", task_class.name, "no handler for this class")
         return task_class
 
@@ -275,9 +285,10 @@ async def open_push_receiver(
     clock: Clock | None = None,
     spans: Spans = OFF,
     drain_grace: float = 20.0,
+    stats: WorkerStats | None = None,
 ) -> AsyncIterator[PushReceiver]:
     """Drained at the end of the block. Raises InvalidArgument for handlers of classes that nobody registered."""
-    receiver = PushReceiver(dispatcher, handlers, verifier, clock=clock or SystemClock(), spans=spans)
+    receiver = PushReceiver(dispatcher, handlers, verifier, clock=clock or SystemClock(), spans=spans, stats=stats)
     tending = asyncio.ensure_future(receiver.tend())
     try:
         yield receiver

@@ -30,7 +30,7 @@ from ostinato.taskqueue.embedded.queue_load import QueueLoad
 from ostinato.taskqueue.embedded.queue_state import QueueState
 from ostinato.taskqueue.embedded.ready_store import DeadRow, Fence, RetryRow
 from ostinato.taskqueue.embedded.refusal import decide_refusal
-from ostinato.taskqueue.embedded.strand import queue_of
+from ostinato.taskqueue.embedded.strand import pair_of, queue_of
 from ostinato.taskqueue.embedded.suspect_lane import SuspectLane
 from ostinato.taskqueue.embedded.task_log import TaskLog
 from ostinato.taskqueue.embedded.task_observer import TaskObserver
@@ -82,7 +82,7 @@ class ClaimedTasks:
         self._queue_of_class = {class_id: queue_id for class_id, queue_id, _ in handlers}
         for class_id, queue_id, handler in handlers:
             load = self._queues.setdefault(queue_id, QueueLoad())
-            key = _key(queue_id, class_id)
+            key = pair_of(queue_id, class_id)
             executor = make_executor(
                 handler,
                 clock,
@@ -156,7 +156,7 @@ class ClaimedTasks:
                 # It still runs here under an older claim, which is rejected in the end; then this one is freed.
                 self._claimed_again[row[1]] = (row[0], row[1])
                 continue
-            executor = self._executors.get(_key(row[2] >> 9, row[6]))
+            executor = self._executors.get(pair_of(row[2] >> 9, row[6]))
             task = TaskContext(row, self.lease.worker_id, executor.handler.task_class if executor else None)
             self._known[task.id] = task
             if not self._is_decodable(task):
@@ -169,7 +169,7 @@ class ClaimedTasks:
                 named.append(task)
             else:
                 ready.append(task)
-        for key in self._loads.keys() & {_key(row[2] >> 9, row[6]) for row in rows}:
+        for key in self._loads.keys() & {pair_of(row[2] >> 9, row[6]) for row in rows}:
             self._loads[key].seen_open_at = sent_at
         self._put(ready)
         if named:
@@ -179,7 +179,7 @@ class ClaimedTasks:
         """How many tasks of the class that come now would start at once, with nobody waiting before them."""
         if self.draining or (queue_id := self._queue_of_class.get(class_id)) is None:
             return 0
-        load, executor = self._loads[_key(queue_id, class_id)], self._executors[_key(queue_id, class_id)]
+        load, executor = self._loads[pair_of(queue_id, class_id)], self._executors[pair_of(queue_id, class_id)]
         if executor.buffered or not self.is_open(queue_id) or not self._may_start_of(load):
             return 0
         return executor.free - self.expected.of_class(class_id)
@@ -199,7 +199,7 @@ class ClaimedTasks:
     def _put(self, tasks: Sequence[TaskContext]) -> None:
         by_key: dict[int, list[TaskContext]] = {}
         for task in tasks:
-            by_key.setdefault(_key_of(task), []).append(task)
+            by_key.setdefault(pair_of(queue_of(task.strand), task.class_id), []).append(task)
         for key, alike in by_key.items():
             admitted = self._admit(self._loads[key], alike)
             if suspects := [task for task in admitted if task.is_suspect]:
@@ -279,7 +279,7 @@ class ClaimedTasks:
 
     def admits(self, task: TaskContext) -> bool:
         """Whether a suspect may start now; if not, it is free for others or dropped."""
-        load = self._loads[_key_of(task)]
+        load = self._loads[pair_of(queue_of(task.strand), task.class_id)]
         if not self._admit(load, [task]):
             return False
         if self.draining or not self._may_start_alone(load):
@@ -290,7 +290,7 @@ class ClaimedTasks:
     def run_alone(self, task: TaskContext) -> None:
         """Starts a suspect, whose row was written anew, in no batch with others."""
         self._known[task.id] = task
-        self._executors[_key_of(task)].run_alone(task)
+        self._executors[pair_of(queue_of(task.strand), task.class_id)].run_alone(task)
 
     def settle(self, task: TaskContext, outcome: Outcome) -> None:
         """How a task ended. Only the first end counts."""
@@ -391,12 +391,3 @@ class ClaimedTasks:
             self.on_ceiling_room()
         if (fence := self._claimed_again.pop(task_id, None)) is not None:
             self.writer.release(fence)
-
-
-def _key(queue_id: int, class_id: int) -> int:
-    """Tasks of a class with a picker wait in several queues, each of which may be paused."""
-    return queue_id << 16 | class_id
-
-
-def _key_of(task: TaskContext) -> int:
-    return _key(queue_of(task.strand), task.class_id)

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from ostinato.storage.transaction import Tx, affected
 from ostinato.taskqueue.embedded.ready_store import Executor
 from ostinato.taskqueue.task_flags import NAMED
 from ostinato.taskqueue.task_header import decode_header
+
+
+class LetterKind(StrEnum):
+    TASK = "task"
+    REMINDER = "reminder"  # a remote queue refused it; its payload is the whole reminder
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,7 @@ class DeadLetter:
     error: str
     payload: bytes
     header: bytes | None
+    kind: LetterKind = LetterKind.TASK
 
     @property
     def traceparent(self) -> str:

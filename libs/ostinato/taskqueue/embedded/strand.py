@@ -32,3 +32,8 @@ def subqueue_of(strand: int) -> int:
 def strands_of(queue_id: int) -> tuple[int, int]:
     """The first and the last strand of a queue."""
     return strand_of(queue_id, priority=Priority.URGENT), strand_of(queue_id, priority=Priority.IDLE, subqueue=63)
+
+
+def pair_of(queue_id: int, class_id: int) -> int:
+    """One number for both: tasks of a class with a picker wait in several queues, each of which may be paused."""
+    return queue_id << 16 | class_id

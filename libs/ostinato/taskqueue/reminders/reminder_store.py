@@ -61,6 +61,16 @@ async def load_payloads(db: Database, ids: Sequence[UUID]) -> dict[UUID, bytes]:
     return {row["id"]: row["payload"] for row in await db.fetch(_PAYLOADS, list(ids))}
 
 
+_SOME = """
+(select payload from tq_reminder limit $1) union all (select payload from tq_parked_reminder limit $1)
+"""
+
+
+async def load_some_payloads(db: Database, most: int) -> list[bytes]:
+    """Of reminders and of parked ones, up to `most` each, at one moment."""
+    return [row["payload"] for row in await db.fetch(_SOME, most)]
+
+
 # A deletion that a crash of the server forgets costs one request more, which adds nothing. So its commit waits for
 # no disk.
 _DELETE = """

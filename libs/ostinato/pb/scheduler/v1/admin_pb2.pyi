@@ -249,6 +249,7 @@ class PurgeQueueResponse(_message.Message):
 
     PURGED_FIELD_NUMBER: _builtins.int
     purged: _builtins.int
+    """Without those that waited in a remote queue, which does not tell."""
     def __init__(
         self,
         *,
@@ -297,6 +298,7 @@ class DeadLetter(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     PAYLOAD_BYTES_FIELD_NUMBER: _builtins.int
     RAW_PAYLOAD_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     queue: _builtins.str
     task_class: _builtins.str
@@ -312,6 +314,8 @@ class DeadLetter(_message.Message):
     payload_bytes: _builtins.int
     raw_payload: _builtins.bytes
     """By GetDeadLetter only, where payload_json is empty: the beginning of the payload, 4 KiB at most."""
+    kind: _builtins.str
+    """`task`; or `reminder`, a task that a remote queue refused for too long: its payload is the request to that queue."""
     @_builtins.property
     def die_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -328,10 +332,11 @@ class DeadLetter(_message.Message):
         traceparent: _builtins.str = ...,
         payload_bytes: _builtins.int = ...,
         raw_payload: _builtins.bytes = ...,
+        kind: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["die_time", b"die_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "die_time", b"die_time", "error", b"error", "failures", b"failures", "id", b"id", "payload_bytes", b"payload_bytes", "payload_json", b"payload_json", "queue", b"queue", "raw_payload", b"raw_payload", "task_class", b"task_class", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "die_time", b"die_time", "error", b"error", "failures", b"failures", "id", b"id", "kind", b"kind", "payload_bytes", b"payload_bytes", "payload_json", b"payload_json", "queue", b"queue", "raw_payload", b"raw_payload", "task_class", b"task_class", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -496,3 +501,33 @@ class PurgeDeadLettersResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PurgeDeadLettersResponse: _TypeAlias = PurgeDeadLettersResponse  # noqa: Y015
+
+@_typing.final
+class SweepRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SweepRequest: _TypeAlias = SweepRequest  # noqa: Y015
+
+@_typing.final
+class SweepResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SweepResponse: _TypeAlias = SweepResponse  # noqa: Y015

@@ -80,6 +80,11 @@ class AdminServiceStub:
                 request_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.PurgeDeadLettersRequest.SerializeToString,
                 response_deserializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.PurgeDeadLettersResponse.FromString,
                 _registered_method=True)
+        self.Sweep = channel.unary_unary(
+                '/ostinato.scheduler.v1.AdminService/Sweep',
+                request_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.SweepRequest.SerializeToString,
+                response_deserializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.SweepResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -146,6 +151,14 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Sweep(self, request, context):
+        """Where tasks wait in a remote queue: begins to look for tasks that were committed and are not there, beside the
+        sweeps that begin by themselves. FAILED_PRECONDITION where tasks wait in the database.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -193,6 +206,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.PurgeDeadLetters,
                     request_deserializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.PurgeDeadLettersRequest.FromString,
                     response_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.PurgeDeadLettersResponse.SerializeToString,
+            ),
+            'Sweep': grpc.unary_unary_rpc_method_handler(
+                    servicer.Sweep,
+                    request_deserializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.SweepRequest.FromString,
+                    response_serializer=ostinato_dot_scheduler_dot_v1_dot_admin__pb2.SweepResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -439,6 +457,33 @@ class AdminService:
             '/ostinato.scheduler.v1.AdminService/PurgeDeadLetters',
             ostinato_dot_scheduler_dot_v1_dot_admin__pb2.PurgeDeadLettersRequest.SerializeToString,
             ostinato_dot_scheduler_dot_v1_dot_admin__pb2.PurgeDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Sweep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ostinato.scheduler.v1.AdminService/Sweep',
+            ostinato_dot_scheduler_dot_v1_dot_admin__pb2.SweepRequest.SerializeToString,
+            ostinato_dot_scheduler_dot_v1_dot_admin__pb2.SweepResponse.FromString,
             options,
             channel_credentials,
             insecure,

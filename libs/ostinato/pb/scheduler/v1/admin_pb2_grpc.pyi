@@ -48,6 +48,10 @@ class AdminServiceStub:
     """Puts dead letters back into their queues with fresh retries."""
     PurgeDeadLetters: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PurgeDeadLettersRequest, _admin_pb2.PurgeDeadLettersResponse]
     """Deletes dead letters for good: those with these ids, or all of a queue, of an age, or both."""
+    Sweep: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SweepRequest, _admin_pb2.SweepResponse]
+    """Where tasks wait in a remote queue: begins to look for tasks that were committed and are not there, beside the
+    sweeps that begin by themselves. FAILED_PRECONDITION where tasks wait in the database.
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -69,6 +73,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Puts dead letters back into their queues with fresh retries."""
     PurgeDeadLetters: _aio.UnaryUnaryMultiCallable[_admin_pb2.PurgeDeadLettersRequest, _admin_pb2.PurgeDeadLettersResponse]  # type: ignore[assignment]
     """Deletes dead letters for good: those with these ids, or all of a queue, of an age, or both."""
+    Sweep: _aio.UnaryUnaryMultiCallable[_admin_pb2.SweepRequest, _admin_pb2.SweepResponse]  # type: ignore[assignment]
+    """Where tasks wait in a remote queue: begins to look for tasks that were committed and are not there, beside the
+    sweeps that begin by themselves. FAILED_PRECONDITION where tasks wait in the database.
+    """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """For administrators only."""
@@ -141,5 +149,15 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.PurgeDeadLettersResponse, _abc.Awaitable[_admin_pb2.PurgeDeadLettersResponse]]:
         """Deletes dead letters for good: those with these ids, or all of a queue, of an age, or both."""
+
+    @_abc_1.abstractmethod
+    def Sweep(
+        self,
+        request: _admin_pb2.SweepRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.SweepResponse, _abc.Awaitable[_admin_pb2.SweepResponse]]:
+        """Where tasks wait in a remote queue: begins to look for tasks that were committed and are not there, beside the
+        sweeps that begin by themselves. FAILED_PRECONDITION where tasks wait in the database.
+        """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
