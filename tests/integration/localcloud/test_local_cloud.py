@@ -24,6 +24,7 @@ from ostinato.localcloud.local_cloud import LocalCloud, LocalCloudSettings, open
 from ostinato.localcloud.main import open_and_tell
 from ostinato.localcloud.tokens import ALGORITHM
 from ostinato.rpc.service_process import run_service
+from tests.integration.localcloud.served_pubsub import open_clients
 
 LOCATION = "projects/p/locations/l"
 FREE = LocalCloudSettings("127.0.0.1:0", "127.0.0.1:0")
@@ -62,6 +63,15 @@ async def test_the_keys_of_the_tokens_are_found_as_googles_are(cloud: LocalCloud
     token = cloud.tokens.issue("a@p.example", "https://x.example", now=datetime.now(UTC))
     key = keys[jwt.get_unverified_header(token)["kid"]]
     assert jwt.decode(token, key, algorithms=[ALGORITHM], audience="https://x.example")["email"] == "a@p.example"
+
+
+async def test_pubsub_is_served_beside_cloud_tasks(cloud: LocalCloud) -> None:
+    await create_queue(cloud.grpc_address)
+    async with open_clients(cloud.grpc_address) as pubsub:
+        await pubsub.subscribe()
+        await pubsub.publish(b"x")
+        (received,) = await pubsub.pull()
+        assert received.message.data == b"x"
 
 
 async def test_faults_are_planned_shown_and_cleared_over_http(cloud: LocalCloud, http: aiohttp.ClientSession) -> None:

@@ -135,6 +135,15 @@ def test_a_key_changes_its_holder_when_nothing_of_it_is_held() -> None:
     assert data(scene.take(holder="you")) == [b"2"]
 
 
+def test_a_key_stays_with_its_holder_while_any_of_it_is_held() -> None:
+    scene = Scene(ORDERED)
+    scene.publish(b"1", b"2", b"3", key="k")
+    first, _ = scene.take(messages=2)
+    scene.ack(first)
+    assert scene.take(holder="you") == []
+    assert data(scene.take()) == [b"3"]
+
+
 def test_without_order_a_key_means_nothing() -> None:
     scene = Scene()
     scene.publish(b"1", b"2", key="k")
