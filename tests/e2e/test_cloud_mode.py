@@ -108,7 +108,7 @@ def test_a_task_that_was_added_without_an_answer_runs_once(started: RunningInsta
 
 def parked(started: RunningInstallation) -> list[str]:
     told = json.loads(started.ostinato("dead-letters", "--limit", "500", "--output", "json").stdout)
-    letters = [letter for letter in told.get("dead_letters", []) if letter["kind"] == "reminder"]
+    letters = [letter for letter in told["deadLetters"] if letter["kind"] == "reminder"]
     assert all("PERMISSION_DENIED" in letter["error"] for letter in letters)
     return [letter["id"] for letter in letters]
 

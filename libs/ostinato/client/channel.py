@@ -21,7 +21,15 @@ _SAFE_METHODS: Final = {
     ),
     "TriggerService": ("EmitTriggers", "ListTriggers"),
     "ProjectService": ("GetProject", "ListProjects"),
-    "AdminService": ("GetDebugJobState", "ListQueues", "ListDeadLetters", "GetDeadLetter", "PauseQueue", "ResumeQueue"),
+    "AdminService": (
+        "GetDebugJobState",
+        "ListQueues",
+        "ListDeadLetters",
+        "GetDeadLetter",
+        "PauseQueue",
+        "ResumeQueue",
+        "Sweep",
+    ),
 }
 _RETRY: Final = {
     "maxAttempts": 4,

@@ -34,6 +34,7 @@ ADMIN_ONLY = frozenset(
         "GetDeadLetter",
         "RequeueDeadLetters",
         "PurgeDeadLetters",
+        "Sweep",
     }
 )
 
@@ -64,6 +65,7 @@ def requests(invocation: str) -> dict[str, Message]:
         "GetDeadLetter": admin_pb2.GetDeadLetterRequest(id=1),
         "RequeueDeadLetters": admin_pb2.RequeueDeadLettersRequest(),
         "PurgeDeadLetters": admin_pb2.PurgeDeadLettersRequest(),
+        "Sweep": admin_pb2.SweepRequest(),
     }
 
 
@@ -139,7 +141,8 @@ async def test_an_administrator_may_everything(api: Client, stage: Stage) -> Non
     invocation = await make_shop(api, stage)
     await add_dead_letters(stage, 1)
     for method, request in requests(invocation).items():
-        assert (method, await outcome(api, "user:dev@localhost", method, request)) == (method, "OK")
+        expected = "FAILED_PRECONDITION" if method == "Sweep" else "OK"  # nothing is swept in a database
+        assert (method, await outcome(api, "user:dev@localhost", method, request)) == (method, expected)
 
 
 async def test_missing_and_invisible_look_the_same(api: Client, stage: Stage) -> None:

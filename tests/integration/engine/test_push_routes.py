@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 import aiohttp
 import pytest
 
-from ostinato.jobflow.engine_tasks import ENGINE_TASK_CLASSES, TRIAGE_JOB
-from ostinato.jobflow.task_queue import TaskQueue, open_task_queue
+from ostinato.jobflow.engine_tasks import TRIAGE_JOB
 from ostinato.pb.internal.v1.engine_tasks_pb2 import TriageJobTask
 from ostinato.taskqueue.cloud_tasks.envelope import encode_envelope
 from ostinato_engine.main import open_engine
@@ -56,14 +55,6 @@ async def pushes(stage: Stage) -> AsyncIterator[Pushes]:
         yield Pushes(cloud, session)
 
 
-@pytest.fixture
-async def remote_queue(stage: Stage, pushes: Pushes) -> AsyncIterator[TaskQueue]:
-    """As an api adds to it."""
-    cloud = pushes.cloud.settings
-    async with open_task_queue(stage.db, cloud, classes=ENGINE_TASK_CLASSES, clock=CLOCK) as queue:
-        yield queue
-
-
 async def test_a_task_is_taken_and_answered_with_200(pushes: Pushes) -> None:
     assert await pushes.post(ENVELOPE) == (200, "OK")
 
@@ -106,3 +97,22 @@ async def test_the_engine_makes_the_queues(pushes: Pushes) -> None:
         parent = "projects/shop/locations/here"
         names = [queue.name.rpartition("/")[2] async for queue in await client.list_queues(parent=parent)]
     assert names == ["launches", "notifications", "timers", "tq-sweep", "triages"]
+
+
+async def test_what_waits_in_the_database_since_before_the_switch_is_run(stage: Stage, pushes: Pushes) -> None:
+    assert pushes.session
+    await stage.dispatcher.add(TRIAGE_JOB, TriageJobTask(job_id=1))
+    await stage.until("select not exists (select from tq_ready)")
+
+
+async def test_its_metrics_and_its_state_tell_of_pushes(pushes: Pushes) -> None:
+    await pushes.post(ENVELOPE)
+    await pushes.post(b"garbage")
+    async with pushes.session.get(f"{pushes.cloud.settings.target_url}/metrics") as answer:
+        shown = await answer.text()
+    assert 'ostinato_taskqueue_tasks_total{class="triage-job",event="done",queue="triages"} 1.0' in shown
+    assert 'ostinato_taskqueue_pushes_rejected_total{reason="bad_request"} 1.0' in shown
+    assert 'ostinato_taskqueue_reminders_depth{state="parked"} 0.0' in shown
+    assert "ostinato_taskqueue_sweeps_begun_total" in shown
+    async with pushes.session.get(f"{pushes.cloud.settings.target_url}/readyz") as answer:
+        assert answer.status == 200

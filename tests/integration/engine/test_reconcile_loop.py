@@ -6,16 +6,17 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from ostinato.clock import SystemClock
 from ostinato.errors import Unavailable
-from ostinato.jobflow.engine_tasks import HANDLE_TIMER
+from ostinato.jobflow.engine_tasks import HANDLE_TIMER, LAUNCH_INVOCATION
 from ostinato.scheduling.job_definition import TriggeringPolicy
 from ostinato.storage.database import Database
 from ostinato.storage.transaction import Row
-from ostinato.taskqueue import missing_tasks
+from ostinato.taskqueue import Dispatcher, TaskClass, missing_tasks
 from ostinato_engine import reconcile_loop
 from ostinato_engine.cron_loop import CronLoop
 from ostinato_engine.reconcile_loop import Reconciled, ReconcileLoop
@@ -117,7 +118,7 @@ async def test_a_launch_that_waits_for_its_retry_is_on_its_way(database: Databas
         """
     )
     await age_everything(stage)
-    assert await missing_tasks(database, [run["launch_task_id"]]) == set()
+    assert await missing_tasks(stage.dispatcher, LAUNCH_INVOCATION, [run["launch_task_id"]]) == set()
     assert await loop_of(stage).reconcile() == Reconciled()
 
 
@@ -139,11 +140,11 @@ async def test_a_launch_that_ends_while_it_is_looked_for_is_left_alone(
     await started(stage, await stage.add_job("j"))
     await age_everything(stage)
 
-    async def launch_ends_first(db: Database, ids: Sequence[int]) -> set[int]:
-        async with db.transaction() as tx:
+    async def launch_ends_first(dispatcher: Dispatcher, task_class: TaskClass[Any], ids: Sequence[int]) -> set[int]:
+        async with dispatcher.db.transaction() as tx:
             await tx.execute("delete from tq_ready")
             await tx.execute("update invocation set status = 3, version = version + 1")
-        return await missing_tasks(db, ids)
+        return await missing_tasks(dispatcher, task_class, ids)
 
     monkeypatch.setattr(reconcile_loop, "missing_tasks", launch_ends_first)
     assert await loop_of(stage).reconcile() == Reconciled()

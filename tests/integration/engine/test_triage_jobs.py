@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from ostinato.jobflow.engine_tasks import LAUNCH_INVOCATION
 from ostinato.jobstore.job_definition_codec import decode_definition
 from ostinato.pb.internal.v1.stored_pb2 import TriggerList
 from ostinato.scheduling.job_definition import TriggeringPolicy
@@ -190,4 +191,4 @@ async def test_launch_tasks_are_there_for_the_reconciler_to_find(database: Datab
     await stage.emit_ids(job_id, "t1")
     await stage.triage()
     (run,) = await stage.active(job_id)
-    assert await missing_tasks(database, [run["launch_task_id"]]) == set()
+    assert await missing_tasks(stage.dispatcher, LAUNCH_INVOCATION, [run["launch_task_id"]]) == set()

@@ -152,10 +152,10 @@ async def test_queues_and_classes_keep_their_ids(database: Database, dispatcher:
         assert other.class_ids == dispatcher.class_ids
 
 
-async def test_missing_tasks_are_those_in_no_table(database: Database, dispatcher: Dispatcher) -> None:
+async def test_missing_tasks_are_those_in_no_table(dispatcher: Dispatcher) -> None:
     ready = await dispatcher.add(LETTER, letter(1))
     later = await dispatcher.add(LETTER, letter(2), delay=timedelta(hours=1))
-    assert await missing_tasks(database, [ready, later, 1 << 60]) == {1 << 60}
+    assert await missing_tasks(dispatcher, LETTER, [ready, later, 1 << 60]) == {1 << 60}
 
 
 class UndoneError(Exception):

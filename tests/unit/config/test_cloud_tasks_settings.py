@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from ostinato.config.cloud_tasks import CloudTasksSettings, read_cloud_tasks
 from ostinato.config.environment import EnvironmentReader, InvalidSettings
+from ostinato.config.sweeping import SweeperKind, SweepSettings
 
 GIVEN = {
     "OSTINATO_CLOUD_PROJECT": "shop",
@@ -63,3 +66,33 @@ def test_what_breaks_a_rule_names_its_variable(name: str, text: str) -> None:
     with pytest.raises(InvalidSettings) as caught:
         read({**GIVEN, name: text})
     assert {violation.path for violation in caught.value.violations} >= {name}
+
+
+def test_sweeps_have_the_documented_defaults() -> None:
+    assert read(GIVEN).sweep == SweepSettings(
+        SweeperKind.DISTRIBUTED, timedelta(seconds=15), 16, 2048, 16, "tq-sweep", "/internal/tasks", ""
+    )
+    assert (read(GIVEN).fresh_for, read(GIVEN).park_after) == (timedelta(minutes=1), timedelta(hours=1))
+
+
+def test_sweeps_can_be_set() -> None:
+    settings = read({**GIVEN, "OSTINATO_SWEEPER": "in_process", "OSTINATO_SWEEP_SHARDS": "4"})
+    assert (settings.sweep.sweeper, settings.sweep.shards) == (SweeperKind.IN_PROCESS, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("OSTINATO_SWEEPER", "nobody"),
+        ("OSTINATO_SWEEP_EVERY", "0"),
+        ("OSTINATO_SWEEP_SHARDS", "0"),
+        ("OSTINATO_SWEEP_TASK_QUEUE", "a/b"),
+        ("OSTINATO_SWEEP_TASK_PREFIX", "/elsewhere"),
+        ("OSTINATO_SWEEP_TASK_HOST", "a b"),
+        ("OSTINATO_CLOUD_FRESH_FOR", "61"),
+        ("OSTINATO_CLOUD_PARK_AFTER", "-1"),
+    ],
+)
+def test_what_sweeps_can_not_work_with_is_refused(name: str, text: str) -> None:
+    with pytest.raises(InvalidSettings, match=name):
+        read({**GIVEN, name: text})

@@ -132,7 +132,7 @@ def test_all_mistakes_are_told_at_once() -> None:
         ("OSTINATO_SECRET", f"{'ab' * 32},{'cd' * 32}", "not a list"),
         ("OSTINATO_NOTIFICATION_KEYS", f"{'ab' * 32},short", "hexadecimal"),
         ("OSTINATO_AUTH", "none", "must be one of: dev"),
-        ("OSTINATO_QUEUE_BACKEND", "cloud_tasks", "must be one of: embedded"),
+        ("OSTINATO_QUEUE_BACKEND", "redis", "must be one of: embedded, cloud_tasks"),
         ("OSTINATO_LOG_LEVEL", "loud", "debug, info, warning, error"),
         ("OSTINATO_ENGINE_GRPC_ADDRESS", "localhost", "HOST:PORT"),
         ("OSTINATO_ENGINE_GRPC_ADDRESS", "127.0.0.1:99999", "65535"),

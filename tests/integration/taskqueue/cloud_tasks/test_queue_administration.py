@@ -1,0 +1,77 @@
+"""A remote queue is paused, resumed and purged where it is, and asked for what waits in it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from google.cloud import tasks_v2
+
+from ostinato.errors import NotFound
+from ostinato.localcloud.faults import Fault, FaultKind
+from ostinato.storage.database import Database
+from ostinato.taskqueue import Dispatcher, RemoteQueue, missing_tasks, remote_payloads
+from tests.integration.taskqueue.contract.conftest import CLASSES, LETTER, letter
+from tests.integration.taskqueue.contract.local_cloud import LocalCloud, open_local_cloud, open_remote_dispatcher
+
+
+@pytest.fixture
+async def cloud() -> AsyncIterator[LocalCloud]:
+    async with open_local_cloud() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def dispatcher(cloud: LocalCloud, database: Database) -> AsyncIterator[Dispatcher]:
+    async with open_remote_dispatcher(cloud, database, CLASSES) as (opened, _):
+        yield opened
+
+
+@pytest.fixture
+def remote(dispatcher: Dispatcher) -> RemoteQueue:
+    found = dispatcher.remote_of_queue("mail")
+    assert found is not None
+    return found
+
+
+async def state_of(cloud: LocalCloud, queue: str) -> tasks_v2.Queue.State:
+    async with cloud.client as client:
+        return (await client.get_queue(name=cloud.queue_path(queue))).state
+
+
+async def test_it_is_paused_and_resumed_as_often_as_one_likes(cloud: LocalCloud, remote: RemoteQueue) -> None:
+    for _ in range(2):
+        await remote.pause("mail")
+        assert await state_of(cloud, "mail") == tasks_v2.Queue.State.PAUSED
+    for _ in range(2):
+        await remote.resume("mail")
+        assert await state_of(cloud, "mail") == tasks_v2.Queue.State.RUNNING
+
+
+async def test_a_purge_deletes_what_waits(cloud: LocalCloud, dispatcher: Dispatcher, remote: RemoteQueue) -> None:
+    await remote.pause("mail")
+    await dispatcher.add_many(LETTER, [letter(n) for n in range(3)])
+    assert len(cloud.task_names()) == 3
+    await remote.purge("mail")
+    assert cloud.task_names() == []
+
+
+async def test_an_unknown_queue_is_told(dispatcher: Dispatcher, remote: RemoteQueue) -> None:
+    assert dispatcher.remote_of_queue("nowhere") is None
+    with pytest.raises(NotFound, match="nowhere"):
+        await remote.pause("nowhere")
+
+
+async def test_tasks_are_known_by_number_and_payload_wherever_they_wait(
+    cloud: LocalCloud, dispatcher: Dispatcher, database: Database
+) -> None:
+    listed = await dispatcher.add(LETTER, letter(1))
+    cloud.faults.add(Fault("CreateTask", FaultKind.REFUSED))
+    async with database.transaction() as tx:
+        reminded = await dispatcher.add(LETTER, letter(2), tx=tx)
+    assert await missing_tasks(dispatcher, LETTER, [listed, reminded, 77]) == {77}
+    payloads = [letter(n).SerializeToString() for n in range(1, 4)]
+    assert await remote_payloads(dispatcher, LETTER, payloads) == {*payloads[:2]}
+    cloud.faults.add(Fault("ListTasks", FaultKind.REFUSED))
+    assert await missing_tasks(dispatcher, LETTER, [77]) == set()
+    assert await remote_payloads(dispatcher, LETTER, payloads) == {*payloads}
