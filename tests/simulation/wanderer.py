@@ -35,7 +35,7 @@ _OF_ENGINES = (
 )  # fmt: skip
 _OF_CALLERS = (Fault.REFUSED, Fault.CUT_BEFORE, Fault.CUT_AFTER)
 _REST = 20.0  # seconds
-_MOST_RESTS = 24  # longer than any task waits before it is tried again
+_MOST_RESTS = 90  # longer than a run takes whose launches fail, and its retries
 
 Action = Callable[[], Coroutine[Any, Any, None]]
 
