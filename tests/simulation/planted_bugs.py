@@ -17,7 +17,14 @@ from ostinato.scheduling.triage import TriagePlan, TriageSnapshot, decide_triage
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher, TaskClass
 from ostinato.taskqueue.embedded import ready_store, worker_store
-from ostinato_engine import cron_loop, save_launches, triage_applying, triage_jobs
+from ostinato_engine import (
+    cron_loop,
+    handle_notification,
+    run_reports,
+    save_launches,
+    triage_applying,
+    triage_jobs,
+)
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -210,6 +217,34 @@ def backoffs_end_unseen(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(triage_applying, "_ask_for_more", ask_for_less)
 
 
+def message_ids_are_not_remembered(patch: pytest.MonkeyPatch) -> None:
+    """Each report looks new."""
+
+    async def all_are_new(_: Tx, messages: Collection[Any]) -> set[Any]:
+        return set(messages)
+
+    patch.setattr(handle_notification, "record_messages", all_are_new)
+
+
+def the_second_end_wins(patch: pytest.MonkeyPatch) -> None:
+    """What stands behind the end of a run is not late."""
+    judge = run_reports._judge
+
+    def judge_as_first(*report: Any, **options: Any) -> Any:
+        return judge(*report, **options | {"ended": False})
+
+    patch.setattr(run_reports, "_judge", judge_as_first)
+
+
+def calls_know_better_than_reports(patch: pytest.MonkeyPatch) -> None:
+    """A call that fails ends its run, whatever was reported."""
+
+    async def nothing_waits(*_: Any) -> set[Any]:
+        return set()
+
+    patch.setattr(save_launches, "find_waiting_ends", nothing_waits)
+
+
 # Each with a seed that found it; should the walks change, others are tried.
 PLANTS: dict[Plant, int] = {
     no_fence: 24,
@@ -229,4 +264,7 @@ PLANTS: dict[Plant, int] = {
     ends_are_told_to_one_job_only: 1,
     ends_ask_for_no_triage: 1,
     backoffs_end_unseen: 3,
+    message_ids_are_not_remembered: 1,
+    the_second_end_wins: 1,
+    calls_know_better_than_reports: 1,
 }
