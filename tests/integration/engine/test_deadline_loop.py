@@ -16,7 +16,7 @@ from ostinato.jobstore.invocation_store import StoredInvocation, touch_heartbeat
 from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask
 from ostinato.scheduling.invocation import InvocationStatus as S
 from ostinato.scheduling.job_definition import Downstream, TriggerOn
-from ostinato.scheduling.targets import HttpSpec
+from ostinato.scheduling.targets import HttpSpec, NoopSpec, TargetSpec
 from ostinato.taskqueue import pause_queue
 from ostinato_engine.deadline_loop import DeadlineLoop, DeadlinePass
 from ostinato_engine.engine_metrics import EngineMetrics
@@ -189,6 +189,23 @@ async def test_a_silent_run_ends_at_its_heartbeat_timeout(
     assert (row["status"], row["error_reason"], row["error_retryable"]) == (S.TIMED_OUT, "HEARTBEAT_TIMEOUT", True)
     assert (await log_of(stage, run.id))[0] == "the run gave no sign of life for its heartbeat timeout of 60 s"
     assert registry.get_sample_value("ostinato_engine_runs_timed_out_total", {"reason": "HEARTBEAT_TIMEOUT"}) == 1
+
+
+@pytest.mark.parametrize(
+    "target", [NoopSpec(sleep=timedelta(hours=1)), HttpSpec(url="http://example.invalid/")], ids=["noop", "http"]
+)
+async def test_work_that_cannot_report_is_not_asked_for_signs_of_life(
+    stage: Stage, loop: DeadlineLoop, target: TargetSpec
+) -> None:
+    """A noop that slept longer than its heartbeat timeout was ended for its silence. Definitions of then are stored."""
+    run = await start_run(stage, target=target, heartbeat_timeout=MINUTE)
+    assert run.created_at + 60 * MINUTE == (await row_of(stage, run.id))["deadline_at"]
+    await set_status(stage, run.id, S.RUNNING)
+    await age(stage, 2)
+    await look_is_due(stage)
+    assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=0)
+    row = await row_of(stage, run.id)
+    assert (row["status"], row["deadline_at"]) == (S.RUNNING, row["started_at"] + 60 * MINUTE)
 
 
 async def test_a_sign_of_life_moves_the_deadline_on_when_it_is_looked_at(stage: Stage, loop: DeadlineLoop) -> None:
