@@ -18,7 +18,7 @@ from ostinato.config.authentication import (
     require_loopback,
 )
 from ostinato.config.database import DatabaseSettings, read_database, read_maintenance_url
-from ostinato.config.environment import EnvironmentReader
+from ostinato.config.environment import EnvironmentReader, Network
 from ostinato.config.queue_limits import QueueLimits, read_queue_limits
 from ostinato.config.tracing import TracingSettings, read_tracing
 
@@ -66,6 +66,7 @@ class EngineSettings(ProcessSettings):
     notify_url: str  # where running work reports; sent to it with its token
     notification_keys: tuple[bytes, ...] = field(repr=False)  # newest first; empty: derived from the secret
     queue_limits: tuple[QueueLimits, ...] = ()  # queues that are not named have none
+    forbidden_networks: tuple[Network, ...] = ()  # that http targets may not reach, besides those they never may
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ def load_engine_settings(environ: Mapping[str, str]) -> EngineSettings:
         notify_url=reader.url("OSTINATO_ENGINE_NOTIFY_URL", "http://127.0.0.1:7082/notify", schemes=("http", "https")),
         notification_keys=keys,
         queue_limits=read_queue_limits(reader, "OSTINATO_ENGINE_QUEUE_LIMITS"),
+        forbidden_networks=reader.networks("OSTINATO_ENGINE_FORBIDDEN_NETWORKS"),
     )
     _finish(reader, "engine")
     return settings
