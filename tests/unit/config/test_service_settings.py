@@ -78,7 +78,7 @@ def networks(text: str) -> list[str]:
 
 
 def test_networks_are_read_and_nothing_is_forbidden_unless_said() -> None:
-    assert networks(" 10.0.0.0/8 ,192.168.1.7,, fd00::/8") == ["10.0.0.0/8", "192.168.1.7/32", "fd00::/8"]
+    assert networks(" 10.0.0.0/8 ,192.0.2.7,, fd00::/8") == ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"]
     assert networks("0.0.0.0/0,::/0") == ["0.0.0.0/0", "::/0"]
     assert load_engine_settings(NEEDED).forbidden_networks == ()
 
