@@ -2,12 +2,13 @@
 
 Deadlines are lazy: a stored one says when to look, the decision is made from what is true then. Any number of
 engines run this loop; each due row is locked by one of them. A row whose input can't be read must not stop the
-deadlines of all the others: it gets the default timeout.
+deadlines of all the others: it gets the default timeout. Nobody is called silent while reports wait to be applied.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from ostinato.clock import Clock
 from ostinato.errors import OstinatoError
+from ostinato.jobflow.engine_tasks import HANDLE_NOTIFICATION
 from ostinato.jobflow.finish_invocations import apply_changes
 from ostinato.jobflow.invocation_change import InvocationChange, RunError
 from ostinato.jobstore.deadline_store import DueRun, lock_due_deadlines, move_deadlines, next_deadline
@@ -23,6 +25,8 @@ from ostinato.jobstore.invocation_store import InvocationInput, StoredInvocation
 from ostinato.jobstore.job_definition_codec import decode_timeouts
 from ostinato.scheduling.deadline import (
     HEARTBEAT_TIMEOUT,
+    LATE_LOOK,
+    DeadlineDecision,
     LookAgainAt,
     RunTimeouts,
     RunTimes,
@@ -32,7 +36,9 @@ from ostinato.scheduling.deadline import (
 from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.scheduling.job_definition import DEFAULT_TIMEOUT
 from ostinato.storage.database import Database
+from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher
+from ostinato.taskqueue.embedded.backlog_store import is_behind
 from ostinato_engine.engine_metrics import EngineMetrics
 from ostinato_engine.running_launches import RunningLaunches
 
@@ -94,7 +100,9 @@ class DeadlineLoop:
             if not found:
                 return DeadlinePass(0, 0)
             inputs = await load_invocation_inputs(tx, [due.invocation.id for due in found])
-            decisions = [(due.invocation, _decide(due, inputs.get(due.invocation.id))) for due in found]
+            decisions = [_decide(due, inputs.get(due.invocation.id)) for due in found]
+            if any(_is_silence(decision) for _, decision in decisions) and await self._reports_wait(tx):
+                decisions = [_decide(due, inputs.get(due.invocation.id), unheard=True) for due in found]
             changes = [
                 _time_out(run, decision, inputs[run.id])
                 for run, decision in decisions
@@ -106,17 +114,33 @@ class DeadlineLoop:
             )
         for invocation_id in ended:
             self._running.stop(invocation_id)
-        self._metrics.timed_out.inc(len(ended))
+        self._count([change for change in changes if change.invocation.id in ended])
         return DeadlinePass(len(found), len(ended))
 
+    async def _reports_wait(self, tx: Tx) -> bool:
+        """What was reported may not have been applied: the queue is paused, or engines don't keep up."""
+        return await is_behind(tx, self._dispatcher.queue_ids[HANDLE_NOTIFICATION.queue], by=LATE_LOOK)
 
-def _decide(due: DueRun, given: InvocationInput | None) -> TimedOut | LookAgainAt:
+    def _count(self, ended: Sequence[InvocationChange]) -> None:
+        for change in ended:
+            assert change.error is not None, "a timeout says which one it is"
+            self._metrics.timed_out.labels(change.error.reason).inc()
+
+
+def _decide(
+    due: DueRun, given: InvocationInput | None, *, unheard: bool = False
+) -> tuple[StoredInvocation, DeadlineDecision]:
     run = due.invocation
     if given is None:
         _log.error("invocation %d has lost its input: nobody can end it", run.id)
-        return LookAgainAt(run.read_at + _BROKEN_AGAIN)
+        return run, LookAgainAt(run.read_at + _BROKEN_AGAIN)
     times = RunTimes(run.created_at, run.started_at, run.last_heartbeat_at)
-    return decide_deadline(run.status, times, _timeouts_of(given), run.read_at, due_at=due.due_at)
+    timeouts = _timeouts_of(given)
+    return run, decide_deadline(run.status, times, timeouts, run.read_at, due_at=due.due_at, unheard=unheard)
+
+
+def _is_silence(decision: DeadlineDecision) -> bool:
+    return isinstance(decision, TimedOut) and decision.reason == HEARTBEAT_TIMEOUT
 
 
 def _timeouts_of(given: InvocationInput) -> RunTimeouts:

@@ -57,7 +57,9 @@ class EngineMetrics:
         self.timers = Counter(
             "ostinato_engine_timers", "Timers of runs by what became of them.", ("outcome",), registry=registry
         )
-        self.timed_out = Counter("ostinato_engine_runs_timed_out", "Runs ended by their timeout.", registry=registry)
+        self.timed_out = Counter(
+            "ostinato_engine_runs_timed_out", "Runs ended by a timeout, by which one.", ("reason",), registry=registry
+        )
         self.stopped_calls = Counter(
             "ostinato_engine_calls_stopped", "Calls stopped because their run had ended.", registry=registry
         )

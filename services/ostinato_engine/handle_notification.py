@@ -2,7 +2,8 @@
 
 Idempotent: the task is completed by the transaction that applies the notification; a message that was applied
 before is known by its id; and what has ended stays as it is: the first final notification of an invocation wins, from
-whichever launch attempt. Invocations are locked first, so that an id is recorded by whoever applies the message.
+whichever launch attempt, and whatever becomes of the launch. Invocations are locked first, so that an id is recorded
+by whoever applies the message.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from ostinato_engine.run_reports import Report, ReportOutcome, RunReports
 
 _log = logging.getLogger(__name__)
 
-# The launch is still under way: its answer has not been saved yet.
+# The launch is being tried again.
 _LAUNCHING_MIN = timedelta(milliseconds=100)
 _LAUNCHING_MAX = timedelta(seconds=5)
 # In one change of a run, one report more than that: memory, and the numbers of lines in a save.
@@ -111,4 +112,4 @@ async def _recognize_repetitions(tx: Tx, found: Mapping[InvocationId, StoredInvo
 
 def _later(task: TaskContext) -> Outcome:
     delay = doubling_backoff(task.attempt, minimum=_LAUNCHING_MIN, maximum=_LAUNCHING_MAX)
-    return Outcome.of_error(RetryLater("the launch has not been saved yet", delay=delay))
+    return Outcome.of_error(RetryLater("the launch is being tried again", delay=delay))

@@ -54,5 +54,4 @@ def read_terms(job: TriagedJobRow) -> JobTerms:
         problem = f"the stored definition can't be read: {error}"
         _log.error("job projects/%s/jobs/%s starts nothing: %s", job.project, job.name, problem)
         return JobTerms(_START_NOTHING, RunTimeouts(DEFAULT_TIMEOUT), timedelta(0), problem)
-    timeouts = RunTimeouts(definition.timeout, definition.heartbeat_timeout)
-    return JobTerms(definition.policy, timeouts, definition.retry.min_backoff)
+    return JobTerms(definition.policy, definition.timeouts, definition.retry.min_backoff)

@@ -214,7 +214,9 @@ async def _open_launchers(stack: AsyncExitStack, settings: EngineSettings, host:
     tokens = NotificationTokens.configured(settings.notification_keys, settings.auth.secret)
     http = await stack.enter_async_context(
         open_http_launcher(
-            rules=AddressRules(allow_loopback=settings.auth.mode is AuthMode.DEV),
+            rules=AddressRules(
+                allow_loopback=settings.auth.mode is AuthMode.DEV, forbidden=settings.forbidden_networks
+            ),
             notify_url=settings.notify_url,
             issue_token=token_issuer(tokens, host.clock),
             spans=spans,

@@ -23,6 +23,7 @@ from ostinato.jobflow.engine_tasks import HANDLE_TIMER, LAUNCH_INVOCATION, TRIAG
 from ostinato.jobflow.kick_triage import kick_triage
 from ostinato.jobstore.job_cron_store import find_overdue
 from ostinato.jobstore.reconcile_store import (
+    FoundJobs,
     JobRef,
     WaitingLaunch,
     find_ended,
@@ -124,15 +125,14 @@ class ReconcileLoop:
             ticks=await self._plan_ticks() + await self._fire_overdue(),
         )
 
-    async def _kick_standing(self, what: Standing, find: Callable[..., Awaitable[list[JobRef]]]) -> int:
-        after, standing = 0, list[JobRef]()
-        while len(standing) < _JOBS:
+    async def _kick_standing(self, what: Standing, find: Callable[..., Awaitable[FoundJobs]]) -> int:
+        after: int | None = 0
+        standing = list[JobRef]()
+        while after is not None and len(standing) < _JOBS:
             async with one_snapshot(self._db) as tx:
                 found = await find(tx, older_than=self._patience, after=after, limit=_JOBS)
-                standing += await self._without_kick(tx, found)
-            if len(found) < _JOBS:
-                break
-            after = found[-1][0]
+                standing += await self._without_kick(tx, found.jobs)
+            after = found.last
         standing = await self._without_remote_kick(what, standing)
         await self._kick(what, standing)
         return len(standing)

@@ -1,6 +1,7 @@
 """What the reports on one run that are at hand together make of it: one change, in the order in which they were sent.
 
-The first end wins; what stands behind it is late. A report whose id is known is a repetition.
+The first end wins, also over a launch that has not been saved: only what was called has a token to report with.
+What stands behind it is late. A report whose id is known is a repetition.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from ostinato.jobflow.invocation_change import InvocationChange, RunError
 from ostinato.jobstore.invocation_log_store import LogLine
 from ostinato.jobstore.invocation_store import StoredInvocation
 from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
-from ostinato.scheduling.invocation import InvocationStatus, is_initial
+from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.taskqueue import TaskContext
 
 REPORTED_FAILURE = "REPORTED_FAILURE"
 MAX_RESULT_BYTES = 64 * 1024
 
-# RETRYING shows the error of an attempt, which a change of the run would take away.
+# RETRYING shows the error of an attempt, which a change of the run would take away; its end may.
 _TAKE_LINES = frozenset({InvocationStatus.STARTING, InvocationStatus.RUNNING})
 _FINAL = {NotifyRequest.SUCCEEDED: InvocationStatus.SUCCEEDED, NotifyRequest.FAILED: InvocationStatus.FAILED}
 
@@ -28,12 +29,16 @@ class ReportOutcome(StrEnum):
     APPLIED = "APPLIED"
     NOTHING_NEW = "NOTHING_NEW"  # it says that the run is running
     REPEATED = "REPEATED"  # it was applied before
-    TOO_EARLY = "TOO_EARLY"  # it needs a launch that has been saved
+    TOO_EARLY = "TOO_EARLY"  # it needs a launch that is not being tried again
     IGNORED = "IGNORED"  # the run has ended
     FOREIGN = "FOREIGN"  # the token is of another job
 
 
 SIGNS_OF_LIFE = frozenset({ReportOutcome.APPLIED, ReportOutcome.NOTHING_NEW, ReportOutcome.REPEATED})
+
+
+def reports_end(message: NotifyRequest) -> bool:
+    return message.status in _FINAL
 
 
 @dataclass(slots=True)
@@ -52,7 +57,7 @@ class Report:
 
     @property
     def is_final(self) -> bool:
-        return self.message.status in _FINAL
+        return reports_end(self.message)
 
     @property
     def adds_lines_once(self) -> bool:
@@ -73,7 +78,7 @@ class RunReports:
 
     def ids_to_record(self, found: StoredInvocation) -> set[str]:
         """Ids that will have been applied; those that are new belong into `new_ids` then."""
-        if found.status not in _TAKE_LINES:
+        if not self._may_take_lines(found):
             return set()
         own = [report for report in self.reports if report.job_id == found.job_id]
         return {report.message.message_id for report in own if report.adds_lines_once}
@@ -84,7 +89,9 @@ class RunReports:
         lines: list[LogLine] = []
         end: Report | None = None
         for report in self.reports:
-            report.outcome = _judge(report, found, new_ids, ended=end is not None)
+            report.outcome = _judge(
+                report, found, new_ids, takes_lines=self._may_take_lines(found), ended=end is not None
+            )
             if report.outcome is ReportOutcome.APPLIED:
                 new_ids.discard(report.message.message_id)
                 lines += [LogLine(found.read_at, text) for text in report.message.log_lines]
@@ -93,11 +100,18 @@ class RunReports:
             return _end(found, end, lines)
         return InvocationChange(invocation=found, to_status=found.status, log_lines=lines) if lines else None
 
+    def _may_take_lines(self, found: StoredInvocation) -> bool:
+        return found.status in _TAKE_LINES or any(
+            report.is_final and report.job_id == found.job_id for report in self.reports
+        )
 
-def _judge(report: Report, found: StoredInvocation, new_ids: set[str], *, ended: bool) -> ReportOutcome:
+
+def _judge(
+    report: Report, found: StoredInvocation, new_ids: set[str], *, takes_lines: bool, ended: bool
+) -> ReportOutcome:
     if report.job_id != found.job_id:
         return ReportOutcome.FOREIGN
-    if is_initial(found.status) and (report.is_final or found.status not in _TAKE_LINES):
+    if not takes_lines:
         return ReportOutcome.TOO_EARLY
     if ended:
         return ReportOutcome.IGNORED

@@ -1,14 +1,15 @@
 """Transaction B of launches: results and the ends of their tasks, many at once.
 
 Idempotent: a result is applied only by the owner of its task, together with the task's end. What ended in the
-meantime (aborted, timed out) stays as it is. An attempt that a stalled process counted since then takes nothing from
-the owner: a task completed without its result would leave a run that nobody brings anywhere.
+meantime (reported, aborted, timed out) stays as it is, and what is about to end by a report that waits in the queue is
+left running for it where only the call failed. An attempt that a stalled process counted since then takes nothing
+from the owner: a task completed without its result would leave a run that nobody brings anywhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ostinato.jobflow.invocation_change import InvocationChange, RunError
 from ostinato.jobflow.invocation_session import edit_invocations
@@ -18,10 +19,13 @@ from ostinato.jobstore.invocation_store import StoredInvocation
 from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger
 from ostinato.scheduling.invocation import InvocationStatus, is_initial
 from ostinato.scheduling.invocation_id import InvocationId
+from ostinato.scheduling.targets import can_report
 from ostinato.storage.database import FEW_ROWS, Database
+from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher, TaskContext, complete_many_in
 from ostinato.telemetry.tracing import use_traceparent
 from ostinato_engine.begin_launches import LaunchAttempt
+from ostinato_engine.waiting_reports import find_waiting_ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +61,13 @@ class SaveLaunches:
         return [end.attempt.invocation.id in changed for end in ends]
 
     async def _save(self, ends: Sequence[LaunchEnd]) -> Collection[InvocationId]:
+        while True:
+            try:
+                return await self._try_to_save(ends)
+            except _Reported as found:
+                ends = [_left_running(end) if end.attempt.invocation.id in found.runs else end for end in ends]
+
+    async def _try_to_save(self, ends: Sequence[LaunchEnd]) -> Collection[InvocationId]:
         async with self._db.transaction(few_rows=len(ends) <= FEW_ROWS) as tx:
             changed = await edit_invocations(
                 tx,
@@ -64,8 +75,32 @@ class SaveLaunches:
                 {end.attempt.invocation.id: _edit(end, end.status) for end in ends if end.status is not None},
                 known={end.attempt.invocation.id: end.attempt.invocation for end in ends if end.status is not None},
             )
+            await self._look_for_reports(tx, [end.attempt.invocation.id for end in ends if _may_be_at_work(end)])
             await complete_many_in(tx, [end.task for end in ends if end.completes_task])
         return changed
+
+    async def _look_for_reports(self, tx: Tx, failed: Collection[InvocationId]) -> None:
+        """After the runs have failed, so that what was reported before their end is seen. Raises _Reported."""
+        if failed and (reported := await find_waiting_ends(tx, self._dispatcher, failed)):
+            raise _Reported(reported)
+
+
+class _Reported(Exception):  # noqa: N818 - control flow inside this module
+    """The ends of these runs were reported: their failure is rolled back."""
+
+    def __init__(self, runs: Collection[InvocationId]) -> None:
+        super().__init__()
+        self.runs = runs
+
+
+def _may_be_at_work(end: LaunchEnd) -> bool:
+    """The failure of a call says less than the work itself, which may have got the call all the same."""
+    return end.status is InvocationStatus.FAILED and can_report(end.attempt.definition.target)
+
+
+def _left_running(end: LaunchEnd) -> LaunchEnd:
+    line = LogLine(end.attempt.invocation.read_at, "Its end was reported meanwhile: that report decides")
+    return replace(end, status=InvocationStatus.RUNNING, error=None, log_lines=[*end.log_lines, line])
 
 
 def _edit(end: LaunchEnd, status: InvocationStatus) -> Callable[[StoredInvocation], InvocationChange | None]:

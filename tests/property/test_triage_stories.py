@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import settings
@@ -267,7 +266,7 @@ class JobLife(RuleBasedStateMachine):
             not_before=not_before,
         )
         self.created.append(trigger)
-        self.pending[trigger.id] = replace(trigger)
+        self.pending[trigger.id] = trigger
 
 
 TestJobLife = JobLife.TestCase

@@ -6,8 +6,10 @@ Callers are stubborn, as good clients are: a call that got no answer is repeated
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
 from random import Random
 from typing import Any, TypeVar
 
@@ -48,11 +50,20 @@ _ANA = Caller(DEV_DEFAULT_USER, is_admin=True)
 _AGAIN_AFTER = 0.2
 
 
+@dataclass(slots=True)
+class ReportedEnd:
+    """What was reported as the end of a run. `accepted_at`: when the first answer came that such a report is stored."""
+
+    statuses: set[str] = field(default_factory=set)
+    accepted_at: datetime | None = None
+
+
 class People:
-    """Everything they were told was accepted is remembered in `accepted`: (job, trigger id)."""
+    """Everything they were told was accepted is remembered in `accepted`: (job, trigger id). `reported`: by run."""
 
     def __init__(self, db: Database, dispatcher: Dispatcher, clock: VirtualClock) -> None:
         self.accepted: Counter[tuple[str, str]] = Counter()
+        self.reported: dict[int, ReportedEnd] = defaultdict(ReportedEnd)
         self._db = db
         self._dispatcher = dispatcher
         self._clock = clock
@@ -118,9 +129,15 @@ class People:
 
     async def notify(self, run: Run, status: NotifyRequest.Status, message_id: str) -> None:
         """As the ingester does once it knows who speaks."""
-        notification = NotifyRequest(message_id=message_id, status=status, log_lines=[f"{message_id} says {status}"])
+        name = NotifyRequest.Status.Name(status)
+        notification = NotifyRequest(message_id=message_id, status=status, log_lines=[f"{message_id} says {name}"])
         task = HandleNotificationTask(invocation_id=run.id, job_id=run.job_id, notification=notification)
+        ends = status != NotifyRequest.RUNNING
+        if ends:
+            self.reported[run.id].statuses.add(name)
         await self.insist(lambda: self._dispatcher.add(HANDLE_NOTIFICATION, task))
+        if ends and self.reported[run.id].accepted_at is None:
+            self.reported[run.id].accepted_at = self._clock.now()
 
     async def _ask(self, call: Callable[[], Awaitable[object]]) -> None:
         try:
@@ -161,7 +178,8 @@ class RemoteWork:
         for number in range(random.choice((0, 1, 1, 2, 3))):
             delay = random.choice((0.0, 0.2, 2.0, 8.0, 30.0))
             status = random.choice(statuses)
-            self.reports.put_nowait((delay, run, status, f"{self._calls[run.id]}.{number}"))
+            for again in random.choice(((0.0,), (0.0,), (0.0, 0.0), (0.0, 3.0))):
+                self.reports.put_nowait((delay + again, run, status, f"{self._calls[run.id]}.{number}"))
 
 
 async def post_reports(work: RemoteWork, people: People, clock: VirtualClock) -> None:

@@ -13,11 +13,20 @@ from ostinato.jobflow import finish_invocations, fire_slots
 from ostinato.jobflow.engine_tasks import TRIAGE_JOB
 from ostinato.jobstore import invocation_store, trigger_store
 from ostinato.jobstore.trigger_store import StoredTrigger
+from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.scheduling.triage import TriagePlan, TriageSnapshot, decide_triage
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher, TaskClass
 from ostinato.taskqueue.embedded import ready_store, worker_store
-from ostinato_engine import cron_loop, save_launches, triage_applying, triage_jobs
+from ostinato_engine import (
+    cron_loop,
+    deadline_loop,
+    handle_notification,
+    run_reports,
+    save_launches,
+    triage_applying,
+    triage_jobs,
+)
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -210,9 +219,49 @@ def backoffs_end_unseen(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(triage_applying, "_ask_for_more", ask_for_less)
 
 
+def message_ids_are_not_remembered(patch: pytest.MonkeyPatch) -> None:
+    """Each report looks new."""
+
+    async def all_are_new(_: Tx, messages: Collection[Any]) -> set[Any]:
+        return set(messages)
+
+    patch.setattr(handle_notification, "record_messages", all_are_new)
+
+
+def the_second_end_wins(patch: pytest.MonkeyPatch) -> None:
+    """What stands behind the end of a run is not late."""
+    judge = run_reports._judge
+
+    def judge_as_first(*report: Any, **options: Any) -> Any:
+        return judge(*report, **options | {"ended": False})
+
+    patch.setattr(run_reports, "_judge", judge_as_first)
+
+
+def calls_know_better_than_reports(patch: pytest.MonkeyPatch) -> None:
+    """A call that fails ends its run, whatever was reported."""
+
+    async def nothing_waits(*_: Any) -> set[Any]:
+        return set()
+
+    patch.setattr(save_launches, "find_waiting_ends", nothing_waits)
+
+
+def a_running_run_is_not_looked_at_sooner(patch: pytest.MonkeyPatch) -> None:
+    """Who looks at a run that is being launched forgets that it may be running, and silent, right after."""
+    decide = deadline_loop.decide_deadline
+
+    def decide_as_if_it_stayed(status: Any, times: Any, timeouts: Any, now: datetime, **options: Any) -> Any:
+        if status is not InvocationStatus.RUNNING:
+            timeouts = replace(timeouts, heartbeat=None)
+        return decide(status, times, timeouts, now, **options)
+
+    patch.setattr(deadline_loop, "decide_deadline", decide_as_if_it_stayed)
+
+
 # Each with a seed that found it; should the walks change, others are tried.
 PLANTS: dict[Plant, int] = {
-    no_fence: 24,
+    no_fence: 5,
     no_kick_while_one_is_queued: 1,
     finals_do_not_absorb: 1,
     forgotten_tombstone: 1,
@@ -221,12 +270,16 @@ PLANTS: dict[Plant, int] = {
     no_deadline: 1,
     slot_fires_twice: 3,
     consumed_without_a_run: 1,
-    retry_is_lost: 4,
+    retry_is_lost: 2,
     the_dead_keep_their_tasks: 1,
-    skipped_slots_are_not_told: 2,
+    skipped_slots_are_not_told: 4,
     pauses_do_not_count: 1,
     one_run_too_many: 1,
     ends_are_told_to_one_job_only: 1,
     ends_ask_for_no_triage: 1,
     backoffs_end_unseen: 3,
+    message_ids_are_not_remembered: 2,
+    the_second_end_wins: 2,
+    calls_know_better_than_reports: 4,
+    a_running_run_is_not_looked_at_sooner: 12,
 }

@@ -20,8 +20,10 @@ from ostinato.scheduling.names import invocation_name, job_name
 from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.scheduling.retrying import decide_retry
 from ostinato.scheduling.schedule import parse_schedule
+from ostinato.scheduling.targets import can_report
 from ostinato.scheduling.triage_plan import DROPS
 from ostinato.scheduling.trigger import upstream_trigger_id
+from tests.simulation.outside import ReportedEnd
 from tests.simulation.random_jobs import PROJECT
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -55,6 +57,7 @@ class History:
     spans: Mapping[int, Sequence[Row]]
     ledger: Mapping[int, Sequence[Row]]
     remembered: frozenset[tuple[int, str]]  # (job id, trigger id), consumed
+    reports: Mapping[int, Sequence[str]]  # by run: the lines that its reports left in its log
     dropped: Mapping[int, Counter[str]]  # by job: trigger ids named in the records of drops; "" counts the unnamed
 
     def incoming(self, run: Row) -> Sequence[Any]:
@@ -67,8 +70,10 @@ class History:
         return invocation_name(job_name(PROJECT, self.jobs[run["job_id"]]), run["invocation_id"])
 
 
-async def find_broken_promises(connection: Connection, accepted: Mapping[tuple[str, str], int]) -> list[str]:
-    """`accepted`: (job, trigger id) of what callers were told is accepted, or a duplicate."""
+async def find_broken_promises(
+    connection: Connection, accepted: Mapping[tuple[str, str], int], reported: Mapping[int, ReportedEnd]
+) -> list[str]:
+    """`accepted`: (job, trigger id) of what callers were told is accepted, or a duplicate. `reported`: by run."""
     left = [f"left over: {row[0]}" for row in await connection.fetch(_LEFT)]
     history = await _load(connection)
     return [
@@ -76,6 +81,7 @@ async def find_broken_promises(connection: Connection, accepted: Mapping[tuple[s
         *_of_slots(history),
         *_of_triggers(history, accepted),
         *_of_ends(history),
+        *_of_reports(history, reported),
         *_of_downstream(history),
         *_of_retries(history),
     ]
@@ -160,6 +166,23 @@ def _of_ends(history: History) -> Iterator[str]:
             yield f"P3: {history.name(run)} is {status}, its log tells {run['ends_told']} ends, {run['end_told']}"
 
 
+def _of_reports(history: History, reported: Mapping[int, ReportedEnd]) -> Iterator[str]:
+    """P3: a report counts once, the first end that is reported wins, and only people and time win over one."""
+    for run in history.runs:
+        name, status = history.name(run), InvocationStatus(run["status"]).name
+        told = history.reports.get(run["invocation_id"], ())
+        for line, times in Counter(told).items():
+            if times > 1:
+                yield f"P3: the log of {name} has {line!r} {times} times"
+        ends = [line for line in told if not line.endswith("says RUNNING")]
+        if ends and (len(ends) > 1 or not ends[0].endswith(f"says {status}")):
+            yield f"P3: {name} is {status}, its log tells the reports {ends}"
+        end = reported.get(run["invocation_id"]) if can_report(history.definition(run).target) else None
+        was_first = end is not None and end.accepted_at is not None and end.accepted_at < run["finished_at"]
+        if was_first and not ends and status not in {"ABORTED", "TIMED_OUT"}:
+            yield f"P3: {name} is {status} ({run['error_reason']}), but {end} was accepted before"
+
+
 def _of_downstream(history: History) -> Iterator[str]:
     by_name = {name: job_id for job_id, name in history.jobs.items()}
     for run in history.runs:
@@ -199,6 +222,9 @@ async def _load(connection: Connection) -> History:
             if decision["reason"] in DROPS:
                 dropped[row["job_id"]].update(decision["trigger_ids"])
                 dropped[row["job_id"]][""] += decision["count"] - len(decision["trigger_ids"])
+    reports: dict[int, list[str]] = defaultdict(list)
+    for row in await connection.fetch("select invocation_id, line from invocation_log where line like '% says %'"):
+        reports[row["invocation_id"]].append(row["line"])
     consumed = await connection.fetch("select job_id, trigger_id from trigger where consumed_at is not null")
     return History(
         jobs={row[0]: row[1] for row in await connection.fetch("select job_id, name from job")},
@@ -206,6 +232,7 @@ async def _load(connection: Connection) -> History:
         spans=_by_job(await connection.fetch("select * from job_schedule_span order by from_at")),
         ledger=_by_job(await connection.fetch("select * from occurrence order by slot")),
         remembered=frozenset((row[0], row[1]) for row in consumed),
+        reports=reports,
         dropped=dropped,
     )
 

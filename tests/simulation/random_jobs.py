@@ -25,14 +25,20 @@ def random_job(random: Random, name: str) -> dict[str, Any]:
                 "downstream": [{"job": "after", "trigger_on": random.choice(("SUCCESS", "FAILURE", "FINISH"))}],
             }
         case "web":
-            return stanza | {
-                "http": {"url": "http://work.example/", "multistage": random.random() < 0.7},
-                "retry": {"max_attempts": random.randint(1, 3), "min_backoff": "1s", "max_backoff": "8s"},
-                "downstream": [
-                    {"job": "after", "trigger_on": "FINISH"},
-                    {"job": "hot", "trigger_on": random.choice(("SUCCESS", "FAILURE"))},
-                ],
-            }
+            reports = random.random() < 0.7
+            silence = {"heartbeat_timeout": f"{random.randint(3, 15)}s"} if reports and random.random() < 0.6 else {}
+            return (
+                stanza
+                | silence
+                | {
+                    "http": {"url": "http://work.example/", "multistage": reports},
+                    "retry": {"max_attempts": random.randint(1, 3), "min_backoff": "1s", "max_backoff": "8s"},
+                    "downstream": [
+                        {"job": "after", "trigger_on": "FINISH"},
+                        {"job": "hot", "trigger_on": random.choice(("SUCCESS", "FAILURE"))},
+                    ],
+                }
+            )
         case "tick" | "often":
             return stanza | {
                 "schedule": f"every {random.randint(2, 9) if name == 'often' else random.randint(5, 20)}s",

@@ -52,7 +52,9 @@ def take_walk(url: str, seed: int) -> WalkResult:
         simulation.run(wanderer.wander())
         problems = [*simulation.violations, *wanderer.problems]
     if not problems:
-        problems = asyncio.run(_on(url, partial(find_broken_promises, accepted=wanderer.accepted)))
+        problems = asyncio.run(
+            _on(url, partial(find_broken_promises, accepted=wanderer.accepted, reported=wanderer.reported))
+        )
         problems += asyncio.run(_on(url, _look))
     return WalkResult(seed, tuple(simulation.trace), (*problems, *alarms))
 

@@ -18,7 +18,7 @@ from ostinato.taskqueue.embedded.pace import Pace
 from ostinato.testing.faults import Fault, RandomFaults
 from ostinato.testing.simulation import Life, Simulation
 from ostinato_engine.engine_host import EnginePace
-from tests.simulation.outside import People, RemoteWork, post_reports
+from tests.simulation.outside import People, RemoteWork, ReportedEnd, post_reports
 from tests.simulation.random_jobs import NAMES, TRIGGERED, config_text, random_job, random_stanzas, without_schedules
 from tests.simulation.world import Tempo, open_world
 
@@ -35,7 +35,7 @@ _OF_ENGINES = (
 )  # fmt: skip
 _OF_CALLERS = (Fault.REFUSED, Fault.CUT_BEFORE, Fault.CUT_AFTER)
 _REST = 20.0  # seconds
-_MOST_RESTS = 24  # longer than any task waits before it is tried again
+_MOST_RESTS = 90  # longer than a run takes whose launches fail, and its retries
 
 Action = Callable[[], Coroutine[Any, Any, None]]
 
@@ -83,6 +83,10 @@ class Wanderer:
     @property
     def accepted(self) -> dict[tuple[str, str], int]:
         return dict(self._people.accepted)
+
+    @property
+    def reported(self) -> dict[int, ReportedEnd]:
+        return dict(self._people.reported)
 
     async def wander(self) -> None:
         async with open_world(self._simulation) as self._world:

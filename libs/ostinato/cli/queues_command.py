@@ -6,6 +6,10 @@ import click
 
 from ostinato.cli.session import Session, session_options
 
+_WHAT_IS_LOST = {
+    "notifications": " These reports are kept nowhere else: runs whose end is among them last until their timeout.",
+}
+
 
 @click.group(invoke_without_command=True)
 @session_options
@@ -54,6 +58,6 @@ def purge(session: Session, queue: str, *, yes: bool) -> None:
     from ostinato.pb.scheduler.v1.admin_pb2 import PurgeQueueResponse
 
     if not yes:
-        click.confirm(f"Delete what waits in {queue}?", abort=True, err=True)
+        click.confirm(f"Delete what waits in {queue}?{_WHAT_IS_LOST.get(queue, '')}", abort=True, err=True)
     purged = session.call(lambda client: client.purge_queue(queue))
     session.show(PurgeQueueResponse(purged=purged), lambda: click.echo(f"{purged} purged."))

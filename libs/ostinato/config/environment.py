@@ -11,12 +11,13 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from ostinato.errors import InvalidArgument, Violation
 
 E = TypeVar("E", bound=StrEnum)
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _SWITCHES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -97,6 +98,14 @@ class EnvironmentReader:
             return ()
         return tuple(key for key in keys if key is not None)
 
+    def networks(self, name: str) -> tuple[Network, ...]:
+        """Ranges of addresses separated by commas; one address is a range too."""
+        networks = [_network_in(text) for text in self.texts(name)]
+        if None in networks:
+            self.refuse(name, "must be networks such as 10.0.0.0/8 or fd00::/8, with no bits set beyond the prefix")
+            return ()
+        return tuple(network for network in networks if network is not None)
+
     def refuse_unknown(self, prefix: str) -> None:
         """Variables that begin with `prefix` and that nobody asked for are misspelt, or Kubernetes' doing."""
         for name in sorted(self._environ):
@@ -145,6 +154,15 @@ def _is_url(text: str, schemes: Sequence[str], *, several_hosts: bool) -> bool:
     except ValueError:
         return False
     return parts.scheme in schemes and 0 not in ports
+
+
+def _network_in(text: str) -> Network | None:
+    """An IPv4 network that is written as IPv6 would not be met by IPv4 addresses: none."""
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError:
+        return None
+    return None if isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped else network
 
 
 def _from_hex(text: str) -> bytes | None:

@@ -19,7 +19,7 @@ from ostinato.config.authentication import (
 )
 from ostinato.config.cloud_tasks import CloudTasksSettings, read_cloud_tasks
 from ostinato.config.database import DatabaseSettings, read_database, read_maintenance_url
-from ostinato.config.environment import EnvironmentReader
+from ostinato.config.environment import EnvironmentReader, Network
 from ostinato.config.oidc import OidcSettings, read_oidc
 from ostinato.config.pubsub import PubSubSettings, read_pubsub
 from ostinato.config.queue_limits import QueueLimits, read_queue_limits
@@ -75,6 +75,7 @@ class EngineSettings(ProcessSettings):
     notification_keys: tuple[bytes, ...] = field(repr=False)  # newest first; empty: derived from the secret
     queue_limits: tuple[QueueLimits, ...] = ()  # queues that are not named have none
     oidc: OidcSettings = field(default_factory=OidcSettings)
+    forbidden_networks: tuple[Network, ...] = ()  # that http targets may not reach, besides those they never may
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ def load_engine_settings(environ: Mapping[str, str]) -> EngineSettings:
         notification_keys=keys,
         queue_limits=read_queue_limits(reader, "OSTINATO_ENGINE_QUEUE_LIMITS"),
         oidc=read_oidc(reader),
+        forbidden_networks=reader.networks("OSTINATO_ENGINE_FORBIDDEN_NETWORKS"),
     )
     _finish(reader, "engine")
     return settings

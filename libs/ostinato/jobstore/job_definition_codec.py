@@ -134,10 +134,10 @@ _remembered_aftermath = lru_cache(maxsize=4096)(_decode_aftermath)
 
 
 def decode_timeouts(data: bytes) -> RunTimeouts:
-    """Only what ends a run by time of a stored definition. Raises DecodeError."""
+    """Only `JobDefinition.timeouts` of a stored definition. Raises DecodeError."""
     with _reading():
         config = JobConfig.FromString(data)
-        return RunTimeouts(_timeout(config), _heartbeat_timeout(config))
+        return RunTimeouts(_timeout(config), _heartbeat_timeout(config) if config.http.multistage else None)
 
 
 @contextmanager

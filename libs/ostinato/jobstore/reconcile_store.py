@@ -10,10 +10,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from google.protobuf.message import DecodeError
+
+from ostinato.errors import InvalidArgument
+from ostinato.jobstore.job_definition_codec import decode_definition
 from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.scheduling.invocation_id import InvocationId
 from ostinato.storage.database import Database, Reader
-from ostinato.storage.transaction import Tx
+from ostinato.storage.transaction import Row, Tx
 
 # (job id, project id)
 JobRef = tuple[int, int]
@@ -40,9 +44,22 @@ select distinct job_id, project_id
 """
 
 
-async def find_ended(reader: Reader, *, older_than: timedelta, after: int, limit: int) -> list[JobRef]:
+@dataclass(frozen=True, slots=True)
+class FoundJobs:
+    """`last`: the last job looked at, None when there are no more."""
+
+    jobs: Sequence[JobRef]
+    last: int | None
+
+
+async def find_ended(reader: Reader, *, older_than: timedelta, after: int, limit: int) -> FoundJobs:
     """Jobs behind the id `after` with an invocation that ended that long ago and is not acknowledged yet."""
-    return [(row[0], row[1]) for row in await reader.fetch(_ENDED, older_than, after, limit)]
+    rows = await reader.fetch(_ENDED, older_than, after, limit)
+    return FoundJobs([(row[0], row[1]) for row in rows], _last(rows, limit))
+
+
+def _last(rows: Sequence[Row], limit: int) -> int | None:
+    return rows[-1][0] if len(rows) == limit else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +120,8 @@ async def set_launch_tasks(tx: Tx, waiting: Sequence[WaitingLaunch], task_ids: S
     await tx.execute(_SET_LAUNCH_TASKS, [entry.invocation_id for entry in waiting], list(task_ids))
 
 
-# The recursion hops from job to job over the index of pending triggers and reads the oldest one of each. The end of
-# any run brings a triage; a pause keeps those that wait for a run of their own, and the resume brings one.
+# The recursion hops from job to job over the index of pending triggers and reads the oldest one of each. A pause keeps
+# those that wait for a run of their own, and the resume brings a triage.
 _WAITING_JOBS = """
 with recursive oldest as (
     (select t.job_id, t.created_at
@@ -142,24 +159,43 @@ with recursive oldest as (
     select job_id, created_at as since, false as stays_paused from oldest
     union all
     select job_id, not_before, true from earliest
+), found as (
+    select distinct j.job_id
+      from waiting w
+      join job j on j.job_id = w.job_id
+     where w.since < (select ostinato_now()) - $1::interval
+       and not (w.stays_paused and j.paused and j.enabled)
+     order by 1
+     limit $3
 )
-select distinct j.job_id, j.project_id
-  from waiting w
-  join job j on j.job_id = w.job_id
- where w.since < (select ostinato_now()) - $1::interval
-   and not (w.stays_paused and j.paused and j.enabled)
-   and not exists (select from invocation i where i.job_id = j.job_id and i.finished_at is null)
+select j.job_id, j.project_id, j.enabled and not j.paused as starts, j.definition,
+       (select count(*) from invocation i where i.job_id = j.job_id and i.finished_at is null) as active
+  from found f
+  join job j on j.job_id = f.job_id
  order by 1
- limit $3
 """
 
 
-async def find_waiting_jobs(reader: Reader, *, older_than: timedelta, after: int, limit: int) -> list[JobRef]:
-    """Jobs behind the id `after` with a trigger that may have started a run that long ago, while none runs.
+async def find_waiting_jobs(reader: Reader, *, older_than: timedelta, after: int, limit: int) -> FoundJobs:
+    """Jobs behind the id `after` with a trigger that may have started a run that long ago, while one may start.
 
     Triggers carry their callers' times, so this is only where to look closer.
     """
-    return [(row[0], row[1]) for row in await reader.fetch(_WAITING_JOBS, older_than, after, limit)]
+    rows = await reader.fetch(_WAITING_JOBS, older_than, after, limit)
+    return FoundJobs([(row["job_id"], row["project_id"]) for row in rows if not _is_full(row)], _last(rows, limit))
+
+
+def _is_full(row: Row) -> bool:
+    """The end of any of its runs brings a triage; where none may start, a triage drops what waits."""
+    return bool(row["starts"]) and row["active"] >= _limit(row["definition"])
+
+
+def _limit(definition: bytes) -> int:
+    """What can't be read starts nothing, as triage has it."""
+    try:
+        return decode_definition(definition).policy.max_concurrent_invocations
+    except (DecodeError, InvalidArgument):
+        return 0
 
 
 _IDLE = """

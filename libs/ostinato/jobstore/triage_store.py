@@ -145,16 +145,16 @@ class NewInvocation(NamedTuple):
 _INSERT_INVOCATIONS = f"""
 with logged as (
     insert into invocation_log (invocation_id, version, line_no, at, line)
-    select n.invocation_id, {FIRST_VERSION}, 0, $9, $14
+    select n.invocation_id, {FIRST_VERSION}, 0, $9, $13
       from unnest($1::bigint[]) n(invocation_id)
-     where $14::text is not null
+     where $13::text is not null
 )
 insert into invocation (invocation_id, job_id, project_id, status, launch_task_id, created_at, deadline_at,
                         scheduled_for, triggered_by, revision, attempt, retry_of, launch_attempts, started_at,
                         log_bytes)
 select n.invocation_id, n.job_id, n.project_id, {InvocationStatus.STARTING.value}, n.launch_task_id, $9,
-       n.deadline_at, n.scheduled_for, n.triggered_by, n.revision, n.attempt, n.retry_of, $12, $13,
-       coalesce(octet_length($14) + 1, 0)
+       n.deadline_at, n.scheduled_for, n.triggered_by, n.revision, n.attempt, n.retry_of, $12,
+       case when $13::text is not null then ostinato_now() end, coalesce(octet_length($13) + 1, 0)
   from unnest($1::bigint[], $2::bigint[], $3::int[], $4::bigint[], $5::timestamptz[], $6::timestamptz[], $7::text[],
               $8::text[], $10::smallint[], $11::bigint[])
        n(invocation_id, job_id, project_id, launch_task_id, deadline_at, scheduled_for, triggered_by, revision, attempt,
@@ -183,7 +183,6 @@ async def insert_invocations(
         [new.attempt for new in invocations],
         [new.retry_of for new in invocations],
         int(launch_line is not None),
-        now if launch_line is not None else None,
         launch_line,
     )
 

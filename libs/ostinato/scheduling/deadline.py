@@ -63,20 +63,21 @@ def decide_deadline(
     now: datetime,
     *,
     due_at: datetime | None = None,
+    unheard: bool = False,
 ) -> DeadlineDecision:
     """The run timeout counts from the first launch attempt; waiting in the launch queue does not use it up.
 
     The heartbeat timeout is of RUNNING ones only: until then the work can't be heard, and what fails is on our side.
-    `due_at`: when this look was due. Silence of which a late look tells may be ours: it counts from the look, so that
-    reports that wait in the queue are applied first.
+    `due_at`: when this look was due. Silence of which a late look tells may be ours, and so may that of one whose
+    reports may wait `unheard` in the queue: it counts from the look.
     An invocation that has not started, or has ended and only waits for its triage, is merely looked at again.
     """
     if times.started_at is None or is_final(status):
         return LookAgainAt(max(times.created_at, now) + timeouts.shortest)
     deadlines = [TimedOut(times.started_at + timeouts.run, RUN_TIMEOUT)]
     if status is InvocationStatus.RUNNING and timeouts.heartbeat is not None:
-        is_late = due_at is not None and now - due_at > LATE_LOOK
-        silent_since = now if is_late else max(times.started_at, times.last_heartbeat_at or times.started_at)
+        may_be_ours = unheard or (due_at is not None and now - due_at > LATE_LOOK)
+        silent_since = now if may_be_ours else max(times.started_at, times.last_heartbeat_at or times.started_at)
         deadlines.append(TimedOut(silent_since + timeouts.heartbeat, HEARTBEAT_TIMEOUT))
     first = min(deadlines, key=lambda timed_out: timed_out.deadline)
     if first.deadline <= now:

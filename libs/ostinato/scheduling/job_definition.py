@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import IntEnum, StrEnum
 
-from ostinato.scheduling.targets import NoopSpec, TargetSpec
+from ostinato.scheduling.deadline import RunTimeouts
+from ostinato.scheduling.targets import NoopSpec, TargetSpec, can_report
 
 DEFAULT_SCHEDULE = "triggered"
 DEFAULT_TIMEOUT = timedelta(hours=1)
@@ -71,3 +72,8 @@ class JobDefinition:
     timeout: timedelta = DEFAULT_TIMEOUT
     heartbeat_timeout: timedelta | None = None  # None: a run may be silent as long as it likes
     retry: RetryPolicy = RetryPolicy()
+
+    @property
+    def timeouts(self) -> RunTimeouts:
+        """What ends its runs by time. Work that can't report is not asked for signs of life, whatever is stored."""
+        return RunTimeouts(self.timeout, self.heartbeat_timeout if can_report(self.target) else None)

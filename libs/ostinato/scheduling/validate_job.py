@@ -13,7 +13,7 @@ from ostinato.errors import Violation
 from ostinato.scheduling.job_definition import Downstream, JobDefinition, RetryPolicy, TriggeringPolicy
 from ostinato.scheduling.names import JOB_ID_RULE, PROJECT_ID_RULE, is_job_id, is_project_id
 from ostinato.scheduling.schedule import ScheduleError, parse_schedule
-from ostinato.scheduling.targets import validate_target
+from ostinato.scheduling.targets import can_report, validate_target
 
 MAX_DISPLAY_NAME_BYTES = 200
 MAX_OWNER_BYTES = 200
@@ -54,7 +54,7 @@ def validate_job(
         *validate_target(definition.target, path),
         *_check_downstream(definition.downstream, downstream_paths_of(definition, path, downstream_paths), path),
         *_check_timeout(definition.timeout, f"{path}.timeout"),
-        *_check_heartbeat_timeout(definition.heartbeat_timeout, f"{path}.heartbeat_timeout"),
+        *_check_heartbeat_timeout(definition, f"{path}.heartbeat_timeout"),
         *_check_retry(definition.retry, f"{path}.retry"),
     ]
 
@@ -135,8 +135,12 @@ def _check_timeout(timeout: timedelta, path: str) -> list[Violation]:
     return [] if MIN_TIMEOUT <= timeout <= MAX_TIMEOUT else [Violation(path, "must be between 1s and 7 days")]
 
 
-def _check_heartbeat_timeout(timeout: timedelta | None, path: str) -> list[Violation]:
-    return [] if timeout is None else _check_timeout(timeout, path)
+def _check_heartbeat_timeout(definition: JobDefinition, path: str) -> list[Violation]:
+    if definition.heartbeat_timeout is None:
+        return []
+    if not can_report(definition.target):
+        return [Violation(path, "is for http with multistage: other work gives no signs of life")]
+    return _check_timeout(definition.heartbeat_timeout, path)
 
 
 def _check_retry(retry: RetryPolicy, path: str) -> list[Violation]:

@@ -17,7 +17,7 @@ import asyncpg
 import asyncpg.pool
 
 from ostinato.config.database import DatabaseSettings
-from ostinato.errors import Contention
+from ostinato.errors import CommitOutcomeUnknown, Contention
 from ostinato.storage.commit_protocol import (
     ANSWER_PATIENCE,
     begin,
@@ -68,6 +68,7 @@ class Database:
                 raise
             await commit(connection, self._gate)
         except BaseException as error:
+            tx.in_doubt = isinstance(error, CommitOutcomeUnknown | asyncio.CancelledError)
             run_hooks(tx.take_at_end())
             await self._release_in_doubt(connection, error)
             raise

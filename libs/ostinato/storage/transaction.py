@@ -47,6 +47,8 @@ class Tx:
         self._before_commit: dict[object, BeforeCommit] = {}
         self._after_commit: list[AfterCommit] = []
         self._at_end: list[AtEnd] = []
+        # It is over, and its commit may have happened although the hooks for after the commit did not run.
+        self.in_doubt = False
         # What libraries collect until the commit, each under a key of its own.
         self.buffers: dict[object, list[Any]] = {}
         # On a connection of somebody else's, whose savepoints pass by unseen: only hints may wait for the commit.

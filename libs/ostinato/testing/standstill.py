@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeAlias
 
 import asyncpg
@@ -20,6 +20,7 @@ from ostinato.jobflow.poke_cron import TRIGGERED
 from ostinato.jobstore.job_definition_codec import decode_definition
 from ostinato.pb.internal.v1.engine_tasks_pb2 import TriageJobTask
 from ostinato.scheduling.cron_machine import CronState
+from ostinato.scheduling.deadline import RunTimeouts
 from ostinato.scheduling.invocation import InvocationStatus, is_final, is_initial
 from ostinato.scheduling.job_definition import DEFAULT_TIMEOUT, JobDefinition
 from ostinato.scheduling.schedule import ScheduleError, parse_schedule
@@ -38,7 +39,8 @@ select j.job_id, j.name, j.enabled, j.paused, j.definition, c.enabled as cron_en
   from job j left join job_cron c using (job_id)
 """
 _ACTIVE = """
-select i.invocation_id, i.job_id, i.status, i.launch_task_id, i.created_at, i.started_at, i.deadline_at, n.definition
+select i.invocation_id, i.job_id, i.status, i.launch_task_id, i.created_at, i.started_at,
+       i.last_heartbeat_at, i.deadline_at, n.definition
   from invocation i left join invocation_input n using (invocation_id)
  order by i.created_at desc, i.invocation_id
 """
@@ -59,6 +61,7 @@ class _Active:
     launch_task_id: int
     created_at: datetime
     started_at: datetime | None
+    last_heartbeat_at: datetime | None
     deadline_at: datetime
     definition: JobDefinition | None  # None: it can't be read
 
@@ -138,9 +141,12 @@ def _of_invocations(job: _Job, picture: _Picture) -> Iterator[str]:
 
 
 def _latest_deadline(invocation: _Active, now: datetime) -> datetime:
-    """A deadline is set at the creation and moved when it is looked at; a timeout later at most, each time."""
-    timeout = DEFAULT_TIMEOUT if invocation.definition is None else invocation.definition.timeout
-    return max(now, invocation.created_at, invocation.started_at or now) + max(timeout, timedelta(minutes=1))
+    """A deadline is set at the creation and moved when it is looked at, each time to when the run may be over at the
+    earliest: its timeout after its begin, or its heartbeat timeout after a sign of life.
+    """
+    timeouts = RunTimeouts(DEFAULT_TIMEOUT) if invocation.definition is None else invocation.definition.timeouts
+    begun = (now, invocation.created_at, invocation.started_at or now, invocation.last_heartbeat_at or now)
+    return max(begun) + timeouts.shortest
 
 
 def _of_pending(job: _Job) -> Iterator[str]:
@@ -227,6 +233,7 @@ def _active_from_row(row: asyncpg.Record) -> _Active:
         launch_task_id=row["launch_task_id"],
         created_at=row["created_at"],
         started_at=row["started_at"],
+        last_heartbeat_at=row["last_heartbeat_at"],
         deadline_at=row["deadline_at"],
         definition=_definition_of(row["definition"]),
     )

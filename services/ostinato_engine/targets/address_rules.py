@@ -2,19 +2,21 @@
 neither a redirect, nor a name that resolves to such an address, nor another spelling of it.
 
 Link-local and metadata addresses hand out the machine's credentials: never. Loopback is the engine's own machine:
-only while developing. Addresses that carry an IPv4 address inside are judged by that one too.
+only while developing. Private ranges are allowed: who runs their services there needs them; a deployment may forbid
+them, or any others. Addresses that carry an IPv4 address inside are judged by that one too.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from aiohttp.connector import AddrInfoType
 
 Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 
 # Services of clouds that answer with credentials or settings and are not link-local.
 _METADATA = frozenset(
@@ -43,10 +45,11 @@ class AddressRefused(OSError):  # noqa: N818 - a state of affairs, not a fault
 
 
 class AddressRules:
-    """What is refused in this deployment."""
+    """What is refused in this deployment; `forbidden` comes on top of what is refused everywhere."""
 
-    def __init__(self, *, allow_loopback: bool) -> None:
+    def __init__(self, *, allow_loopback: bool, forbidden: Sequence[Network] = ()) -> None:
         self._allow_loopback = allow_loopback
+        self._forbidden = tuple(forbidden)
 
     def check(self, text: str) -> None:
         """Raises AddressRefused. `text` is a numeric address; a zone index is ignored."""
@@ -67,6 +70,8 @@ class AddressRules:
             return "multicast and broadcast addresses are refused"
         if not self._allow_loopback and _is_own_machine(address):
             return "loopback addresses are refused"
+        if any(address in network for network in self._forbidden):
+            return "addresses of this network are forbidden by OSTINATO_ENGINE_FORBIDDEN_NETWORKS"
         return None
 
 

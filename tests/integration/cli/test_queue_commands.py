@@ -71,6 +71,13 @@ def test_a_purge_asks_first(ostinato: Ostinato, api: FakeApi) -> None:
     assert api.requests == [PurgeQueueRequest(name="triages")] * 2
 
 
+def test_who_purges_reports_is_told_what_is_lost(ostinato: Ostinato, api: FakeApi) -> None:
+    refused = ostinato("queues", "purge", "notifications", stdin=b"n\n")
+    assert "runs whose end is among them last until their timeout" in refused.err
+    assert "runs" not in ostinato("queues", "purge", "triages", stdin=b"n\n").err
+    assert api.requests == []
+
+
 def test_dead_letters_are_purged_in_calls_of_500(ostinato: Ostinato, api: FakeApi) -> None:
     def purge(request: PurgeDeadLettersRequest) -> PurgeDeadLettersResponse:
         return PurgeDeadLettersResponse(purged=min(400, len(request.ids)))

@@ -13,7 +13,10 @@ import pytest
 from ostinato.clock import SystemClock
 from ostinato.errors import Unavailable
 from ostinato.jobflow.engine_tasks import ENGINE_TASK_CLASSES
+from ostinato.jobflow.poke_cron import cached_schedule, poke_cron
+from ostinato.jobstore.job_definition_codec import encode_definition
 from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger
+from ostinato.scheduling.job_definition import JobDefinition
 from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.storage.database import Database, DatabaseSettings, open_database
 from ostinato.storage.transaction import Row
@@ -159,6 +162,101 @@ async def test_a_row_held_elsewhere_is_left_to_its_holder(database: Database, st
     assert await stage.pending(job_id) == []
     assert await loop.look_once() == timedelta(0)
     assert len(await stage.pending(job_id)) == 1
+
+
+# An edit and a tick of one due slot: whoever comes first fires it, as the old schedule has it, and nobody else does.
+
+
+async def edit(stage: Stage, job_id: int, name: str, schedule: str) -> None:
+    """As an applied config does it."""
+    async with stage.db.transaction() as tx:
+        definition = encode_definition(JobDefinition(id=name, schedule=schedule))
+        await tx.execute("update job set definition = $2 where job_id = $1", job_id, definition)
+        await poke_cron(tx, stage.dispatcher, [await stage._wish(job_id, name, schedule)], await tx.now())
+
+
+async def assert_fired_once(stage: Stage, job_id: int, slot: datetime, schedule: str) -> None:
+    assert await stage.db.fetch("select slot from trigger where job_id = $1", job_id) == [(slot,)]
+    row = await cron_row(stage, job_id)
+    planned = cached_schedule(schedule).next_after(await now(stage))
+    assert (row["schedule"], row["slot"], row["due_at"]) == (schedule, planned, planned)
+    await stage.triage_until_quiet()
+    outcomes = await stage.db.fetch("select slot, outcome from occurrence where until_slot is null")
+    assert outcomes == [(slot, OccurrenceOutcome.STARTED)]
+    assert await fire_all(loop_of(stage)) == 0
+
+
+_SOMEBODY_WAITS = (
+    "select count(*) > 0 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+)
+# Whoever is called `ticking` reads the clock, and with it goes on in its statement, once the test lets it.
+_HOLD_THE_TICK = """
+create or replace function ostinato_now() returns timestamptz language plpgsql volatile as $$
+begin
+    if current_setting('application_name') = 'ticking' then
+        perform pg_advisory_xact_lock(31);
+    end if;
+    return clock_timestamp();
+end $$
+"""
+
+
+@pytest.mark.parametrize("schedule", ["0 0 1 7 *", "triggered"])
+async def test_an_edit_that_commits_between_the_snapshot_of_a_tick_and_its_lock_is_the_one_that_fires(
+    database_url: str, stage: Stage, schedule: str
+) -> None:
+    job_id = await stage.add_job("j", schedule="0 0 1 1 *")
+    slot = datetime(2026, 1, 1, tzinfo=UTC)
+    await make_due(stage, job_id, slot)
+    await stage.db.execute(_HOLD_THE_TICK)
+    async with open_database(DatabaseSettings(database_url, application_name="ticking")) as ticking:
+        loop = CronLoop(ticking, stage.dispatcher, clock=SystemClock(), metrics=stage.metrics)
+        async with stage.db.transaction() as holding:
+            await holding.execute("select pg_advisory_xact_lock(31)")
+            tick = asyncio.ensure_future(loop.fire_due())
+            await stage.until(_SOMEBODY_WAITS)  # its snapshot sees the row as it was
+            await edit(stage, job_id, "j", schedule)
+        assert await tick == 0
+    await assert_fired_once(stage, job_id, slot, schedule)
+
+
+class HeldCommit:
+    """A gate before a commit."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.open = asyncio.Event()
+
+    async def before(self, step: str, _connection: object) -> None:
+        if step == "COMMIT":
+            self.reached.set()
+            await self.open.wait()
+
+    def after(self, step: str) -> None:
+        pass
+
+
+@pytest.mark.parametrize("schedule", ["0 0 1 7 *", "triggered"])
+async def test_an_edit_that_waits_for_a_tick_goes_on_from_what_that_left(
+    database_url: str, stage: Stage, schedule: str
+) -> None:
+    job_id = await stage.add_job("j", schedule="0 0 1 1 *")
+    slot = datetime(2026, 1, 1, tzinfo=UTC)
+    await make_due(stage, job_id, slot)
+    gate = HeldCommit()
+    async with (
+        open_database(DatabaseSettings(database_url), gate=gate) as gated,
+        open_dispatcher(stage.db, classes=ENGINE_TASK_CLASSES, notify=False) as dispatcher,
+    ):
+        loop = CronLoop(gated, dispatcher, clock=SystemClock(), metrics=stage.metrics)
+        tick = asyncio.ensure_future(loop.fire_due())
+        await gate.reached.wait()
+        editing = asyncio.ensure_future(edit(stage, job_id, "j", schedule))
+        await stage.until(_SOMEBODY_WAITS)
+        gate.open.set()
+        assert await tick == 1
+        await editing
+    await assert_fired_once(stage, job_id, slot, schedule)
 
 
 async def test_a_schedule_that_cannot_be_read_keeps_its_slot_and_stops_nobody(

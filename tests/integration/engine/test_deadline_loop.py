@@ -9,12 +9,15 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from ostinato.clock import SystemClock
-from ostinato.jobflow.engine_tasks import TRIAGE_JOB
+from ostinato.jobflow.engine_tasks import HANDLE_NOTIFICATION, TRIAGE_JOB
 from ostinato.jobflow.finish_invocations import apply_changes
 from ostinato.jobflow.invocation_change import InvocationChange
-from ostinato.jobstore.invocation_store import touch_heartbeats
+from ostinato.jobstore.invocation_store import StoredInvocation, touch_heartbeats
+from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask
 from ostinato.scheduling.invocation import InvocationStatus as S
 from ostinato.scheduling.job_definition import Downstream, TriggerOn
+from ostinato.scheduling.targets import HttpSpec, NoopSpec, TargetSpec
+from ostinato.taskqueue import pause_queue
 from ostinato_engine.deadline_loop import DeadlineLoop, DeadlinePass
 from ostinato_engine.engine_metrics import EngineMetrics
 from ostinato_engine.running_launches import Interrupted, Interruption, RunningLaunches
@@ -22,6 +25,7 @@ from tests.integration.engine.runs import log_of, read, row_of, set_status, star
 from tests.integration.engine.stage import Stage
 
 MINUTE = timedelta(minutes=1)
+REPORTING = HttpSpec(url="http://example.invalid/", multistage=True)
 
 
 @pytest.fixture
@@ -30,8 +34,13 @@ def running() -> RunningLaunches:
 
 
 @pytest.fixture
-def loop(stage: Stage, running: RunningLaunches) -> DeadlineLoop:
-    metrics = EngineMetrics(CollectorRegistry())
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def loop(stage: Stage, running: RunningLaunches, registry: CollectorRegistry) -> DeadlineLoop:
+    metrics = EngineMetrics(registry)
     return DeadlineLoop(stage.db, stage.dispatcher, running, clock=SystemClock(), metrics=metrics)
 
 
@@ -167,8 +176,10 @@ async def look_is_due(stage: Stage) -> None:
     await stage.db.execute("update invocation set deadline_at = ostinato_now()")
 
 
-async def test_a_silent_run_ends_at_its_heartbeat_timeout(stage: Stage, loop: DeadlineLoop) -> None:
-    run = await start_run(stage, heartbeat_timeout=MINUTE)
+async def test_a_silent_run_ends_at_its_heartbeat_timeout(
+    stage: Stage, loop: DeadlineLoop, registry: CollectorRegistry
+) -> None:
+    run = await start_run(stage, target=REPORTING, heartbeat_timeout=MINUTE)
     assert run.created_at + MINUTE == (await row_of(stage, run.id))["deadline_at"]
     await set_status(stage, run.id, S.RUNNING)
     await age(stage, 2)
@@ -177,10 +188,28 @@ async def test_a_silent_run_ends_at_its_heartbeat_timeout(stage: Stage, loop: De
     row = await row_of(stage, run.id)
     assert (row["status"], row["error_reason"], row["error_retryable"]) == (S.TIMED_OUT, "HEARTBEAT_TIMEOUT", True)
     assert (await log_of(stage, run.id))[0] == "the run gave no sign of life for its heartbeat timeout of 60 s"
+    assert registry.get_sample_value("ostinato_engine_runs_timed_out_total", {"reason": "HEARTBEAT_TIMEOUT"}) == 1
+
+
+@pytest.mark.parametrize(
+    "target", [NoopSpec(sleep=timedelta(hours=1)), HttpSpec(url="http://example.invalid/")], ids=["noop", "http"]
+)
+async def test_work_that_cannot_report_is_not_asked_for_signs_of_life(
+    stage: Stage, loop: DeadlineLoop, target: TargetSpec
+) -> None:
+    """A noop that slept longer than its heartbeat timeout was ended for its silence. Definitions of then are stored."""
+    run = await start_run(stage, target=target, heartbeat_timeout=MINUTE)
+    assert run.created_at + 60 * MINUTE == (await row_of(stage, run.id))["deadline_at"]
+    await set_status(stage, run.id, S.RUNNING)
+    await age(stage, 2)
+    await look_is_due(stage)
+    assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=0)
+    row = await row_of(stage, run.id)
+    assert (row["status"], row["deadline_at"]) == (S.RUNNING, row["started_at"] + 60 * MINUTE)
 
 
 async def test_a_sign_of_life_moves_the_deadline_on_when_it_is_looked_at(stage: Stage, loop: DeadlineLoop) -> None:
-    run = await set_status(stage, (await start_run(stage, heartbeat_timeout=MINUTE)).id, S.RUNNING)
+    run = await set_status(stage, (await start_run(stage, target=REPORTING, heartbeat_timeout=MINUTE)).id, S.RUNNING)
     await age(stage, 2)
     await look_is_due(stage)
     async with stage.db.transaction() as tx:
@@ -197,7 +226,7 @@ async def test_a_run_gets_its_heartbeat_timeout_anew_when_no_engine_was_there_to
     stage: Stage, loop: DeadlineLoop
 ) -> None:
     """Its reports, even its success, were stored and answered, and it was ended before any of them was applied."""
-    run = await set_status(stage, (await start_run(stage, heartbeat_timeout=MINUTE)).id, S.RUNNING)
+    run = await set_status(stage, (await start_run(stage, target=REPORTING, heartbeat_timeout=MINUTE)).id, S.RUNNING)
     await age(stage, 10)
     assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=0)
     assert await stage.db.fetchval(
@@ -209,6 +238,64 @@ async def test_a_run_gets_its_heartbeat_timeout_anew_when_no_engine_was_there_to
     assert (await row_of(stage, run.id))["error_reason"] == "HEARTBEAT_TIMEOUT"
 
 
+async def silent_run(stage: Stage) -> StoredInvocation:
+    """Its heartbeat timeout has passed."""
+    run = await set_status(stage, (await start_run(stage, target=REPORTING, heartbeat_timeout=MINUTE)).id, S.RUNNING)
+    await age(stage, 2)
+    await look_is_due(stage)
+    return run
+
+
+async def report(stage: Stage, invocation_id: int) -> None:
+    await stage.dispatcher.add(HANDLE_NOTIFICATION, HandleNotificationTask(invocation_id=invocation_id))
+
+
+@pytest.mark.parametrize("table", ["tq_ready", "tq_later"])
+async def test_nobody_is_silent_whose_reports_may_wait(stage: Stage, loop: DeadlineLoop, table: str) -> None:
+    """Engines that did not keep up with the reports ended runs that had reported all the time."""
+    run = await silent_run(stage)
+    await report(stage, run.id)
+    await stage.db.execute("update tq_ready set ready_at = ready_at - interval '4 s'")
+    if table == "tq_later":
+        await stage.db.execute(
+            "with gone as (delete from tq_ready returning *) insert into tq_later (id, due_at, strand, class_id, "
+            "payload) select id, ready_at, strand, class_id, payload from gone"
+        )
+    assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=0)
+    wait = await stage.db.fetchval("select deadline_at - ostinato_now() from invocation")
+    assert timedelta(seconds=50) < wait <= MINUTE
+
+
+async def test_nobody_is_silent_while_reports_are_paused(stage: Stage, loop: DeadlineLoop) -> None:
+    await silent_run(stage)
+    await pause_queue(stage.db, "notifications")
+    assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=0)
+    await look_is_due(stage)
+    assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=0)
+
+
+async def test_runs_end_by_their_timeout_while_reports_are_paused(
+    stage: Stage, loop: DeadlineLoop, registry: CollectorRegistry
+) -> None:
+    run = await start_run(stage, target=REPORTING, timeout=2 * MINUTE, heartbeat_timeout=MINUTE)
+    await set_status(stage, run.id, S.RUNNING)
+    await age(stage, 3)
+    await look_is_due(stage)
+    await pause_queue(stage.db, "notifications")
+    assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=1)
+    assert (await row_of(stage, run.id))["error_reason"] == "RUN_TIMEOUT"
+    assert registry.get_sample_value("ostinato_engine_runs_timed_out_total", {"reason": "RUN_TIMEOUT"}) == 1
+
+
+async def test_reports_that_have_just_come_and_tasks_of_other_queues_keep_nobody_alive(
+    stage: Stage, loop: DeadlineLoop
+) -> None:
+    run = await silent_run(stage)
+    await stage.db.execute("update tq_ready set ready_at = ready_at - interval '1 hour'")  # its launch waits
+    await report(stage, run.id)
+    assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=1)
+
+
 async def test_what_has_ended_gives_no_sign_of_life_any_more(stage: Stage) -> None:
     run = await start_run(stage)
     await stage.finish(run.id)
@@ -218,7 +305,7 @@ async def test_what_has_ended_gives_no_sign_of_life_any_more(stage: Stage) -> No
 
 
 async def test_silence_begins_when_the_work_runs_however_long_the_launch_took(stage: Stage, loop: DeadlineLoop) -> None:
-    run = await start_run(stage, heartbeat_timeout=MINUTE)
+    run = await start_run(stage, target=REPORTING, heartbeat_timeout=MINUTE)
     await set_status(stage, run.id, S.RETRYING)
     await age(stage, 30)
     await look_is_due(stage)

@@ -120,17 +120,47 @@ async def test_a_running_notification_without_lines_changes_nothing(
 
 
 @pytest.mark.parametrize("status", [S.STARTING, S.RETRYING])
-async def test_a_notification_that_overtakes_its_launch_comes_again_soon(
+async def test_an_end_that_overtakes_its_launch_ends_the_run_at_once(
     stage: Stage, handler: HandleNotification, status: S
 ) -> None:
+    """It waited for the launch to be saved: one that was saved as a failure won over it."""
     run = await set_status(stage, (await start_run(stage)).id, status)
-    await notify(stage, run.id, message(NotifyRequest.SUCCEEDED))
+    await notify(stage, run.id, message(NotifyRequest.SUCCEEDED, message_id="m1"))
+    assert await handle(stage, handler) == [None]
+    assert (await read(stage, run.id)).status is S.SUCCEEDED
+    assert await tasks_left(stage) == 0
+
+
+async def test_lines_that_meet_a_launch_being_tried_again_come_again_soon(
+    stage: Stage, handler: HandleNotification
+) -> None:
+    run = await set_status(stage, (await start_run(stage)).id, S.RETRYING)
+    await notify(stage, run.id, said("early"))
     (outcome,) = await handle(stage, handler)
     assert outcome is not None
     assert outcome.verdict is Verdict.RETRY_LATER
     assert 0 < outcome.delay.total_seconds() <= 5
-    assert (await read(stage, run.id)).status is status
+    assert (await read(stage, run.id)).status is S.RETRYING
     assert await tasks_left(stage) == 1
+
+
+async def test_lines_that_meet_a_launch_being_tried_again_are_kept_if_the_end_is_with_them(
+    stage: Stage, handler: HandleNotification
+) -> None:
+    run = await set_status(stage, (await start_run(stage)).id, S.RETRYING)
+    await notify(stage, run.id, said("early", message_id="m1"), message(NotifyRequest.SUCCEEDED), said("late"))
+    assert await handle(stage, handler) == [None] * 3
+    assert (await log_of(stage, run.id))[:-1] == ["early"]
+    assert (await read(stage, run.id)).status is S.SUCCEEDED
+
+
+async def test_the_end_of_another_job_opens_no_log(stage: Stage, handler: HandleNotification) -> None:
+    run = await set_status(stage, (await start_run(stage)).id, S.RETRYING)
+    await notify(stage, run.id, said("early", message_id="m1"))
+    await notify(stage, run.id, message(NotifyRequest.SUCCEEDED), job_id=run.job_id + 1)
+    early, foreign = await handle(stage, handler)
+    assert early is not None
+    assert (foreign, await log_of(stage, run.id)) == (None, [])
 
 
 async def test_the_first_final_notification_wins_and_later_ones_are_counted(
@@ -278,17 +308,15 @@ async def test_the_end_that_overtakes_a_running_message_stays_the_end(
     assert registry.get_sample_value(REGISTRY_NAME, {"outcome": "IGNORED"}) == 1
 
 
-async def test_lines_from_before_the_launch_is_saved_are_in_the_log_at_once_and_the_end_waits(
+async def test_lines_and_the_end_from_before_the_launch_is_saved_count_at_once(
     stage: Stage, handler: HandleNotification
 ) -> None:
     run = await start_run(stage)
-    await notify(stage, run.id, said("early", message_id="m1"), message(NotifyRequest.SUCCEEDED), said())
-    tasks = sorted(await stage.claim(HANDLE_NOTIFICATION), key=lambda task: task.eta)
-    outcomes = await handler.handle_notifications(tasks)
-    assert [outcome is None for outcome in outcomes] == [True, False, True]
+    await notify(stage, run.id, said("early", message_id="m1"))
+    assert await handle(stage, handler) == [None]
     assert ((await read(stage, run.id)).status, await log_of(stage, run.id)) == (S.STARTING, ["early"])
-    await set_status(stage, run.id, S.RUNNING)
-    assert await handler.handle_notifications(tasks[1:2]) == [None]
+    await notify(stage, run.id, message(NotifyRequest.SUCCEEDED), said())
+    assert await handle(stage, handler) == [None] * 2
     assert (await read(stage, run.id)).status is S.SUCCEEDED
 
 
@@ -303,18 +331,6 @@ async def test_a_message_from_before_a_repeated_launch_is_saved_is_applied_once_
     await set_status(stage, run.id, S.RUNNING)
     assert await handler.handle_notifications(tasks) == [None]
     assert await log_of(stage, run.id) == ["early"]
-
-
-async def test_an_end_from_before_the_launch_is_saved_ends_the_run_once_it_is(
-    stage: Stage, handler: HandleNotification
-) -> None:
-    run = await start_run(stage)
-    await notify(stage, run.id, message(NotifyRequest.SUCCEEDED, message_id="m1"))
-    tasks = await stage.claim(HANDLE_NOTIFICATION)
-    await handler.handle_notifications(tasks)
-    await set_status(stage, run.id, S.RUNNING)
-    assert await handler.handle_notifications(tasks) == [None]
-    assert (await read(stage, run.id)).status is S.SUCCEEDED
 
 
 async def test_the_same_message_at_two_engines_at_once_is_applied_once(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 from aiohttp import web
@@ -50,15 +51,17 @@ class Service:
 
 
 @asynccontextmanager
-async def serving(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[Service]:
+async def serving(
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]], host: str = "127.0.0.1"
+) -> AsyncIterator[Service]:
     service = Service(answer)
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", service.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await web.TCPSite(runner, host, 0).start()
     service.port = runner.addresses[0][1]
-    service.url = f"http://127.0.0.1:{service.port}"
+    service.url = f"http://{host}:{service.port}"
     try:
         yield service
     finally:
@@ -73,12 +76,17 @@ def status(code: int, **rest: object) -> Callable[[web.Request], Awaitable[web.S
 
 
 async def launch(
-    url: str, *, allow_loopback: bool = True, seconds: float = 5, **spec: object
+    url: str,
+    *,
+    allow_loopback: bool = True,
+    forbidden: Sequence[IPv4Network | IPv6Network] = (),
+    seconds: float = 5,
+    **spec: object,
 ) -> tuple[LaunchResult, list[str]]:
     log: list[str] = []
     values = {"url": url, "timeout": timedelta(seconds=seconds), **spec}
     async with open_http_launcher(
-        rules=AddressRules(allow_loopback=allow_loopback),
+        rules=AddressRules(allow_loopback=allow_loopback, forbidden=forbidden),
         notify_url="http://127.0.0.1:7082/notify",
         issue_token=lambda run: f"token-of-{run.id}",
     ) as launcher:
@@ -253,6 +261,27 @@ async def test_a_redirect_to_a_metadata_address_is_refused() -> None:
 async def test_loopback_is_refused_in_production_by_address_and_by_name(host: str) -> None:
     async with serving(status(200)) as service:
         result, _ = await launch(f"http://{host}:{service.port}/", allow_loopback=False)
+    assert reason_of(result) == "ADDRESS_REFUSED"
+    assert service.seen == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "[::ffff:127.0.0.2]"])
+async def test_a_redirect_into_a_forbidden_network_is_refused(host: str) -> None:
+    async with serving(status(200), host="127.0.0.2") as secret:
+        to_it = status(307, headers={"Location": f"http://{host}:{secret.port}/"})
+        async with serving(to_it) as service:
+            result, _ = await launch(service.url, forbidden=[IPv4Network("127.0.0.2")])
+            allowed, _ = await launch(service.url)
+    assert reason_of(result) == "ADDRESS_REFUSED"
+    assert result.error is not None
+    assert "OSTINATO_ENGINE_FORBIDDEN_NETWORKS" in result.error.message
+    assert (allowed.status, len(secret.seen)) == (S.SUCCEEDED, 1)
+
+
+async def test_a_name_that_leads_into_a_forbidden_network_is_refused() -> None:
+    async with serving(status(200)) as service:
+        forbidden = [IPv4Network("127.0.0.0/8"), IPv6Network("::1")]
+        result, _ = await launch(f"http://localhost:{service.port}/", forbidden=forbidden, seconds=2)
     assert reason_of(result) == "ADDRESS_REFUSED"
     assert service.seen == []
 

@@ -12,9 +12,12 @@ from prometheus_client import CollectorRegistry
 
 from ostinato.clock import SystemClock
 from ostinato.errors import StaleLease, TaskOutcomeError, Unavailable
-from ostinato.jobflow.engine_tasks import LAUNCH_INVOCATION
+from ostinato.jobflow.engine_tasks import HANDLE_NOTIFICATION, LAUNCH_INVOCATION
 from ostinato.jobflow.finish_invocations import apply_changes
 from ostinato.jobflow.invocation_change import InvocationChange
+from ostinato.jobstore.invocation_store import StoredInvocation
+from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
+from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask
 from ostinato.scheduling.invocation import InvocationStatus as S
 from ostinato.scheduling.job_definition import TriggeringPolicy
 from ostinato.scheduling.launching import MAX_LAUNCH_ATTEMPTS
@@ -22,6 +25,7 @@ from ostinato.scheduling.targets import HttpSpec, NoopSpec
 from ostinato.taskqueue import Outcome, TaskContext
 from ostinato.taskqueue.outcome import Verdict, decide_next_step
 from ostinato_engine.engine_metrics import EngineMetrics
+from ostinato_engine.handle_notification import HandleNotification
 from ostinato_engine.launch_invocation import LaunchInvocation
 from ostinato_engine.running_launches import RunningLaunches
 from ostinato_engine.stop_calls_loop import StopCallsLoop
@@ -242,6 +246,84 @@ async def test_an_abort_during_the_call_wins_over_its_answer(stage: Stage) -> No
     await Launching(stage, FakeHttp(abort_meanwhile)).launch_next()
     assert (await read(stage, run.id)).status is S.ABORTED
     assert await tasks_left(stage) == 0
+
+
+MULTISTAGE = HttpSpec(url="http://example.invalid/", multistage=True)
+BROKEN = LaunchResult.failed("HTTP_CONNECTION", "Server disconnected", retryable=True)
+
+
+async def report(stage: Stage, run: StoredInvocation, status: NotifyRequest.Status = NotifyRequest.SUCCEEDED) -> None:
+    """As the ingester accepts it."""
+    task = HandleNotificationTask(
+        invocation_id=run.id, job_id=run.job_id, notification=NotifyRequest(status=status, log_lines=["so it is"])
+    )
+    await stage.dispatcher.add(HANDLE_NOTIFICATION, task)
+
+
+async def apply_reports(stage: Stage) -> None:
+    handler = HandleNotification(stage.db, stage.dispatcher, metrics=stage.metrics)
+    assert await handler.handle_notifications(await stage.claim(HANDLE_NOTIFICATION)) == [None]
+
+
+async def test_an_end_that_was_reported_during_the_call_wins_over_the_failure_of_the_call(stage: Stage) -> None:
+    """The report waited for the launch to be saved, as FAILED, and came too late then."""
+    run = await start_run(stage, target=MULTISTAGE)
+
+    async def break_after_the_report(_run: Run, _log: Log) -> LaunchResult:
+        await report(stage, run)
+        await apply_reports(stage)
+        return BROKEN
+
+    await Launching(stage, FakeHttp(break_after_the_report)).launch_next()
+    assert (await read(stage, run.id)).status is S.SUCCEEDED
+    assert await tasks_left(stage) == 0
+
+
+async def test_an_end_that_waits_in_the_queue_decides_over_the_failure_of_the_call(stage: Stage) -> None:
+    run = await start_run(stage, target=MULTISTAGE)
+
+    async def break_after_the_report(_run: Run, _log: Log) -> LaunchResult:
+        await report(stage, run)
+        return BROKEN
+
+    await Launching(stage, FakeHttp(break_after_the_report)).launch_next()
+    row = await row_of(stage, run.id)
+    assert (row["status"], row["error_reason"]) == (S.RUNNING, "")
+    assert (await log_of(stage, run.id))[-1] == "Its end was reported meanwhile: that report decides"
+    await apply_reports(stage)
+    assert (await read(stage, run.id)).status is S.SUCCEEDED
+    assert await tasks_left(stage) == 0
+
+
+async def test_a_report_that_waits_to_be_applied_again_decides_too(stage: Stage) -> None:
+    run = await start_run(stage, target=MULTISTAGE)
+    await report(stage, run)
+    await stage.db.execute(
+        "with gone as (delete from tq_ready where strand >> 9 = $1 returning *) "
+        "insert into tq_later (id, due_at, strand, class_id, payload) "
+        "select id, ostinato_now() + interval '4 minutes', strand, class_id, payload from gone",
+        stage.dispatcher.queue_ids["notifications"],
+    )
+    await Launching(stage, FakeHttp(always(BROKEN))).launch_next()
+    assert (await read(stage, run.id)).status is S.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [(HTTP, NotifyRequest.SUCCEEDED), (MULTISTAGE, NotifyRequest.RUNNING)],
+    ids=["the work can't report", "it reported that it runs"],
+)
+async def test_a_call_that_failed_fails_the_run_where_no_end_was_reported(
+    stage: Stage, target: HttpSpec, status: NotifyRequest.Status
+) -> None:
+    other = await start_run(stage, "other", target=MULTISTAGE)
+    await report(stage, other)
+    run = await start_run(stage, target=target)
+    await report(stage, run, status)
+    launching = Launching(stage, FakeHttp(always(BROKEN)))
+    (task,) = [task for task in await stage.launches() if task.payload.invocation_id == run.id]
+    await launching.launch(task)
+    assert (await row_of(stage, run.id))["error_reason"] == "HTTP_CONNECTION"
 
 
 async def test_the_call_of_a_run_that_was_ended_elsewhere_is_stopped(stage: Stage) -> None:

@@ -186,6 +186,31 @@ async def test_triggers_that_wait_for_a_run_to_end_are_not_unseen(stage: Stage) 
     assert (await loop_of(stage).reconcile()).triages == 0
 
 
+@pytest.mark.parametrize(("limit", "found"), [(1, 0), (2, 1), (3, 1)])
+async def test_a_lost_kick_is_found_although_another_run_of_the_job_lasts(stage: Stage, limit: int, found: int) -> None:
+    """Any active run of a job hid that a trigger waited which could have started beside it."""
+    job_id = await stage.add_job("j", policy=TriggeringPolicy(max_concurrent_invocations=limit))
+    await started(stage, job_id)
+    await stage.emit_ids(job_id, "beside")
+    await stage.db.execute("delete from tq_ready where strand >> 9 = $1", stage.dispatcher.queue_ids["triages"])
+    await age_everything(stage)
+    assert await loop_of(stage).reconcile() == Reconciled(triages=found)
+    if found:
+        await stage.triage()
+    assert len(await stage.active(job_id)) == 1 + found
+
+
+async def test_a_job_that_cannot_be_read_waits_for_a_definition_and_not_for_a_triage(stage: Stage) -> None:
+    job_id = await stage.add_job("j")
+    await stage.emit_ids(job_id, "t")
+    await stage.triage()
+    await stage.db.execute("update job set definition = '\\xff'")
+    await stage.emit_ids(job_id, "u")
+    await stage.triage()
+    await age_everything(stage)
+    assert (await loop_of(stage).reconcile()).triages == 0
+
+
 async def test_a_trigger_with_an_old_timestamp_is_not_unseen_while_its_kick_waits(stage: Stage) -> None:
     job_id = await stage.add_job("j")
     await stage.kick(job_id)

@@ -115,7 +115,7 @@ async def test_a_failing_hook_after_the_commit_is_logged_and_the_others_run(
             tx.after_commit(fail)
             tx.after_commit(lambda: after.append("ran"))
     assert (await notes(note), after) == ([1], ["ran"])
-    assert "a hook after the commit failed" in caplog.text
+    assert "a hook after a transaction failed" in caplog.text
 
 
 async def test_a_cancelled_block_rolls_back_and_gives_its_connection_back(database_url: str, note: Database) -> None:

@@ -146,12 +146,17 @@ async def test_whoever_frees_rows_that_nobody_knows_leaves_those_of_an_open_tran
 
 
 class LosesCommits:
-    """A gate behind which commits happen whose answers nobody hears, once it is told to."""
+    """A gate behind which commits happen that nobody hears of, once it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, by_cancelling: bool) -> None:
         self.armed = False
+        self._by_cancelling = by_cancelling
 
-    async def before(self, step: str, connection: Connection | None) -> None: ...
+    async def before(self, step: str, connection: Connection | None) -> None:
+        task = asyncio.current_task()
+        if step == "COMMIT" and self.armed and self._by_cancelling and task is not None:
+            self.armed = False
+            task.cancel()
 
     def after(self, step: str) -> None:
         if step == "COMMIT" and self.armed:
@@ -159,18 +164,29 @@ class LosesCommits:
             raise CommitOutcomeUnknown("the answer was lost")
 
 
-async def test_after_a_commit_without_an_answer_they_run_soon(database: Database, database_url: str) -> None:
+@pytest.mark.parametrize(
+    ("by_cancelling", "error"), [(False, CommitOutcomeUnknown), (True, asyncio.CancelledError)], ids=["lost", "cancel"]
+)
+async def test_after_a_commit_that_nobody_heard_of_they_run_soon(
+    database: Database, database_url: str, by_cancelling: bool, error: type[BaseException]
+) -> None:
     """The normal pace: as after a claim whose answer was lost."""
-    gate = LosesCommits()
+    gate = LosesCommits(by_cancelling=by_cancelling)
     async with (
         open_database(DatabaseSettings(database_url), gate=gate) as db,
         open_dispatcher(db, classes=CLASSES) as dispatcher,
         working(db, dispatcher) as runs,
     ):
-        gate.armed = True
-        with pytest.raises(CommitOutcomeUnknown):
+
+        async def add() -> None:
             async with db.transaction() as tx:
                 assert await runs.start_here(tx, [7]) is not None
+                gate.armed = True
+
+        adding = asyncio.ensure_future(add())
+        await asyncio.wait([adding])
+        with pytest.raises(error):
+            adding.result()
         await until(lambda: runs.seen, seconds=5)
         assert runs.seen == [(7, None)]
         await until(lambda: not runs.worker.running)

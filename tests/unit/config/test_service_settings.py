@@ -72,6 +72,26 @@ def test_lists_lose_blanks_and_empty_items() -> None:
     assert api.auth.admins == ("user:ana@x.example", "user:bo@x.example")
 
 
+def networks(text: str) -> list[str]:
+    settings = load_engine_settings({**NEEDED, "OSTINATO_ENGINE_FORBIDDEN_NETWORKS": text})
+    return [str(network) for network in settings.forbidden_networks]
+
+
+def test_networks_are_read_and_nothing_is_forbidden_unless_said() -> None:
+    assert networks(" 10.0.0.0/8 ,192.0.2.7,, fd00::/8") == ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"]
+    assert networks("0.0.0.0/0,::/0") == ["0.0.0.0/0", "::/0"]
+    assert load_engine_settings(NEEDED).forbidden_networks == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["private", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/8;fd00::/8", "10.*", "10", "fd00::/129", "::ffff:10.0.0.0/104"],
+)
+def test_a_network_that_would_forbid_something_else_is_refused(text: str) -> None:
+    with pytest.raises(InvalidSettings, match="OSTINATO_ENGINE_FORBIDDEN_NETWORKS: must be networks such as"):
+        networks(f"fd00::/8, {text}")
+
+
 @pytest.mark.parametrize("admins", ["ana", "user:ana, bo", "user: ana", "User:ana"])
 def test_an_administrator_that_nobody_can_be_is_refused(admins: str) -> None:
     assert set(refusals(load_api_settings, {**NEEDED, "OSTINATO_ADMINS": admins})) == {"OSTINATO_ADMINS"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 
 from ostinato_engine.targets.address_rules import AddressRefused, AddressRules
@@ -53,6 +55,44 @@ def test_loopback_is_for_developing_only(address: str) -> None:
     DEV.check(address)
     with pytest.raises(AddressRefused, match="loopback"):
         PRODUCTION.check(address)
+
+
+NO_PRIVATE = AddressRules(
+    allow_loopback=False, forbidden=[*map(ip_network, ("10.0.0.0/8", "192.168.1.7", "fc00::/7", "2001:db8::/32"))]
+)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "10.0.0.0",
+        "10.255.255.255",
+        "192.168.1.7",
+        "fd12:3456::1",
+        "2001:db8:ffff::1",
+        "2001:db8::1%eth0",
+        "::ffff:10.0.0.1",
+        "::ffff:a00:1",
+        "::10.0.0.1",
+        "64:ff9b::10.0.0.1",
+        "::ffff:0:10.0.0.1",
+        "2002:a00:1::1",
+    ],
+)
+def test_a_deployment_forbids_networks_in_every_spelling(address: str) -> None:
+    PRODUCTION.check(address)
+    with pytest.raises(AddressRefused, match="OSTINATO_ENGINE_FORBIDDEN_NETWORKS"):
+        NO_PRIVATE.check(address)
+
+
+@pytest.mark.parametrize("address", ["11.0.0.0", "9.255.255.255", "192.168.1.8", "2001:db7::1", "::ffff:11.0.0.1"])
+def test_what_is_beside_a_forbidden_network_is_allowed(address: str) -> None:
+    NO_PRIVATE.check(address)
+
+
+def test_loopback_may_be_forbidden_while_developing_too() -> None:
+    with pytest.raises(AddressRefused, match="OSTINATO_ENGINE_FORBIDDEN_NETWORKS"):
+        AddressRules(allow_loopback=True, forbidden=[ip_network("127.0.0.0/8")]).check("::ffff:127.0.0.1")
 
 
 @pytest.mark.parametrize("address", ALLOWED)

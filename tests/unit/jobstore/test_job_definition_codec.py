@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -19,7 +20,6 @@ from ostinato.jobstore.job_definition_codec import (
     to_definition,
 )
 from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
-from ostinato.scheduling.deadline import RunTimeouts
 from ostinato.scheduling.job_definition import (
     Downstream,
     JobDefinition,
@@ -60,15 +60,19 @@ def config(**fields: object) -> JobConfig:
 
 @pytest.mark.parametrize(
     "definition",
-    [FULL, JobDefinition(id="j"), JobDefinition(id="j", target=NoopSpec(timedelta(seconds=2), triggers_count=3))],
-    ids=["full", "defaults", "noop"],
+    [
+        FULL,
+        JobDefinition(id="j"),
+        JobDefinition(id="j", target=NoopSpec(timedelta(seconds=2), triggers_count=3)),
+        replace(FULL, target=NoopSpec()),
+        replace(FULL, target=HttpSpec(url="https://svc.example/run")),
+    ],
+    ids=["full", "defaults", "noop", "noop with a heartbeat", "http with a heartbeat"],
 )
 def test_a_definition_survives_storage(definition: JobDefinition) -> None:
     assert decode_definition(encode_definition(definition)) == definition
     assert decode_aftermath(encode_definition(definition)) == Aftermath(definition.downstream, definition.retry)
-    assert decode_timeouts(encode_definition(definition)) == RunTimeouts(
-        definition.timeout, definition.heartbeat_timeout
-    )
+    assert decode_timeouts(encode_definition(definition)) == definition.timeouts
 
 
 def test_equal_definitions_have_equal_bytes() -> None:

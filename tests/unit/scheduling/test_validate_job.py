@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from ostinato.scheduling.deadline import RunTimeouts
 from ostinato.scheduling.job_definition import Downstream, JobDefinition, RetryPolicy, TriggeringPolicy, TriggerOn
-from ostinato.scheduling.targets import HttpSpec, NoopSpec
+from ostinato.scheduling.targets import HttpSpec, NoopSpec, TargetSpec
 from ostinato.scheduling.validate_job import validate_job, validate_project_id
 
 GOOD = JobDefinition("nightly-report")
+REPORTING = HttpSpec(url="http://h/", multistage=True)
 URL = "http://127.0.0.1:9000/report"
 
 
@@ -222,9 +224,18 @@ def test_a_body_is_measured_in_bytes() -> None:
 
 @pytest.mark.parametrize("timeout", [timedelta(0), timedelta(milliseconds=999), timedelta(days=7, seconds=1)])
 def test_heartbeat_timeouts_that_are_refused(timeout: timedelta) -> None:
-    assert broken(replace(GOOD, heartbeat_timeout=timeout)) == {
+    assert broken(replace(GOOD, target=REPORTING, heartbeat_timeout=timeout)) == {
         "jobs[0].heartbeat_timeout": "must be between 1s and 7 days"
     }
+
+
+@pytest.mark.parametrize("target", [NoopSpec(sleep=timedelta(hours=1)), replace(REPORTING, multistage=False)])
+def test_only_work_that_reports_has_a_heartbeat_timeout(target: TargetSpec) -> None:
+    job = replace(GOOD, target=target, heartbeat_timeout=timedelta(minutes=1))
+    rule = "is for http with multistage: other work gives no signs of life"
+    assert broken(job) == {"jobs[0].heartbeat_timeout": rule}
+    assert job.timeouts == RunTimeouts(job.timeout)
+    assert replace(job, target=REPORTING).timeouts == RunTimeouts(job.timeout, timedelta(minutes=1))
 
 
 @pytest.mark.parametrize(

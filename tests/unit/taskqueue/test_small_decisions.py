@@ -49,7 +49,7 @@ def test_a_refused_task_is_retried_for_an_hour_from_its_eta() -> None:
 def test_polling_is_quick_while_there_is_work_and_slows_down_after() -> None:
     assert next_interval(1.0, since_work=0.5, listening=True) == 0.02
     assert next_interval(0.02, since_work=5, listening=True) == pytest.approx(0.03)
-    assert next_interval(0.9, since_work=5, listening=True) == 1.0
+    assert next_interval(1.9, since_work=5, listening=True) == 2.0
     assert next_interval(0.9, since_work=5, listening=False) == 0.3
 
 

@@ -10,7 +10,12 @@ from ostinato.scheduling.targets.noop import NoopSpec, validate_noop
 
 TargetSpec: TypeAlias = NoopSpec | HttpSpec
 
-__all__ = ["HttpSpec", "NoopSpec", "TargetSpec", "validate_http", "validate_noop", "validate_target"]
+__all__ = ["HttpSpec", "NoopSpec", "TargetSpec", "can_report", "validate_http", "validate_noop", "validate_target"]
+
+
+def can_report(spec: TargetSpec) -> bool:
+    """Whether its work goes on after the call and says how: only such work can be silent."""
+    return isinstance(spec, HttpSpec) and spec.multistage
 
 
 def validate_target(spec: TargetSpec, path: str) -> list[Violation]:

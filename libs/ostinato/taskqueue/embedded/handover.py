@@ -41,7 +41,7 @@ class Handover:
         ids = [row.id for row in rows]
         if not tasks.expected.add(rows[0].class_id, ids):
             return False
-        tx.at_end(partial(_give_up, tasks, ids))
+        tx.at_end(partial(_give_up, tasks, ids, tx))
         worker_id = tasks.lease.worker_id
         inserted = await insert_claimed(tx, worker_id, queue_of(rows[0].strand), rows)
         if not inserted:
@@ -58,7 +58,7 @@ def _accept(tasks: ClaimedTasks, ids: Sequence[int], born: Sequence[TaskContext]
     tasks.accept_born(born)
 
 
-def _give_up(tasks: ClaimedTasks, ids: Sequence[int]) -> None:
+def _give_up(tasks: ClaimedTasks, ids: Sequence[int], tx: Tx) -> None:
     """Nothing to do after a commit. Else they may be there all the same: its answer was lost."""
-    if tasks.expected.remove(ids):
+    if tasks.expected.remove(ids) and tx.in_doubt:
         tasks.claiming.in_doubt()

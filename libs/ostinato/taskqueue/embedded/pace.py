@@ -14,7 +14,7 @@ class Pace:
     lease: float = 6.0
     beat_every: float = 1.5
     busy_poll: float = 0.02
-    idle_poll_listening: float = 1.0
+    idle_poll_listening: float = 2.0
     idle_poll: float = 0.3  # without wake-ups from other processes
     look_later_every: float = 1.0
     rescue_every: float = 15.0

@@ -8,7 +8,7 @@ _STAYS_BUSY = 1.0
 
 
 def next_interval(previous: float, *, since_work: float, listening: bool, pace: Pace = NORMAL) -> float:
-    """20 ms while work was seen in the last second, then half as long again each time, up to 1 s (0.3 s without
+    """20 ms while work was seen in the last second, then half as long again each time, up to 2 s (0.3 s without
     wake-ups). All in seconds.
     """
     if since_work < _STAYS_BUSY:

@@ -1,0 +1,37 @@
+"""Reports that were accepted and have not been applied: what the queue knows of a run before the run does."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from google.protobuf.message import DecodeError
+
+from ostinato.jobflow.engine_tasks import HANDLE_NOTIFICATION
+from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask
+from ostinato.scheduling.invocation_id import InvocationId
+from ostinato.storage.transaction import Tx
+from ostinato.taskqueue import Dispatcher
+from ostinato.taskqueue.embedded.backlog_store import find_payloads_beginning
+from ostinato_engine.run_reports import reports_end
+
+
+async def find_waiting_ends(
+    tx: Tx, dispatcher: Dispatcher, invocation_ids: Collection[InvocationId]
+) -> set[InvocationId]:
+    """Those of whom a final report waits. Reads the whole queue of reports: rarely, please."""
+    # The id is the message's first field, and no id's bytes begin with another's.
+    beginnings = [HandleNotificationTask(invocation_id=run).SerializeToString() for run in invocation_ids]
+    payloads = await find_payloads_beginning(
+        tx,
+        dispatcher.queue_ids[HANDLE_NOTIFICATION.queue],
+        beginnings,
+        within=HANDLE_NOTIFICATION.retry.max_backoff,
+    )
+    return {InvocationId(task.invocation_id) for task in map(_read, payloads) if reports_end(task.notification)}
+
+
+def _read(payload: bytes) -> HandleNotificationTask:
+    try:
+        return HandleNotificationTask.FromString(payload)
+    except DecodeError:
+        return HandleNotificationTask()  # its own handler will say so
