@@ -88,12 +88,18 @@ async def test_a_killed_ingester_loses_nothing(database_url: str, database: Data
             process.kill()
             await process.wait()
             pubsub.faults.clear()
+        streams = pubsub.counting("StreamingPull")
         successor = await start(env=env)
 
+        async def listens() -> bool:
+            return streams() > 0
+
         async def came_again() -> bool:
-            pubsub.clock.jump(timedelta(seconds=70))
             return len(await stored_tasks(database)) == (1 if after == "before the commit" else 2)
 
+        # The lease of the dead one ends once, so that the successor's own does not.
+        await until(listens)
+        pubsub.clock.jump(timedelta(seconds=70))
         await until(came_again)
         successor.terminate()
         assert await successor.wait() == 0
