@@ -37,20 +37,20 @@ class Driver:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{command}\n".encode())
 
-    async def answer(self) -> dict[str, Any]:
-        """The driver's next line."""
+    async def answer(self, *, lasts: float = 0.0) -> dict[str, Any]:
+        """The driver's next line, after what lasts that many seconds by itself."""
         assert self._process.stdout is not None
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_PATIENCE + lasts):
             line = await self._process.stdout.readline()
         if not line:
             raise DriverFailedError(f"driver {self.name} ended with {await self._process.wait()}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    async def run(self) -> dict[str, Any]:
+    async def run(self, *, lasts: float = 0.0) -> dict[str, Any]:
         """Goes and waits for the result."""
         self.send("go")
-        return await self.answer()
+        return await self.answer(lasts=lasts)
 
     async def stop(self) -> dict[str, Any]:
         """Ends a worker; returns what it logged."""

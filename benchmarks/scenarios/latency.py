@@ -57,7 +57,7 @@ async def delays(
     ):
         worker.driver.send("go")
         with laboratory.observe(worker.driver, producer) as usage:
-            returned = dict((await producer.run())["returned"])
+            returned = dict((await producer.run(lasts=seconds))["returned"])
             await until_started([worker], len(returned) + warm_up, seconds=30)
         began = dict((await worker.driver.stop())["log"])
     taken = sorted((began[number] - at) * 1000 for number, at in returned.items())
