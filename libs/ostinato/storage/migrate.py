@@ -7,7 +7,6 @@ gets rights on data, none on structure.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 from collections.abc import Iterable
@@ -103,9 +102,13 @@ async def grant_runtime_role(connection: asyncpg.Connection[Any], role: str) -> 
 
 
 async def _bootstrap(connection: asyncpg.Connection[Any]) -> None:
-    if not await _is_bootstrapped(connection):
-        with contextlib.suppress(asyncpg.UniqueViolationError):  # another process creates it at the same moment
-            await connection.execute(_BOOTSTRAP)
+    if await _is_bootstrapped(connection):
+        return
+    async with connection.transaction():
+        # `if not exists` alone fails, with one of three errors, where another process creates it at the same moment.
+        await connection.execute("set local lock_timeout = 0")
+        await connection.execute("select pg_advisory_xact_lock(hashtextextended('ostinato_migration', 0))")
+        await connection.execute(_BOOTSTRAP)
 
 
 async def _is_bootstrapped(connection: asyncpg.Connection[Any]) -> bool:

@@ -132,6 +132,24 @@ async def test_several_at_once_apply_everything_once(empty_database_url: str) ->
     assert len(partitions) == len(set(partitions)) > 0
 
 
+async def test_the_first_ones_of_all_go_one_after_the_other(
+    connection: asyncpg.Connection, line: MigrationLine, empty_database_url: str
+) -> None:
+    """Two that created the table of migrations at once: one died, a few times in a hundred."""
+    other = await asyncpg.connect(empty_database_url)
+    watcher = LockWatcher(empty_database_url)
+    transaction = other.transaction()
+    await transaction.start()
+    await migrate(other, [line])  # within the transaction, which still holds what keeps others out
+    migrating = asyncio.create_task(migrate(connection, [line]))
+    while not await asyncio.to_thread(watcher.is_blocked, connection.get_server_pid()):
+        assert not migrating.done()
+    await transaction.commit()
+    assert await migrating == []
+    watcher.close()
+    await other.close()
+
+
 async def test_installing_twice_changes_nothing(empty_database_url: str) -> None:
     settings = DatabaseSettings(empty_database_url)
     assert len(await missing_from_schema(settings)) == sum(len(line.files()) for line in ALL_LINES)
