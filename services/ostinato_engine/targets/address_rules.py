@@ -15,8 +15,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from aiohttp.connector import AddrInfoType
 
+from ostinato.config.environment import Network
+
 Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 
 # Services of clouds that answer with credentials or settings and are not link-local.
 _METADATA = frozenset(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from google.cloud import tasks_v2
 
@@ -11,20 +9,8 @@ from ostinato.errors import NotFound
 from ostinato.localcloud.faults import Fault, FaultKind
 from ostinato.storage.database import Database
 from ostinato.taskqueue import Dispatcher, RemoteQueue, missing_tasks, remote_payloads
-from tests.integration.taskqueue.contract.conftest import CLASSES, LETTER, letter
-from tests.integration.taskqueue.contract.local_cloud import LocalCloud, open_local_cloud, open_remote_dispatcher
-
-
-@pytest.fixture
-async def cloud() -> AsyncIterator[LocalCloud]:
-    async with open_local_cloud() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def dispatcher(cloud: LocalCloud, database: Database) -> AsyncIterator[Dispatcher]:
-    async with open_remote_dispatcher(cloud, database, CLASSES) as (opened, _):
-        yield opened
+from tests.integration.taskqueue.contract.conftest import LETTER, letter
+from tests.integration.taskqueue.contract.local_cloud import LocalCloud
 
 
 @pytest.fixture
