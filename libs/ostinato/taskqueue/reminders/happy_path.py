@@ -121,7 +121,8 @@ class HappyPath:
             self._stats.left_behind[waiting.task_class] += 1
             return
         reminder = waiting.reminder
-        self._answered.append(await self._submissions.submit(reminder.id, reminder.payload, Path.HAPPY))
+        attempt = await self._submissions.submit(reminder.id, reminder.payload, Path.HAPPY)
+        self._answered.append(attempt)  # the list of this moment: during the request it may have been replaced
         if not self._saving:
             self._saving = True
             self._start(self._save_answered())

@@ -123,7 +123,8 @@ class DistributedSweeper:
         async def submit(batch: Sequence[UUID]) -> None:
             nonlocal failed
             self.stats.batches += 1
-            failed += (await self._submissions.submit_batch(batch)).failed
+            result = await self._submissions.submit_batch(batch)
+            failed += result.failed  # read after the wait: others count meanwhile
 
         batches = (ids[n : n + _BATCH] for n in range(0, len(ids), _BATCH))
         await for_each(batches, submit, most=_BATCHES_AT_ONCE)

@@ -14,6 +14,7 @@ from ostinato.taskqueue.reminders.happy_path import HappyPath, HappyPathSettings
 from ostinato.taskqueue.reminders.reminder import NewReminder
 from ostinato.taskqueue.reminders.reminder_stats import ClassPath, Path, SubmitKey
 from ostinato.taskqueue.reminders.submissions import Submissions
+from ostinato.taskqueue.reminders.submitting_port import SubmitResult
 from tests.integration.engine.crashes import CrashAt
 from tests.integration.taskqueue.conftest import until
 from tests.integration.taskqueue.reminders.remote_queue import (
@@ -113,6 +114,25 @@ async def test_requests_are_made_at_once_up_to_the_bound(database: Database) -> 
         await commit(database, happy_path, fresh(100))
     assert queue.most_running == 8
     assert len(queue.tasks) == 100
+
+
+async def test_an_answer_that_was_waited_for_while_others_were_saved_is_saved_too(database: Database) -> None:
+    may_answer = asyncio.Event()
+
+    class TwoSpeeds(FakeQueue):
+        async def submit(self, request: bytes) -> SubmitResult:
+            if request == request_of(slow.id):
+                await may_answer.wait()
+            return await super().submit(request)
+
+    slow, quick = fresh(2)
+    submissions = Submissions(database, TwoSpeeds(), SystemClock())
+    async with open_happy_path(submissions, SystemClock()) as happy_path:
+        await commit(database, happy_path, [slow, quick])
+        while await remaining(database) == 2:  # noqa: ASYNC110 - only the table knows
+            await asyncio.sleep(0.001)
+        may_answer.set()
+    assert await remaining(database) == 0
 
 
 async def test_a_stale_reminder_is_left_to_the_sweepers(database: Database) -> None:

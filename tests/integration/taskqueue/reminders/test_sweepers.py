@@ -323,6 +323,28 @@ async def test_a_task_that_makes_no_sense_is_dropped_and_told(
     assert not queue.requests
 
 
+async def test_a_failed_batch_is_told_though_a_slower_one_ends_well_after_it(database: Database) -> None:
+    made = sorted((reminder() for _ in range(60)), key=lambda each: each.id)  # a batch is 50
+    await write(database, made)
+    first, last = request_of(made[0].id), request_of(made[-1].id)
+    first_failed = asyncio.Event()
+
+    class OneFails(FakeQueue):
+        async def submit(self, request: bytes) -> SubmitResult:
+            if request == last:
+                await first_failed.wait()
+            return UNAVAILABLE if request == first else await super().submit(request)
+
+    sweeper = distributed(database, OneFails(), SweepTasks())
+    (task,) = first_tasks(SweepOptions(shards=1))
+    handling = asyncio.ensure_future(sweeper.handle(task))
+    while await remaining(database) != 11:  # noqa: ASYNC110 - only the table knows; the first one and the second batch
+        await asyncio.sleep(0.001)
+    first_failed.set()
+    with pytest.raises(Ignore):
+        await handling
+
+
 async def test_a_failing_queue_of_sweep_tasks_does_not_keep_what_was_found_from_being_submitted(
     database: Database,
 ) -> None:
