@@ -13,7 +13,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-vers
 BUF = PATH="$(CURDIR)/$(BIN):$$PATH" buf
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
-.PHONY: help setup run run-cloud test test-fast lint format protos protos-verify protos-release schema schema-verify test-pgbouncer simulate simulate-long bench bench-queue bench-engine chaos \
+.PHONY: help setup run run-cloud test test-fast lint format protos protos-verify protos-release schema schema-verify test-pgbouncer simulate simulate-long bench bench-queue bench-engine bench-reminders chaos \
 	migrate lock clean clean-all
 
 help: ## List the targets
@@ -75,7 +75,7 @@ schema: $(VENV)/.installed-dev ## Write docs/schema.txt from the migrations
 schema-verify: $(VENV)/.installed-dev ## Fail if docs/schema.txt is not current
 	$(BIN)/python tools/dump_schema.py --verify
 
-bench: $(VENV)/.installed-dev ## Measure the queue and the scheduler on this machine
+bench: $(VENV)/.installed-dev ## Measure the queue, the scheduler and reminders on this machine
 	$(BIN)/python -m benchmarks $(ARGS)
 
 bench-queue: $(VENV)/.installed-dev ## Measure the task queue, beside a hand-written loop
@@ -83,6 +83,9 @@ bench-queue: $(VENV)/.installed-dev ## Measure the task queue, beside a hand-wri
 
 bench-engine: $(VENV)/.installed-dev ## Measure the scheduler through its real processes
 	$(BIN)/python -m benchmarks engine $(ARGS)
+
+bench-reminders: $(VENV)/.installed-dev ## Measure tasks on their way to Cloud Tasks, beside bare calls of its client
+	@$(BIN)/python -m benchmarks reminders $(ARGS)
 
 chaos: $(VENV)/.installed-dev ## Kill everything again and again under load, and count what is lost or done twice
 	$(BIN)/python -m chaos $(ARGS)

@@ -26,7 +26,7 @@ def parse_arguments() -> argparse.Namespace:
         "scenarios",
         nargs="*",
         metavar="SCENARIO",
-        help=f"of {', '.join(SCENARIOS)}, or {' or '.join(GROUPS)} for those of one part; default: everything",
+        help=f"of {', '.join(SCENARIOS)}, or {', '.join(GROUPS)} for those of one part; default: everything",
     )
     parser.add_argument("--full", action="store_true", help="larger numbers and more repetitions: takes an hour")
     parser.add_argument("--database-url", help="a server and a role that may create databases; default: one of our own")

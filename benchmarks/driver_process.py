@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,11 @@ class Driver:
 
     @property
     def processor_seconds(self) -> float | None:
-        return processor_time.of_process(self._process.pid)
+        return processor_time.of_process(self.pid)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def send(self, command: str) -> None:
         assert self._process.stdin is not None
@@ -63,16 +67,25 @@ class Driver:
         await self._process.wait()
 
 
+def open_driver(side: str, operation: str, url: str, **arguments: object) -> AbstractAsyncContextManager[Driver]:
+    """Entered when the driver has its connections and waits for `go`."""
+    return _open_process("benchmarks.driver", side, operation, {"url": url, **arguments})
+
+
+def open_remote_driver(side: str, operation: str, url: str, **arguments: object) -> AbstractAsyncContextManager[Driver]:
+    """The same for what goes to a remote queue."""
+    return _open_process("benchmarks.remote_driver", side, operation, {"url": url, **arguments})
+
+
 @asynccontextmanager
-async def open_driver(side: str, operation: str, url: str, **arguments: object) -> AsyncIterator[Driver]:
-    """Returns when the driver has its connections and waits for `go`."""
+async def _open_process(module: str, side: str, operation: str, arguments: dict[str, object]) -> AsyncIterator[Driver]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "benchmarks.driver",
+        module,
         side,
         operation,
-        json.dumps({"url": url, **arguments}),
+        json.dumps(arguments),
         cwd=ROOT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -14,3 +14,12 @@ def resident_megabytes(pid: int) -> float | None:
     except OSError:
         return None
     return int(fields[1]) * _PAGE / 1e6
+
+
+def peak_megabytes(pid: int) -> float | None:
+    """The most that was resident since the process began."""
+    try:
+        lines = (Path("/proc") / str(pid) / "status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM:")), None)

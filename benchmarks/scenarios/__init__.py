@@ -14,6 +14,7 @@ from benchmarks.scenarios.draining import drain, drain_under_strain
 from benchmarks.scenarios.herd import due_at_once
 from benchmarks.scenarios.latency import commit_to_start, commit_to_start_by_polling
 from benchmarks.scenarios.pinning import work_while_pinned
+from benchmarks.scenarios.remote import submit_after_commits, sweep_an_empty_table, sweep_stale_reminders
 from benchmarks.scenarios.scheduling import run_a_hot_job, run_many_jobs
 from benchmarks.sizes import Sizes
 
@@ -39,5 +40,10 @@ ENGINE: dict[str, Scenario] = {
     "crons": fire_at_once,
     "rest": rest_engine,
 }
-SCENARIOS = QUEUE | ENGINE
-GROUPS = {"queue": list(QUEUE), "engine": list(ENGINE)}
+REMINDERS: dict[str, Scenario] = {
+    "submits": submit_after_commits,
+    "sweep": sweep_stale_reminders,
+    "nothing": sweep_an_empty_table,
+}
+SCENARIOS = QUEUE | ENGINE | REMINDERS
+GROUPS = {"queue": list(QUEUE), "engine": list(ENGINE), "reminders": list(REMINDERS)}

@@ -41,6 +41,8 @@ def code_of(error: Exception) -> str:
 
 def text_of(error: Exception) -> str:
     """What it says, bounded."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        return (error.details() or error.code().name)[:1000]
     if isinstance(error, GoogleAPICallError):
         return (error.message or type(error).__name__)[:1000]
     return (str(error) or type(error).__name__)[:1000]

@@ -151,7 +151,7 @@ class CloudTasksQueue:
     def _reminder(
         self, reminder_id: UUID, task_class: str, request: tasks_v2.CreateTaskRequest, moment: Moment
     ) -> NewReminder:
-        encoded = tasks_v2.CreateTaskRequest.serialize(request)
+        encoded = request.SerializeToString()
         queue = short_name(request.parent)
         payload = encode_reminder(task_class=task_class, queue=queue, created=moment.now, request=encoded)
         return NewReminder(reminder_id, payload, self.settings.fresh_for)

@@ -7,14 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from google.cloud import tasks_v2
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from ostinato.config.cloud_tasks import CloudTasksSettings
 from ostinato.errors import InvalidArgument
 from ostinato.taskqueue.add_rules import due_time_violations, type_violations
 from ostinato.taskqueue.cloud_tasks.envelope import encode_envelope
+from ostinato.taskqueue.cloud_tasks.plain_messages import CreateTaskRequest, HttpRequest, OidcToken, Task
 from ostinato.taskqueue.cloud_tasks.remote_names import queue_path
 from ostinato.taskqueue.cloud_tasks.request_rules import METHODS, custom_violations, eta_violations, size_violations
 from ostinato.taskqueue.cloud_tasks.task_headers import task_headers
@@ -73,7 +72,8 @@ class RequestBuilder:
             raise InvalidArgument(violations)
         headers = task_headers(eta=due or moment.now, traceparent=moment.traceparent, options=options)
         http = self._usual(url, task_class, payload) if custom is None else self._custom(task_class, custom)
-        http.headers = {**http.headers, **headers}
+        for header, value in headers.items():
+            http.headers[header] = value
         return self._request(task_class, picked_queue(task_class, payload), name, http, due)
 
     def rebuild(
@@ -82,7 +82,7 @@ class RequestBuilder:
         """Of the body of a request that nobody here could decode, whose class perhaps nobody knows."""
         headers = task_headers(eta=moment.now, traceparent=None, options=_PLAIN)
         url = f"{self._settings.target_url}{task_path(self._settings.routing_prefix, task_class, '')}"
-        http = tasks_v2.HttpRequest(
+        http = HttpRequest(
             url=url,
             http_method=tasks_v2.HttpMethod.POST,
             headers={**_JSON, **headers},
@@ -90,8 +90,8 @@ class RequestBuilder:
             oidc_token=self._token,
         )
         path = self.queue_path(queue)
-        task = tasks_v2.Task(name=f"{path}/tasks/{name}", http_request=http)
-        return _checked(tasks_v2.CreateTaskRequest(parent=path, task=task))
+        task = Task(name=f"{path}/tasks/{name}", http_request=http)
+        return _checked(CreateTaskRequest(parent=path, task=task))
 
     def queue_path(self, queue: str) -> str:
         return queue_path(self._settings.project, self._settings.location, queue)
@@ -105,19 +105,17 @@ class RequestBuilder:
         due: datetime | None,
     ) -> tasks_v2.CreateTaskRequest:
         path = self.queue_path(queue)
-        task = tasks_v2.Task(
+        task = Task(
             name=f"{path}/tasks/{name}" if name else "",
             http_request=http,
-            dispatch_deadline=Duration(seconds=int(dispatch_deadline(task_class).total_seconds())),
         )
+        task.dispatch_deadline.seconds = int(dispatch_deadline(task_class).total_seconds())
         if due is not None:
-            at = Timestamp()
-            at.FromDatetime(due)
-            task.schedule_time = at
-        return _checked(tasks_v2.CreateTaskRequest(parent=path, task=task))
+            task.schedule_time.FromDatetime(due)
+        return _checked(CreateTaskRequest(parent=path, task=task))
 
     def _usual(self, url: str, task_class: TaskClass[Any], payload: Message) -> tasks_v2.HttpRequest:
-        return tasks_v2.HttpRequest(
+        return HttpRequest(
             url=url,
             http_method=tasks_v2.HttpMethod.POST,
             headers=_JSON,
@@ -126,7 +124,7 @@ class RequestBuilder:
         )
 
     def _custom(self, task_class: TaskClass[Any], custom: CustomPayload) -> tasks_v2.HttpRequest:
-        return tasks_v2.HttpRequest(
+        return HttpRequest(
             url=self._url(task_class, custom.relative_uri),
             http_method=_METHODS[custom.method],
             headers=dict(custom.headers),
@@ -137,7 +135,7 @@ class RequestBuilder:
     @property
     def _token(self) -> tasks_v2.OidcToken:
         """Without an audience of its own: that is the URL then."""
-        return tasks_v2.OidcToken(service_account_email=self._settings.push_as)
+        return OidcToken(service_account_email=self._settings.push_as)
 
     def _prefix(self, task_class: TaskClass[Any]) -> str:
         return task_class.routing_prefix or self._settings.routing_prefix
@@ -154,6 +152,6 @@ def _due(tasks: RemoteAdd, now: datetime) -> datetime | None:
 
 
 def _checked(request: tasks_v2.CreateTaskRequest) -> tasks_v2.CreateTaskRequest:
-    if violations := [*size_violations(tasks_v2.Task.pb(request.task).ByteSize())]:
+    if violations := [*size_violations(request.task.ByteSize())]:
         raise InvalidArgument(violations)
     return request

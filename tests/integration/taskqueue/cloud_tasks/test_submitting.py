@@ -7,20 +7,23 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import grpc
 import pytest
 from google.cloud import tasks_v2
 
 from ostinato import errors
+from ostinato.config.cloud_tasks import CloudTasksSettings
 from ostinato.localcloud.faults import Fault, FaultKind
 from ostinato.storage.database import Database
 from ostinato.taskqueue import Backend, CustomPayload, Dispatcher, QueueSettings, TaskClass, TaskKind, open_dispatcher
+from ostinato.taskqueue.cloud_tasks.cloud_client import open_cloud_client
 from ostinato.taskqueue.cloud_tasks.cloud_tasks_queue import open_cloud_tasks_queue
 from ostinato.taskqueue.cloud_tasks.remote_names import number_of
 from ostinato.taskqueue.cloud_tasks.task_submitter import TaskSubmitter
 from ostinato.taskqueue.reminders.submitting_port import SubmitResult, SubmitVerdict
 from tests.integration.taskqueue.conftest import until
 from tests.integration.taskqueue.contract.conftest import CLASSES, LETTER, letter
-from tests.integration.taskqueue.contract.local_cloud import LocalCloud, open_remote_dispatcher
+from tests.integration.taskqueue.contract.local_cloud import PUSHER, LocalCloud, open_remote_dispatcher
 
 
 @pytest.fixture(autouse=True)
@@ -125,9 +128,36 @@ async def test_verdicts_of_submits(cloud: LocalCloud) -> None:
         assert (kept.verdict, kept.code) == (SubmitVerdict.KEEP, "ABORTED")
 
 
-async def test_a_server_that_is_away_is_no_refusal(cloud: LocalCloud) -> None:
-    from ostinato.taskqueue.cloud_tasks.cloud_client import open_cloud_client
+async def test_what_reaches_the_server_is_what_the_official_client_sends() -> None:
+    seen: list[tuple[bytes, set[tuple[str, str]]]] = []
 
+    class EveryCall(grpc.GenericRpcHandler):
+        def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
+            async def answer(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+                headers = {(key, str(value)) for key, value in context.invocation_metadata() or ()}
+                seen.append((request, headers | {(":path", details.method)}))
+                return b""
+
+            return grpc.unary_unary_rpc_method_handler(answer)
+
+    parent = "projects/p/locations/l/queues/a b"
+    request = tasks_v2.CreateTaskRequest(parent=parent, task=tasks_v2.Task(name=f"{parent}/tasks/a"))
+    server = grpc.aio.server(handlers=[EveryCall()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    settings = CloudTasksSettings("p", "l", "http://127.0.0.1:1", PUSHER, server_address=f"127.0.0.1:{port}")
+    try:
+        async with open_cloud_client(settings) as client:
+            await client.create_task(request)
+            await TaskSubmitter(client).submit(tasks_v2.CreateTaskRequest.serialize(request))
+    finally:
+        await server.stop(None)
+    theirs, ours = seen
+    assert ours == theirs
+    assert ("x-goog-request-params", "parent=projects/p/locations/l/queues/a+b") in ours[1]
+
+
+async def test_a_server_that_is_away_is_no_refusal(cloud: LocalCloud) -> None:
     away = replace(cloud.settings, server_address="127.0.0.1:1")
     async with open_cloud_client(away) as client:
         result = await TaskSubmitter(client).submit(b"")

@@ -129,7 +129,7 @@ async def test_an_answer_that_was_waited_for_while_others_were_saved_is_saved_to
     submissions = Submissions(database, TwoSpeeds(), SystemClock())
     async with open_happy_path(submissions, SystemClock()) as happy_path:
         await commit(database, happy_path, [slow, quick])
-        while await remaining(database) == 2:  # noqa: ASYNC110 - only the table knows
+        while await remaining(database) == 2:
             await asyncio.sleep(0.001)
         may_answer.set()
     assert await remaining(database) == 0

@@ -338,7 +338,7 @@ async def test_a_failed_batch_is_told_though_a_slower_one_ends_well_after_it(dat
     sweeper = distributed(database, OneFails(), SweepTasks())
     (task,) = first_tasks(SweepOptions(shards=1))
     handling = asyncio.ensure_future(sweeper.handle(task))
-    while await remaining(database) != 11:  # noqa: ASYNC110 - only the table knows; the first one and the second batch
+    while await remaining(database) != 11:
         await asyncio.sleep(0.001)
     first_failed.set()
     with pytest.raises(Ignore):

@@ -32,7 +32,8 @@ PAYLOAD = Duration(seconds=10)
 
 def build(task_class: TaskClass[Any] = CLASS, payload: Any = PAYLOAD, name: str = "", **given: Any) -> Any:
     tasks = RemoteAdd(task_class, [payload], **given)
-    return RequestBuilder(SETTINGS).build(tasks, payload, name, Moment(NOW, "00-trace"))
+    built = RequestBuilder(SETTINGS).build(tasks, payload, name, Moment(NOW, "00-trace"))
+    return tasks_v2.CreateTaskRequest(built)  # as the official client reads it
 
 
 def test_a_plain_request() -> None:
