@@ -1,4 +1,4 @@
-"""Messages of Cloud Tasks as plain protobuf ones: what the wire carries, far cheaper to make and read than its wrappers.
+"""Messages of Cloud Tasks as plain protobuf ones: what the wire carries, far cheaper than the client's wrappers.
 
 To the type checker they are the wrappers, whose fields have types; times and durations are plain messages, too.
 """
