@@ -134,7 +134,12 @@ async def _load_deep(
 
 def _wanted(row: TriagedJobRow, terms: JobTerms, active: Sequence[ActiveRow]) -> int | None:
     running = sum(not is_final(invocation.status) for invocation in active)
-    return triggers_wanted(terms.policy, still_active=running, takes_triggers=row.enabled and not row.paused)
+    return triggers_wanted(
+        terms.policy,
+        still_active=running,
+        takes_triggers=row.enabled and not row.paused,
+        max_pending=DEFAULT_MAX_PENDING,
+    )
 
 
 def _waiting_wanted(row: TriagedJobRow, terms: JobTerms) -> int:

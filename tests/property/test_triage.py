@@ -6,14 +6,14 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ostinato.scheduling.invocation import InvocationStatus, is_final
 from ostinato.scheduling.invocation_id import InvocationId
-from ostinato.scheduling.job_definition import TriggeringPolicy
+from ostinato.scheduling.job_definition import PolicyKind, TriggeringPolicy
 from ostinato.scheduling.occurrence import OccurrenceOutcome
-from ostinato.scheduling.policies.greedy import decide_greedy
+from ostinato.scheduling.policies.batching import decide_batches, greedy_size, logarithmic_size
 from ostinato.scheduling.triage import (
     ActiveInvocation,
     PendingTrigger,
@@ -75,12 +75,29 @@ ACTIVE = st.lists(
     unique_by=lambda invocation: invocation.id,
     max_size=8,
 )
+NEWEST = TriggeringPolicy(PolicyKind.NEWEST_FIRST, pending_timeout=timedelta(seconds=3))
+POLICIES = st.one_of(
+    st.builds(TriggeringPolicy, max_concurrent_invocations=st.integers(1, 6), max_batch_size=st.integers(1, 9)),
+    st.builds(
+        TriggeringPolicy,
+        st.just(PolicyKind.LOGARITHMIC_BATCHING),
+        max_concurrent_invocations=st.integers(1, 6),
+        max_batch_size=st.integers(1, 9),
+        log_base=st.floats(1.0001, 8),
+    ),
+    st.builds(
+        TriggeringPolicy,
+        st.just(PolicyKind.NEWEST_FIRST),
+        max_concurrent_invocations=st.integers(1, 6),
+        pending_timeout=st.integers(1, 6).map(lambda seconds: timedelta(seconds=seconds)),
+    ),
+)
 SNAPSHOTS = st.builds(
     TriageSnapshot,
     now=st.just(NOW),
     enabled=st.sampled_from([True, True, True, False]),
     paused=st.sampled_from([False, False, False, True]),
-    policy=st.builds(TriggeringPolicy, max_concurrent_invocations=st.integers(1, 6), max_batch_size=st.integers(1, 9)),
+    policy=POLICIES,
     triggers=TRIGGERS,
     active=ACTIVE,
     max_pending=st.sampled_from([5, 20, 1000]),
@@ -121,7 +138,8 @@ def test_no_free_slot_is_left_while_a_trigger_waits(snapshot: TriageSnapshot) ->
 
 
 @given(SNAPSHOTS)
-def test_what_leaves_is_the_oldest_in_order(snapshot: TriageSnapshot) -> None:
+def test_what_leaves_a_batching_policy_is_the_oldest_in_order(snapshot: TriageSnapshot) -> None:
+    assume(snapshot.policy.kind is not PolicyKind.NEWEST_FIRST)
     plan = decide_triage(snapshot)
     left = [*plan.discarded, *(name for request in plan.requests for name in request.trigger_ids)]
     oldest_first = [trigger.id for trigger in sorted(snapshot.triggers, key=age)]
@@ -241,10 +259,51 @@ def test_a_wake_up_is_planned_once(snapshot: TriageSnapshot) -> None:
         assert snapshot.wake_planned_at is None or plan.next_wake_at < snapshot.wake_planned_at
 
 
+@given(SNAPSHOTS)
+def test_newest_first_discards_exactly_what_is_too_old_and_starts_the_newest_of_the_rest(
+    snapshot: TriageSnapshot,
+) -> None:
+    snapshot = replace(snapshot, policy=replace(NEWEST, max_concurrent_invocations=3), enabled=True, paused=False)
+    plan = decide_triage(snapshot)
+    ordered = sorted(snapshot.triggers, key=age)[max(0, len(snapshot.triggers) - snapshot.max_pending) :]
+    old = [trigger.id for trigger in ordered if snapshot.now - trigger.created_at >= NEWEST.expires_after]
+    young = [trigger.id for trigger in ordered if trigger.id not in old]
+    assert list(plan.discarded[len(snapshot.triggers) - len(ordered) :]) == old
+    own = {trigger.id for trigger in snapshot.waiting}
+    started = [request.trigger_ids for request in plan.requests if not own & set(request.trigger_ids)]
+    free = max(0, 3 - len(snapshot.active) + len(plan.acknowledged))
+    assert started == [(name,) for name in (young[-free:] if free else [])]
+
+
+@given(SNAPSHOTS)
+def test_what_will_expire_is_looked_at_in_time(snapshot: TriageSnapshot) -> None:
+    snapshot = replace(snapshot, policy=NEWEST, enabled=True, paused=False)
+    plan = decide_triage(snapshot)
+    gone = {*plan.discarded, *(name for request in plan.requests for name in request.trigger_ids)}
+    left = [trigger.created_at + NEWEST.expires_after for trigger in snapshot.triggers if trigger.id not in gone]
+    planned = [at for at in (snapshot.wake_planned_at, plan.next_wake_at if plan.adds_wake else None) if at is not None]
+    if left:
+        assert min(planned) <= min(left)
+
+
+@given(st.integers(1, 5000), st.integers(2, 50))
+def test_logarithmic_size_is_the_whole_part_of_the_logarithm(waiting: int, base: int) -> None:
+    """Against whole numbers: the largest power of the base that is not above it."""
+    power = 0
+    while base ** (power + 1) <= waiting:
+        power += 1
+    assert logarithmic_size(waiting, base) == max(1, power)
+
+
+@given(st.integers(1, 5000), st.floats(1.0001, 1e6))
+def test_a_logarithmic_batch_is_never_empty_and_never_more_than_there_is(waiting: int, base: float) -> None:
+    assert 1 <= logarithmic_size(waiting, base) <= waiting
+
+
 @given(TRIGGERS, st.integers(0, 10), st.integers(1, 10))
 def test_greedy_takes_full_batches_until_triggers_or_slots_run_out(
     triggers: list[PendingTrigger], free_slots: int, size: int
 ) -> None:
-    batches = decide_greedy(triggers, free_slots=free_slots, max_batch_size=size)
+    batches = decide_batches(triggers, unread=0, free_slots=free_slots, max_batch_size=size, size_for=greedy_size)
     assert [trigger for batch in batches for trigger in batch] == triggers[: free_slots * size]
     assert all(len(batch) == size for batch in batches[:-1])

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ostinato.scheduling.invocation import TRANSITIONS, InvocationStatus, is_final
 from ostinato.scheduling.invocation_id import InvocationId
-from ostinato.scheduling.job_definition import TriggeringPolicy
+from ostinato.scheduling.job_definition import PolicyKind, TriggeringPolicy
 from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.scheduling.triage import (
     ActiveInvocation,
@@ -36,7 +36,16 @@ DROP_OUTCOMES = {
     ReasonCode.PURGED_DISABLED: OccurrenceOutcome.DISABLED,
     ReasonCode.PURGED_PAUSED: OccurrenceOutcome.PAUSED,
     ReasonCode.DROPPED_OVERFLOW: OccurrenceOutcome.OVERFLOW,
+    ReasonCode.DISCARDED_EXPIRED: OccurrenceOutcome.EXPIRED,
 }
+POLICIES = st.builds(
+    TriggeringPolicy,
+    st.sampled_from(PolicyKind),
+    max_concurrent_invocations=st.integers(1, 3),
+    max_batch_size=st.integers(1, 4),
+    log_base=st.just(2.0),
+    pending_timeout=st.integers(1, 8).map(lambda seconds: timedelta(seconds=seconds)),
+)
 
 
 class JobLife(RuleBasedStateMachine):
@@ -56,9 +65,9 @@ class JobLife(RuleBasedStateMachine):
         self.limit_of: dict[InvocationId, int] = {}
         self.acknowledged: Counter[InvocationId] = Counter()
 
-    @initialize(limit=st.integers(1, 3), batch=st.integers(1, 4))
-    def begin(self, limit: int, batch: int) -> None:
-        self.policy = TriggeringPolicy(max_concurrent_invocations=limit, max_batch_size=batch)
+    @initialize(policy=POLICIES)
+    def begin(self, policy: TriggeringPolicy) -> None:
+        self.policy = policy
 
     # -- what happens to a job --------------------------------------------------------------------------------------
 
@@ -95,9 +104,9 @@ class JobLife(RuleBasedStateMachine):
     def config_goes_or_comes(self, enabled: bool) -> None:
         self.enabled = enabled
 
-    @rule(limit=st.integers(1, 3), batch=st.integers(1, 4))
-    def policy_changes(self, limit: int, batch: int) -> None:
-        self.policy = TriggeringPolicy(max_concurrent_invocations=limit, max_batch_size=batch)
+    @rule(policy=POLICIES)
+    def policy_changes(self, policy: TriggeringPolicy) -> None:
+        self.policy = policy
 
     @rule()
     def triage(self) -> None:
@@ -159,7 +168,9 @@ class JobLife(RuleBasedStateMachine):
             (t for t in self.pending.values() if t.not_before is not None), key=lambda t: (t.not_before, t.id)
         )
         takes = self.enabled and not self.paused
-        wanted = triggers_wanted(self.policy, still_active=len(self._running()), takes_triggers=takes)
+        wanted = triggers_wanted(
+            self.policy, still_active=len(self._running()), takes_triggers=takes, max_pending=MAX_PENDING
+        )
         window = triage_window(pending=len(plain), wanted=wanted, max_pending=MAX_PENDING, most=MOST_READ)
         read = min(len(plain), max(window, PEEK))
         return TriageSnapshot(
@@ -193,13 +204,24 @@ class JobLife(RuleBasedStateMachine):
 
     def _check_wake(self, snapshot: TriageSnapshot, plan: TriagePlan) -> None:
         """What waits has something ahead that brings the next triage."""
+        gone = {*plan.discarded, *(name for request in plan.requests for name in request.trigger_ids)}
+        expiries = self._expiries(gone) if snapshot.enabled and not snapshot.paused else []
+        assert all(at > self.now for at in expiries)
+        assert not expiries or plan.next_wake_at is not None
+        assert plan.next_wake_at is None or plan.next_wake_at <= min(expiries, default=plan.next_wake_at)
         running = len(self._running()) + len(plan.requests)
         if not snapshot.enabled or snapshot.paused or running >= self.policy.max_concurrent_invocations:
             return
-        gone = {*plan.discarded, *(name for request in plan.requests for name in request.trigger_ids)}
         early = [t.not_before for t in self.pending.values() if t.id not in gone and t.not_before is not None]
         assert all(at > self.now for at in early)
-        assert plan.next_wake_at == min(early, default=None)
+        assert plan.next_wake_at == min([*early, *expiries], default=None)
+
+    def _expiries(self, gone: set[str]) -> list[datetime]:
+        """When the policy discards those that stay pending."""
+        if self.policy.kind is not PolicyKind.NEWEST_FIRST:
+            return []
+        left = [t for t in self.pending.values() if t.id not in gone and t.not_before is None]
+        return [trigger.created_at + self.policy.expires_after for trigger in left]
 
     def _apply(self, snapshot: TriageSnapshot, plan: TriagePlan) -> None:
         self._explain(plan)

@@ -14,7 +14,7 @@ NAMES = (*TRIGGERED, "after", "tick", "often", "rest")
 
 def random_job(random: Random, name: str) -> dict[str, Any]:
     """A stanza. Runs are short and few, so that the walk meets every limit."""
-    policy = {"max_concurrent_invocations": random.randint(1, 3), "max_batch_size": random.choice((1, 2, 5))}
+    policy = random_policy(random)
     stanza = {"id": name, "triggering_policy": policy, "timeout": f"{random.randint(20, 60)}s"}
     match name:
         case "hot":
@@ -48,6 +48,17 @@ def random_job(random: Random, name: str) -> dict[str, Any]:
             return stanza | {"schedule": f"with {random.randint(2, 9)}s interval", "noop": {"sleep": "1s"}}
         case _:
             return stanza | {"noop": {}}
+
+
+def random_policy(random: Random) -> dict[str, Any]:
+    policy = {"max_concurrent_invocations": random.randint(1, 3), "max_batch_size": random.choice((1, 2, 5))}
+    match random.randint(0, 5):
+        case 0:
+            return policy | {"kind": "LOGARITHMIC_BATCHING", "log_base": random.choice((1.5, 2))}
+        case 1:
+            return policy | {"kind": "NEWEST_FIRST", "pending_timeout": f"{random.randint(2, 30)}s"}
+        case _:
+            return policy
 
 
 def random_stanzas(random: Random) -> dict[str, dict[str, Any]]:

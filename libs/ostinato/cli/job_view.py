@@ -106,7 +106,14 @@ def _noop(target: NoopTarget) -> str:
 
 def _policy(policy: TriggeringPolicy) -> str:
     kind = TriggeringPolicy.Kind.Name(policy.kind)
-    return f"{kind}, {policy.max_concurrent_invocations} at once, up to {policy.max_batch_size} triggers each"
+    parts = [kind, f"{policy.max_concurrent_invocations} at once"]
+    if policy.kind == TriggeringPolicy.NEWEST_FIRST:
+        parts.append(f"what waited for {format_duration(policy.pending_timeout.ToTimedelta())} is discarded")
+    else:
+        parts.append(f"up to {policy.max_batch_size} triggers each")
+    if policy.kind == TriggeringPolicy.LOGARITHMIC_BATCHING:
+        parts.append(f"base {policy.log_base:g}")
+    return ", ".join(parts)
 
 
 def _retries(retry: RetryPolicy) -> str:

@@ -20,6 +20,7 @@ from ostinato.pb.scheduler.v1 import jobs_pb2
 from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
 from ostinato.scheduling.deadline import RunTimeouts
 from ostinato.scheduling.job_definition import (
+    DEFAULT_PENDING_TIMEOUT,
     DEFAULT_REALM,
     DEFAULT_SCHEDULE,
     DEFAULT_TIMEOUT,
@@ -71,11 +72,7 @@ def from_definition(definition: JobDefinition) -> JobConfig:
         owner=definition.owner,
         realm=definition.realm,
         schedule=definition.schedule,
-        triggering_policy=jobs_pb2.TriggeringPolicy(
-            kind=jobs_pb2.TriggeringPolicy.Kind.Value(definition.policy.kind.name),
-            max_concurrent_invocations=definition.policy.max_concurrent_invocations,
-            max_batch_size=definition.policy.max_batch_size,
-        ),
+        triggering_policy=_policy_to_proto(definition.policy),
         downstream=[
             jobs_pb2.Downstream(job=entry.job, trigger_on=jobs_pb2.Downstream.TriggerOn.Value(entry.trigger_on.value))
             for entry in definition.downstream
@@ -167,7 +164,26 @@ def _policy(policy: jobs_pb2.TriggeringPolicy) -> TriggeringPolicy:
         kind=_POLICY_KINDS[policy.kind],
         max_concurrent_invocations=policy.max_concurrent_invocations or default.max_concurrent_invocations,
         max_batch_size=policy.max_batch_size or default.max_batch_size,
+        log_base=policy.log_base,
+        pending_timeout=_pending_timeout(policy),
     )
+
+
+def _pending_timeout(policy: jobs_pb2.TriggeringPolicy) -> timedelta | None:
+    default = DEFAULT_PENDING_TIMEOUT if policy.kind == jobs_pb2.TriggeringPolicy.NEWEST_FIRST else None
+    return _duration(policy.pending_timeout) or default
+
+
+def _policy_to_proto(policy: TriggeringPolicy) -> jobs_pb2.TriggeringPolicy:
+    message = jobs_pb2.TriggeringPolicy(
+        kind=jobs_pb2.TriggeringPolicy.Kind.Value(policy.kind.name),
+        max_concurrent_invocations=policy.max_concurrent_invocations,
+        max_batch_size=policy.max_batch_size,
+        log_base=policy.log_base,
+    )
+    if policy.pending_timeout is not None:
+        message.pending_timeout.CopyFrom(_to_proto(policy.pending_timeout))
+    return message
 
 
 def _target(config: JobConfig) -> TargetSpec:

@@ -15,6 +15,7 @@ from ostinato.scheduling.targets import NoopSpec, TargetSpec, can_report
 
 DEFAULT_SCHEDULE = "triggered"
 DEFAULT_TIMEOUT = timedelta(hours=1)
+DEFAULT_PENDING_TIMEOUT = timedelta(days=7)
 DEFAULT_TARGET = NoopSpec()
 DEFAULT_REALM = "@legacy"
 
@@ -23,13 +24,24 @@ class PolicyKind(IntEnum):
     """How pending triggers become invocations. Numbers as in `TriggeringPolicy.Kind`."""
 
     GREEDY_BATCHING = 1
+    LOGARITHMIC_BATCHING = 2
+    NEWEST_FIRST = 3
 
 
 @dataclass(frozen=True, slots=True)
 class TriggeringPolicy:
+    """`log_base` is of LOGARITHMIC_BATCHING, `pending_timeout` of NEWEST_FIRST."""
+
     kind: PolicyKind = PolicyKind.GREEDY_BATCHING
     max_concurrent_invocations: int = 1
     max_batch_size: int = 1000
+    log_base: float = 0.0
+    pending_timeout: timedelta | None = None
+
+    @property
+    def expires_after(self) -> timedelta:
+        """How long NEWEST_FIRST lets a trigger wait."""
+        return self.pending_timeout or DEFAULT_PENDING_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)

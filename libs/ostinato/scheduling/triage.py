@@ -1,26 +1,24 @@
 """Triage: look at one job, decide what starts. Pure, and the only place that decides.
 
 Order of effects (LUCI Scheduler): acknowledge what ended, purge when the job takes no triggers, drop what exceeds
-the cap, let the policy form batches, start what waits for a run of its own, rewind the cron machine when nothing is
-left running.
-Invariants: no trigger is both consumed and discarded; never more active invocations than the policy allows; older
-triggers start no later than newer ones; every slot that leaves the pending set gets exactly one outcome; a trigger that
-waits for a run of its own gets it, or is purged because its job is disabled, or has an event ahead that brings the next
-triage: the end of a run, a resume, or the task of `next_wake_at`.
+the cap, let the policy form batches and discard what waited too long, start what waits for a run of its own, rewind
+the cron machine when nothing is left running.
+Invariants: no trigger is both consumed and discarded; never more active invocations than the policy allows; with a
+batching policy older triggers start no later than newer ones; every slot that leaves the pending set gets exactly one
+outcome; a trigger that waits for a run of its own gets it, or is purged because its job is disabled, or has an event
+ahead that brings the next triage: the end of a run, a resume, or the task of `next_wake_at`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import assert_never
+from datetime import datetime, timedelta
 
 from ostinato.scheduling.invocation import is_final
 from ostinato.scheduling.invocation_id import InvocationId
-from ostinato.scheduling.job_definition import PolicyKind, TriggeringPolicy
 from ostinato.scheduling.occurrence import OccurrenceOutcome
-from ostinato.scheduling.policies.greedy import decide_greedy
+from ostinato.scheduling.policies.choice import choose
 from ostinato.scheduling.triage_plan import (
     MAX_EXPLAINED_TRIGGERS,
     InvocationRequest,
@@ -44,9 +42,12 @@ __all__ = [
     "decide_triage",
 ]
 
+# Queues don't take tasks for any later time. A wake-up too early finds nothing to do and plans the next.
+FARTHEST_WAKE = timedelta(days=1)
+
 
 def decide_triage(snapshot: TriageSnapshot) -> TriagePlan:
-    draft = _Draft()
+    draft = _Draft(snapshot.now)
     acknowledged = tuple(invocation.id for invocation in snapshot.active if is_final(invocation.status))
     still_active = len(snapshot.active) - len(acknowledged)
     triggers = sorted(snapshot.triggers, key=lambda trigger: trigger.age_key)
@@ -69,12 +70,14 @@ def decide_triage(snapshot: TriageSnapshot) -> TriagePlan:
 
 def _start(draft: _Draft, snapshot: TriageSnapshot, triggers: Sequence[PendingTrigger], still_active: int) -> None:
     policy = snapshot.policy
-    batches = _decide_batches(policy, triggers, free_slots=policy.max_concurrent_invocations - still_active)
-    for batch in batches:
+    free_slots = policy.max_concurrent_invocations - still_active
+    choice = choose(policy, triggers, now=snapshot.now, free_slots=free_slots, unread=snapshot.more_pending)
+    draft.discard(choice.expired, ReasonCode.DISCARDED_EXPIRED, OccurrenceOutcome.EXPIRED)
+    for batch in choice.batches:
         draft.start(batch)
-    waiting = triggers[sum(len(batch) for batch in batches) :]
-    draft.explain(ReasonCode.AT_CONCURRENCY_LIMIT, waiting, unread=snapshot.more_pending)
-    _start_each(draft, snapshot, free_slots=policy.max_concurrent_invocations - still_active - len(batches))
+    draft.explain(ReasonCode.AT_CONCURRENCY_LIMIT, choice.waiting, unread=snapshot.more_pending)
+    draft.wake(choice.wake_at)
+    _start_each(draft, snapshot, free_slots=free_slots - len(choice.batches))
 
 
 def _start_each(draft: _Draft, snapshot: TriageSnapshot, *, free_slots: int) -> None:
@@ -89,27 +92,18 @@ def _start_each(draft: _Draft, snapshot: TriageSnapshot, *, free_slots: int) -> 
 def _wake_later(draft: _Draft, snapshot: TriageSnapshot) -> None:
     early = [trigger for trigger in snapshot.waiting if _is_early(trigger, snapshot.now)]
     draft.explain(ReasonCode.WAITING_BACKOFF, early)
-    draft.next_wake_at = early[0].not_before if early else None
+    draft.wake(early[0].not_before if early else None)
 
 
 def _is_early(trigger: PendingTrigger, now: datetime) -> bool:
     return trigger.not_before is not None and trigger.not_before > now
 
 
-def _decide_batches(
-    policy: TriggeringPolicy, triggers: Sequence[PendingTrigger], *, free_slots: int
-) -> list[Sequence[PendingTrigger]]:
-    match policy.kind:
-        case PolicyKind.GREEDY_BATCHING:
-            return decide_greedy(triggers, free_slots=free_slots, max_batch_size=policy.max_batch_size)
-        case _:
-            assert_never(policy.kind)
-
-
 @dataclass(slots=True)
 class _Draft:
     """A plan in the making."""
 
+    now: datetime
     requests: list[InvocationRequest] = field(default_factory=list)
     discarded: list[str] = field(default_factory=list)
     decisions: list[TriageDecision] = field(default_factory=list)
@@ -122,6 +116,12 @@ class _Draft:
         for trigger in triggers:
             if trigger.slot is not None:
                 self._account(trigger.slot, outcome, None)
+
+    def wake(self, at: datetime | None) -> None:
+        """The job is looked at again at `at`, or earlier."""
+        if at is not None:
+            at = min(at, self.now + FARTHEST_WAKE)
+            self.next_wake_at = at if self.next_wake_at is None else min(self.next_wake_at, at)
 
     def start(self, batch: Sequence[PendingTrigger]) -> None:
         """The newest trigger is the one that starts it, the older ones are batched; likewise its slots."""

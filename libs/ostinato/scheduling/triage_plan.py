@@ -18,6 +18,7 @@ class ReasonCode(StrEnum):
     STARTED = "STARTED"
     BATCHED = "BATCHED"
     AT_CONCURRENCY_LIMIT = "AT_CONCURRENCY_LIMIT"
+    DISCARDED_EXPIRED = "DISCARDED_EXPIRED"
     DROPPED_OVERFLOW = "DROPPED_OVERFLOW"
     PURGED_PAUSED = "PURGED_PAUSED"
     PURGED_DISABLED = "PURGED_DISABLED"
@@ -26,7 +27,14 @@ class ReasonCode(StrEnum):
 
 
 # Reasons after which a trigger starts nothing any more.
-DROPS = frozenset({ReasonCode.DROPPED_OVERFLOW, ReasonCode.PURGED_PAUSED, ReasonCode.PURGED_DISABLED})
+DROPS = frozenset(
+    {
+        ReasonCode.DISCARDED_EXPIRED,
+        ReasonCode.DROPPED_OVERFLOW,
+        ReasonCode.PURGED_PAUSED,
+        ReasonCode.PURGED_DISABLED,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """How many of a job's oldest pending triggers a triage has to look at. Pure.
 
 With thousands pending, reading all of them at each triage would cost more than deciding. A triage touches only
-what it starts, drops or purges, and these are always the oldest; of the rest the number is enough.
+what it starts, drops or purges, and of most policies these are always the oldest; of the rest the number is enough.
 """
 
 from __future__ import annotations
@@ -9,15 +9,23 @@ from __future__ import annotations
 from typing import assert_never
 
 from ostinato.scheduling.job_definition import PolicyKind, TriggeringPolicy
+from ostinato.scheduling.policies.batching import logarithmic_size
 
 
-def triggers_wanted(policy: TriggeringPolicy, *, still_active: int, takes_triggers: bool) -> int | None:
-    """How many triggers the policy can start at most; None: all of them go, because the job takes no triggers."""
+def triggers_wanted(
+    policy: TriggeringPolicy, *, still_active: int, takes_triggers: bool, max_pending: int
+) -> int | None:
+    """How many triggers the policy has to see at most; None: all of them go, because the job takes no triggers."""
     if not takes_triggers:
         return None
+    free_slots = max(0, policy.max_concurrent_invocations - still_active)
     match policy.kind:
         case PolicyKind.GREEDY_BATCHING:
-            return max(0, policy.max_concurrent_invocations - still_active) * policy.max_batch_size
+            return free_slots * policy.max_batch_size
+        case PolicyKind.LOGARITHMIC_BATCHING:
+            return free_slots * min(policy.max_batch_size, logarithmic_size(max_pending, policy.log_base))
+        case PolicyKind.NEWEST_FIRST:
+            return max_pending  # the newest start, the oldest may have expired
         case _:
             assert_never(policy.kind)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from ostinato.errors import Violation
-from ostinato.scheduling.job_definition import Downstream, JobDefinition, RetryPolicy, TriggeringPolicy
+from ostinato.scheduling.job_definition import Downstream, JobDefinition, PolicyKind, RetryPolicy, TriggeringPolicy
 from ostinato.scheduling.names import JOB_ID_RULE, PROJECT_ID_RULE, is_job_id, is_project_id
 from ostinato.scheduling.schedule import ScheduleError, parse_schedule
 from ostinato.scheduling.targets import can_report, validate_target
@@ -22,6 +22,9 @@ MAX_LABEL_BYTES = 256
 MAX_ANNOTATION_BYTES = 4_096
 MAX_CONCURRENT_INVOCATIONS = 1_000
 MAX_BATCH_SIZE = 1_000
+MIN_LOG_BASE = 1.0001
+MAX_LOG_BASE = 1_000_000.0
+MAX_PENDING_TIMEOUT = timedelta(days=366)
 MAX_DOWNSTREAM = 100
 MIN_TIMEOUT = timedelta(seconds=1)
 MAX_TIMEOUT = timedelta(days=7)
@@ -110,11 +113,31 @@ def _check_policy(policy: TriggeringPolicy, path: str) -> list[Violation]:
         "max_concurrent_invocations": (policy.max_concurrent_invocations, MAX_CONCURRENT_INVOCATIONS),
         "max_batch_size": (policy.max_batch_size, MAX_BATCH_SIZE),
     }
-    return [
+    violations = [
         Violation(f"{path}.{name}", f"must be between 1 and {most}")
         for name, (value, most) in limits.items()
         if not 1 <= value <= most
     ]
+    return violations + _check_log_base(policy, f"{path}.log_base") + _check_pending_timeout(policy, path)
+
+
+def _check_log_base(policy: TriggeringPolicy, path: str) -> list[Violation]:
+    if policy.kind is PolicyKind.LOGARITHMIC_BATCHING:
+        within = MIN_LOG_BASE <= policy.log_base <= MAX_LOG_BASE
+        rule = f"must be between {MIN_LOG_BASE:g} and {MAX_LOG_BASE:g} with LOGARITHMIC_BATCHING"
+        return [] if within else [Violation(path, rule)]
+    return [Violation(path, "is for LOGARITHMIC_BATCHING")] if policy.log_base else []
+
+
+def _check_pending_timeout(policy: TriggeringPolicy, policy_path: str) -> list[Violation]:
+    path = f"{policy_path}.pending_timeout"
+    if policy.pending_timeout is None:
+        return []
+    if policy.kind is not PolicyKind.NEWEST_FIRST:
+        return [Violation(path, "is for NEWEST_FIRST")]
+    if not timedelta(0) < policy.pending_timeout <= MAX_PENDING_TIMEOUT:
+        return [Violation(path, f"must be more than 0s and at most {MAX_PENDING_TIMEOUT.days} days")]
+    return []
 
 
 def _check_downstream(entries: Sequence[Downstream], paths: Sequence[str], job_path: str) -> list[Violation]:

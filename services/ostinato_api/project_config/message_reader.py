@@ -92,9 +92,10 @@ class MessageReader:
     def _scalar(self, field: FieldDescriptor, node: YamlNode) -> Any:
         if field.enum_type is not None:
             return self._enum(field.enum_type, node)
-        readers: dict[int, Callable[[YamlNode], str | bool | None]] = {
+        readers: dict[int, Callable[[YamlNode], str | bool | float | None]] = {
             FieldDescriptor.TYPE_STRING: self._text,
             FieldDescriptor.TYPE_BOOL: self._bool,
+            FieldDescriptor.TYPE_DOUBLE: self._number,
         }
         return readers[field.type](node) if field.type in readers else self._int(_INT_RANGES[field.type], node)
 
@@ -115,6 +116,12 @@ class MessageReader:
         if value is None or value not in allowed:
             self._refuse(node, "must be a whole number")
             return None
+        return value
+
+    def _number(self, node: YamlNode) -> float | None:
+        value = node.as_float() if isinstance(node, YamlScalar) else None
+        if value is None:
+            self._refuse(node, "must be a number such as 1.5")
         return value
 
     def _enum(self, enum: EnumDescriptor, node: YamlNode) -> int | None:

@@ -24,6 +24,7 @@ _MAX_SHOWN = 100
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOL = re.compile(r"(true|True|TRUE)|false|False|FALSE")
+_DECIMAL = re.compile(r"[-+]?[0-9]{1,300}(?:\.[0-9]{1,300})?")
 _INT = re.compile(r"[-+]?[0-9]{1,30}")
 _NUMBER = re.compile(
     r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)|0[xo][0-9a-fA-F]+"
@@ -49,6 +50,10 @@ class YamlScalar:
 
     def as_int(self) -> int | None:
         return int(self.text) if self.plain and _INT.fullmatch(self.text) else None
+
+    def as_float(self) -> float | None:
+        """Finite ones in decimal notation."""
+        return float(self.text) if self.plain and _DECIMAL.fullmatch(self.text) else None
 
 
 @dataclass(frozen=True, slots=True)

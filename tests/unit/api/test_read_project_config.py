@@ -171,6 +171,12 @@ def test_a_config_without_jobs_is_an_empty_list() -> None:
         (job("triggering_policy: {kind: KIND_UNSPECIFIED}"), "jobs[0].triggering_policy.kind"),
         (job("triggering_policy: {kind: 1}"), "jobs[0].triggering_policy.kind"),
         (job("triggering_policy: {max_batch_size: x}"), "jobs[0].triggering_policy.max_batch_size"),
+        (job("triggering_policy: {kind: LOGARITHMIC_BATCHING}"), "jobs[0].triggering_policy.log_base"),
+        (job("triggering_policy: {kind: LOGARITHMIC_BATCHING, log_base: 0.5}"), "jobs[0].triggering_policy.log_base"),
+        (job("triggering_policy: {kind: LOGARITHMIC_BATCHING, log_base: .inf}"), "jobs[0].triggering_policy.log_base"),
+        (job("triggering_policy: {log_base: two}"), "jobs[0].triggering_policy.log_base"),
+        (job("triggering_policy: {log_base: 2}"), "jobs[0].triggering_policy.log_base"),
+        (job("triggering_policy: {pending_timeout: 1h}"), "jobs[0].triggering_policy.pending_timeout"),
         (job("triggering_policy: {max_batch_size: 1.0}"), "jobs[0].triggering_policy.max_batch_size"),
         (job("triggering_policy: {max_batch_size: 99999999999999999999}"), "jobs[0].triggering_policy.max_batch_size"),
         (

@@ -64,10 +64,12 @@ def config(**fields: object) -> JobConfig:
         FULL,
         JobDefinition(id="j"),
         JobDefinition(id="j", target=NoopSpec(timedelta(seconds=2), triggers_count=3)),
+        JobDefinition(id="j", policy=TriggeringPolicy(PolicyKind.LOGARITHMIC_BATCHING, log_base=1.5)),
+        JobDefinition(id="j", policy=TriggeringPolicy(PolicyKind.NEWEST_FIRST, pending_timeout=timedelta(seconds=3))),
         replace(FULL, target=NoopSpec()),
         replace(FULL, target=HttpSpec(url="https://svc.example/run")),
     ],
-    ids=["full", "defaults", "noop", "noop with a heartbeat", "http with a heartbeat"],
+    ids=["full", "defaults", "noop", "logarithmic", "newest first", "noop with a heartbeat", "http with a heartbeat"],
 )
 def test_a_definition_survives_storage(definition: JobDefinition) -> None:
     assert decode_definition(encode_definition(definition)) == definition
@@ -88,6 +90,8 @@ def test_defaults_are_filled_in() -> None:
     assert definition.heartbeat_timeout is None
     assert definition.retry == RetryPolicy(1, timedelta(seconds=1), timedelta(minutes=10))
     assert definition.policy == TriggeringPolicy(PolicyKind.GREEDY_BATCHING, 1, 1000)
+    newest = to_definition(config(triggering_policy={"kind": "NEWEST_FIRST"})).policy
+    assert newest == TriggeringPolicy(PolicyKind.NEWEST_FIRST, 1, 1000, pending_timeout=timedelta(days=7))
     http = to_definition(ParseDict({"id": "j", "http": {"url": "http://h/"}}, JobConfig())).target
     assert http == HttpSpec(url="http://h/", method="POST", timeout=timedelta(seconds=60))
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.scheduling.invocation_id import InvocationId
-from ostinato.scheduling.job_definition import TriggeringPolicy
+from ostinato.scheduling.job_definition import PolicyKind, TriggeringPolicy
 from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.scheduling.triage import (
     ActiveInvocation,
@@ -23,6 +23,7 @@ from ostinato.scheduling.trigger import TriggerKind
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+LOGARITHMIC = PolicyKind.LOGARITHMIC_BATCHING
 NOTHING = TriagePlan((), (), (), rewind_cron=True, next_wake_at=None, adds_wake=False, decisions=(), slot_outcomes=())
 
 
@@ -59,6 +60,85 @@ def started(plan: TriagePlan) -> list[tuple[str, ...]]:
 
 def reasons(plan: TriagePlan) -> list[tuple[ReasonCode, int]]:
     return [(decision.reason, decision.count) for decision in plan.decisions]
+
+
+def logarithmic(count: int, *, batch: int = 1000, concurrent: int = 1) -> list[int]:
+    """Sizes of the batches that start."""
+    policy = TriggeringPolicy(LOGARITHMIC, concurrent, batch, log_base=2)
+    triggers = [trigger(f"t{n:03}", order=n) for n in range(count)]
+    return [len(taken) for taken in started(decide_triage(TriageSnapshot(NOW, True, False, policy, triggers, [])))]
+
+
+class TestLogarithmicBatching:
+    def test_a_batch_is_the_logarithm_of_what_waits(self) -> None:
+        sizes = {count: logarithmic(count) for count in (1, 3, 4, 7, 8, 15, 16, 31, 128)}
+        assert sizes == {1: [1], 3: [1], 4: [2], 7: [2], 8: [3], 15: [3], 16: [4], 31: [4], 128: [7]}
+
+    def test_each_slot_counts_what_the_ones_before_left(self) -> None:
+        assert logarithmic(8, concurrent=3) == [3, 2, 1]
+
+    def test_a_batch_is_never_larger_than_the_job_allows(self) -> None:
+        assert logarithmic(128, batch=5) == [5]
+        plan = decide_triage(
+            TriageSnapshot(
+                NOW,
+                True,
+                False,
+                TriggeringPolicy(LOGARITHMIC, 1, 5, log_base=2),
+                [trigger(f"t{n:03}", order=n) for n in range(128)],
+                [],
+            )
+        )
+        assert reasons(plan)[-1] == (ReasonCode.AT_CONCURRENCY_LIMIT, 123)
+
+    def test_what_was_not_read_counts(self) -> None:
+        policy = TriggeringPolicy(LOGARITHMIC, log_base=2)
+        read = [trigger(f"t{n:03}", order=n) for n in range(9)]
+        plan = decide_triage(TriageSnapshot(NOW, True, False, policy, read, [], more_pending=503))
+        assert [len(taken) for taken in started(plan)] == [9]
+
+
+def newest(
+    *triggers: PendingTrigger, active: int = 0, concurrent: int = 1, planned: datetime | None = None
+) -> TriagePlan:
+    policy = TriggeringPolicy(PolicyKind.NEWEST_FIRST, concurrent, pending_timeout=timedelta(seconds=3))
+    running = [invocation(n) for n in range(active)]
+    return decide_triage(TriageSnapshot(NOW, True, False, policy, triggers, running, wake_planned_at=planned))
+
+
+class TestNewestFirst:
+    def test_the_newest_starts_alone_and_the_others_wait_for_their_turn(self) -> None:
+        plan = newest(*(trigger(f"t{n}", order=n, by="user:ana") for n in (1, 2, 3, 4)))
+        assert plan.requests == (InvocationRequest(("t4",), "user:ana", None),)
+        assert plan.decisions[1:] == (TriageDecision(ReasonCode.AT_CONCURRENCY_LIMIT, 3, ("t1", "t2", "t3")),)
+        assert (plan.next_wake_at, plan.adds_wake) == (NOW + timedelta(seconds=3), True)
+
+    def test_of_several_that_start_the_oldest_is_first(self) -> None:
+        plan = newest(*(trigger(f"t{n}", order=n) for n in (1, 2, 3, 4)), concurrent=2)
+        assert started(plan) == [("t3",), ("t4",)]
+
+    def test_what_waited_too_long_is_discarded_though_nothing_is_free(self) -> None:
+        plan = newest(trigger("old", 4), trigger("just", 3), trigger("young", 2), active=1)
+        assert (plan.discarded, plan.requests) == (("old", "just"), ())
+        assert reasons(plan) == [(ReasonCode.DISCARDED_EXPIRED, 2), (ReasonCode.AT_CONCURRENCY_LIMIT, 1)]
+        assert plan.next_wake_at == NOW + timedelta(seconds=1)
+
+    def test_an_expired_slot_is_in_the_ledger(self) -> None:
+        plan = newest(slot_trigger(1))
+        assert plan.slot_outcomes == (SlotOutcome(NOW - HOUR, OccurrenceOutcome.EXPIRED),)
+
+    def test_a_wake_up_that_is_planned_early_enough_is_not_planned_again(self) -> None:
+        planned = NOW + timedelta(seconds=1)
+        assert not newest(trigger("a"), active=1, planned=planned).adds_wake
+
+    def test_a_time_at_the_end_of_the_calendar_never_expires(self) -> None:
+        far = PendingTrigger("far", TriggerKind.EVENT, datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), 0, "")
+        assert newest(far, active=1).next_wake_at is None
+
+    def test_nobody_is_woken_in_more_than_a_day(self) -> None:
+        policy = TriggeringPolicy(PolicyKind.NEWEST_FIRST)
+        plan = decide_triage(TriageSnapshot(NOW, True, False, policy, [trigger("a")], [invocation(1)]))
+        assert plan.next_wake_at == NOW + timedelta(days=1)  # it expires in seven
 
 
 class TestGreedyBatching:

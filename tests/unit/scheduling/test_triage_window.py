@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ostinato.scheduling.job_definition import TriggeringPolicy
+from ostinato.scheduling.job_definition import PolicyKind, TriggeringPolicy
 from ostinato.scheduling.triage import (
     InvocationRequest,
     PendingTrigger,
@@ -19,10 +20,15 @@ from ostinato.scheduling.triage_window import triage_window, triggers_wanted
 from ostinato.scheduling.trigger import TriggerKind
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
+LOGARITHMIC = PolicyKind.LOGARITHMIC_BATCHING
 
 
 def window(pending: int, wanted: int | None) -> int:
     return triage_window(pending=pending, wanted=wanted, max_pending=1000, most=5000)
+
+
+def wanted(policy: TriggeringPolicy, *, still_active: int) -> int | None:
+    return triggers_wanted(policy, still_active=still_active, takes_triggers=True, max_pending=1000)
 
 
 def trigger(number: int) -> PendingTrigger:
@@ -44,13 +50,23 @@ def snapshot(read: int, more: int, policy: TriggeringPolicy, *, max_pending: int
 
 def test_greedy_wants_a_batch_for_each_free_slot() -> None:
     policy = TriggeringPolicy(max_concurrent_invocations=3, max_batch_size=7)
-    assert triggers_wanted(policy, still_active=1, takes_triggers=True) == 14
-    assert triggers_wanted(policy, still_active=3, takes_triggers=True) == 0
-    assert triggers_wanted(policy, still_active=5, takes_triggers=True) == 0
+    assert [wanted(policy, still_active=active) for active in (1, 3, 5)] == [14, 0, 0]
+
+
+def test_logarithmic_wants_no_more_than_a_full_set_makes_of_a_batch() -> None:
+    policy = TriggeringPolicy(LOGARITHMIC, max_concurrent_invocations=3, log_base=2)
+    assert wanted(policy, still_active=1) == 2 * 9  # 2 ** 9 is 512
+    assert wanted(replace(policy, max_batch_size=5), still_active=1) == 2 * 5
+
+
+def test_newest_first_wants_them_all_because_the_oldest_may_have_expired() -> None:
+    policy = TriggeringPolicy(PolicyKind.NEWEST_FIRST)
+    assert [wanted(policy, still_active=active) for active in (0, 1)] == [1000, 1000]
 
 
 def test_a_job_that_takes_no_triggers_wants_them_all_out() -> None:
-    assert triggers_wanted(TriggeringPolicy(), still_active=0, takes_triggers=False) is None
+    policy = TriggeringPolicy()
+    assert triggers_wanted(policy, still_active=0, takes_triggers=False, max_pending=1000) is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,10 +10,18 @@ from typing import Any
 import pytest
 
 from ostinato.scheduling.deadline import RunTimeouts
-from ostinato.scheduling.job_definition import Downstream, JobDefinition, RetryPolicy, TriggeringPolicy, TriggerOn
+from ostinato.scheduling.job_definition import (
+    Downstream,
+    JobDefinition,
+    PolicyKind,
+    RetryPolicy,
+    TriggeringPolicy,
+    TriggerOn,
+)
 from ostinato.scheduling.targets import HttpSpec, NoopSpec, TargetSpec
 from ostinato.scheduling.validate_job import validate_job, validate_project_id
 
+LOGARITHMIC, NEWEST = PolicyKind.LOGARITHMIC_BATCHING, PolicyKind.NEWEST_FIRST
 GOOD = JobDefinition("nightly-report")
 REPORTING = HttpSpec(url="http://h/", multistage=True)
 URL = "http://127.0.0.1:9000/report"
@@ -136,6 +145,37 @@ def test_policies(concurrent: int, batch: int, count: int) -> None:
         len(broken(replace(GOOD, policy=TriggeringPolicy(max_concurrent_invocations=concurrent, max_batch_size=batch))))
         == count
     )
+
+
+@pytest.mark.parametrize(
+    ("policy", "field", "rule"),
+    [
+        (TriggeringPolicy(LOGARITHMIC), "log_base", "1.0001"),
+        (TriggeringPolicy(LOGARITHMIC, log_base=0.5), "log_base", "between 1.0001 and 1e+06 with LOGARITHMIC_BATCHING"),
+        (TriggeringPolicy(LOGARITHMIC, log_base=math.nan), "log_base", "1.0001"),
+        (TriggeringPolicy(LOGARITHMIC, log_base=math.inf), "log_base", "1.0001"),
+        (TriggeringPolicy(log_base=2), "log_base", "is for LOGARITHMIC_BATCHING"),
+        (TriggeringPolicy(pending_timeout=timedelta(1)), "pending_timeout", "is for NEWEST_FIRST"),
+        (TriggeringPolicy(NEWEST, pending_timeout=timedelta(-1)), "pending_timeout", "more than 0s"),
+        (TriggeringPolicy(NEWEST, pending_timeout=timedelta(367)), "pending_timeout", "at most 366 days"),
+    ],
+)
+def test_what_belongs_to_one_kind_of_policy(policy: TriggeringPolicy, field: str, rule: str) -> None:
+    found = broken(replace(GOOD, policy=policy))
+    assert list(found) == [f"jobs[0].triggering_policy.{field}"]
+    assert rule in found[f"jobs[0].triggering_policy.{field}"]
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        TriggeringPolicy(LOGARITHMIC, log_base=1.0001),
+        TriggeringPolicy(NEWEST),
+        TriggeringPolicy(NEWEST, pending_timeout=timedelta(milliseconds=1)),
+    ],
+)
+def test_other_policies(policy: TriggeringPolicy) -> None:
+    assert broken(replace(GOOD, policy=policy)) == {}
 
 
 @pytest.mark.parametrize(

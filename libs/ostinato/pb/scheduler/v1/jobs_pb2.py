@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n ostinato/scheduler/v1/jobs.proto\x12\x15ostinato.scheduler.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x0c\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x36\n\x06labels\x18\x04 \x03(\x0b\x32&.ostinato.scheduler.v1.Job.LabelsEntry\x12@\n\x0b\x61nnotations\x18\x05 \x03(\x0b\x32+.ostinato.scheduler.v1.Job.AnnotationsEntry\x12\r\n\x05owner\x18\x06 \x01(\t\x12\r\n\x05realm\x18\x07 \x01(\t\x12\x38\n\nmanaged_by\x18\x08 \x01(\x0e\x32$.ostinato.scheduler.v1.Job.ManagedBy\x12\x10\n\x08schedule\x18\t \x01(\t\x12\x42\n\x11triggering_policy\x18\n \x01(\x0b\x32\'.ostinato.scheduler.v1.TriggeringPolicy\x12\x31\n\x04noop\x18\x14 \x01(\x0b\x32!.ostinato.scheduler.v1.NoopTargetH\x00\x12\x31\n\x04http\x18\x15 \x01(\x0b\x32!.ostinato.scheduler.v1.HttpTargetH\x00\x12\x35\n\ndownstream\x18\x1e \x03(\x0b\x32!.ostinato.scheduler.v1.Downstream\x12*\n\x07timeout\x18\x1f \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x11heartbeat_timeout\x18  \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x05retry\x18! \x01(\x0b\x32\".ostinato.scheduler.v1.RetryPolicy\x12/\n\x05state\x18\x32 \x01(\x0e\x32 .ostinato.scheduler.v1.Job.State\x12\x0e\n\x06paused\x18\x33 \x01(\x08\x12\x14\n\x0cpause_reason\x18\x34 \x01(\t\x12\x11\n\tpaused_by\x18\x35 \x01(\t\x12.\n\npause_time\x18\x36 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rnext_run_time\x18\x37 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12\x61\x63tive_invocations\x18\x38 \x01(\x05\x12\x37\n\x13last_scheduled_time\x18\x39 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13last_completed_time\x18: \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_success_time\x18; \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_failure_time\x18< \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0blast_status\x18= \x01(\t\x12\x12\n\nlast_error\x18> \x01(\t\x12\x10\n\x08revision\x18? \x01(\t\x12\x14\n\x0crevision_url\x18@ \x01(\t\x12/\n\x0b\x63reate_time\x18\x41 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x42 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x43 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x32\n\x10\x41nnotationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"a\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x44ISABLED\x10\x01\x12\n\n\x06PAUSED\x10\x02\x12\r\n\tSCHEDULED\x10\x03\x12\x0b\n\x07WAITING\x10\x04\x12\x0b\n\x07RUNNING\x10\x05\"<\n\tManagedBy\x12\x1a\n\x16MANAGED_BY_UNSPECIFIED\x10\x00\x12\n\n\x06\x43ONFIG\x10\x01\x12\x07\n\x03\x41PI\x10\x02\x42\x08\n\x06target\"\xbd\x01\n\x10TriggeringPolicy\x12:\n\x04kind\x18\x01 \x01(\x0e\x32,.ostinato.scheduler.v1.TriggeringPolicy.Kind\x12\"\n\x1amax_concurrent_invocations\x18\x02 \x01(\x03\x12\x16\n\x0emax_batch_size\x18\x03 \x01(\x03\"1\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fGREEDY_BATCHING\x10\x01\"\x83\x01\n\x0bRetryPolicy\x12\x14\n\x0cmax_attempts\x18\x01 \x01(\x05\x12.\n\x0bmin_backoff\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bmax_backoff\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"N\n\nNoopTarget\x12(\n\x05sleep\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0etriggers_count\x18\x02 \x01(\x05\"\xe8\x01\n\nHttpTarget\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12?\n\x07headers\x18\x03 \x03(\x0b\x32..ostinato.scheduler.v1.HttpTarget.HeadersEntry\x12\x0c\n\x04\x62ody\x18\x04 \x01(\t\x12*\n\x07timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nmultistage\x18\x06 \x01(\x08\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa9\x01\n\nDownstream\x12\x0b\n\x03job\x18\x01 \x01(\t\x12?\n\ntrigger_on\x18\x02 \x01(\x0e\x32+.ostinato.scheduler.v1.Downstream.TriggerOn\"M\n\tTriggerOn\x12\x1a\n\x16TRIGGER_ON_UNSPECIFIED\x10\x00\x12\x0b\n\x07SUCCESS\x10\x01\x12\x0b\n\x07\x46\x41ILURE\x10\x02\x12\n\n\x06\x46INISH\x10\x03\"\x1d\n\rGetJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"H\n\x0fListJobsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"U\n\x10ListJobsResponse\x12(\n\x04jobs\x18\x01 \x03(\x0b\x32\x1a.ostinato.scheduler.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x13\x42\x61tchGetJobsRequest\x12\r\n\x05names\x18\x01 \x03(\t\"@\n\x14\x42\x61tchGetJobsResponse\x12(\n\x04jobs\x18\x01 \x03(\x0b\x32\x1a.ostinato.scheduler.v1.Job\"E\n\x0fPauseJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x14\n\x0c\x61\x62ort_active\x18\x03 \x01(\x08\"0\n\x10ResumeJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xb2\x01\n\x16PreviewScheduleRequest\x12\r\n\x03job\x18\x01 \x01(\tH\x00\x12\x12\n\x08schedule\x18\x02 \x01(\tH\x00\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05limit\x18\x05 \x01(\x05\x42\x08\n\x06source\"D\n\x17PreviewScheduleResponse\x12)\n\x05slots\x18\x01 \x03(\x0b\x32\x1a.google.protobuf.Timestamp2\xb2\x04\n\nJobService\x12J\n\x06GetJob\x12$.ostinato.scheduler.v1.GetJobRequest\x1a\x1a.ostinato.scheduler.v1.Job\x12[\n\x08ListJobs\x12&.ostinato.scheduler.v1.ListJobsRequest\x1a\'.ostinato.scheduler.v1.ListJobsResponse\x12g\n\x0c\x42\x61tchGetJobs\x12*.ostinato.scheduler.v1.BatchGetJobsRequest\x1a+.ostinato.scheduler.v1.BatchGetJobsResponse\x12N\n\x08PauseJob\x12&.ostinato.scheduler.v1.PauseJobRequest\x1a\x1a.ostinato.scheduler.v1.Job\x12P\n\tResumeJob\x12\'.ostinato.scheduler.v1.ResumeJobRequest\x1a\x1a.ostinato.scheduler.v1.Job\x12p\n\x0fPreviewSchedule\x12-.ostinato.scheduler.v1.PreviewScheduleRequest\x1a..ostinato.scheduler.v1.PreviewScheduleResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n ostinato/scheduler/v1/jobs.proto\x12\x15ostinato.scheduler.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x0c\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x36\n\x06labels\x18\x04 \x03(\x0b\x32&.ostinato.scheduler.v1.Job.LabelsEntry\x12@\n\x0b\x61nnotations\x18\x05 \x03(\x0b\x32+.ostinato.scheduler.v1.Job.AnnotationsEntry\x12\r\n\x05owner\x18\x06 \x01(\t\x12\r\n\x05realm\x18\x07 \x01(\t\x12\x38\n\nmanaged_by\x18\x08 \x01(\x0e\x32$.ostinato.scheduler.v1.Job.ManagedBy\x12\x10\n\x08schedule\x18\t \x01(\t\x12\x42\n\x11triggering_policy\x18\n \x01(\x0b\x32\'.ostinato.scheduler.v1.TriggeringPolicy\x12\x31\n\x04noop\x18\x14 \x01(\x0b\x32!.ostinato.scheduler.v1.NoopTargetH\x00\x12\x31\n\x04http\x18\x15 \x01(\x0b\x32!.ostinato.scheduler.v1.HttpTargetH\x00\x12\x35\n\ndownstream\x18\x1e \x03(\x0b\x32!.ostinato.scheduler.v1.Downstream\x12*\n\x07timeout\x18\x1f \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x11heartbeat_timeout\x18  \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x05retry\x18! \x01(\x0b\x32\".ostinato.scheduler.v1.RetryPolicy\x12/\n\x05state\x18\x32 \x01(\x0e\x32 .ostinato.scheduler.v1.Job.State\x12\x0e\n\x06paused\x18\x33 \x01(\x08\x12\x14\n\x0cpause_reason\x18\x34 \x01(\t\x12\x11\n\tpaused_by\x18\x35 \x01(\t\x12.\n\npause_time\x18\x36 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rnext_run_time\x18\x37 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12\x61\x63tive_invocations\x18\x38 \x01(\x05\x12\x37\n\x13last_scheduled_time\x18\x39 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13last_completed_time\x18: \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_success_time\x18; \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_failure_time\x18< \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0blast_status\x18= \x01(\t\x12\x12\n\nlast_error\x18> \x01(\t\x12\x10\n\x08revision\x18? \x01(\t\x12\x14\n\x0crevision_url\x18@ \x01(\t\x12/\n\x0b\x63reate_time\x18\x41 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x42 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x43 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x32\n\x10\x41nnotationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"a\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x44ISABLED\x10\x01\x12\n\n\x06PAUSED\x10\x02\x12\r\n\tSCHEDULED\x10\x03\x12\x0b\n\x07WAITING\x10\x04\x12\x0b\n\x07RUNNING\x10\x05\"<\n\tManagedBy\x12\x1a\n\x16MANAGED_BY_UNSPECIFIED\x10\x00\x12\n\n\x06\x43ONFIG\x10\x01\x12\x07\n\x03\x41PI\x10\x02\x42\x08\n\x06target\"\xaf\x02\n\x10TriggeringPolicy\x12:\n\x04kind\x18\x01 \x01(\x0e\x32,.ostinato.scheduler.v1.TriggeringPolicy.Kind\x12\"\n\x1amax_concurrent_invocations\x18\x02 \x01(\x03\x12\x16\n\x0emax_batch_size\x18\x03 \x01(\x03\x12\x10\n\x08log_base\x18\x04 \x01(\x01\x12\x32\n\x0fpending_timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"]\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fGREEDY_BATCHING\x10\x01\x12\x18\n\x14LOGARITHMIC_BATCHING\x10\x02\x12\x10\n\x0cNEWEST_FIRST\x10\x03\"\x83\x01\n\x0bRetryPolicy\x12\x14\n\x0cmax_attempts\x18\x01 \x01(\x05\x12.\n\x0bmin_backoff\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bmax_backoff\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"N\n\nNoopTarget\x12(\n\x05sleep\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0etriggers_count\x18\x02 \x01(\x05\"\xe8\x01\n\nHttpTarget\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12?\n\x07headers\x18\x03 \x03(\x0b\x32..ostinato.scheduler.v1.HttpTarget.HeadersEntry\x12\x0c\n\x04\x62ody\x18\x04 \x01(\t\x12*\n\x07timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nmultistage\x18\x06 \x01(\x08\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa9\x01\n\nDownstream\x12\x0b\n\x03job\x18\x01 \x01(\t\x12?\n\ntrigger_on\x18\x02 \x01(\x0e\x32+.ostinato.scheduler.v1.Downstream.TriggerOn\"M\n\tTriggerOn\x12\x1a\n\x16TRIGGER_ON_UNSPECIFIED\x10\x00\x12\x0b\n\x07SUCCESS\x10\x01\x12\x0b\n\x07\x46\x41ILURE\x10\x02\x12\n\n\x06\x46INISH\x10\x03\"\x1d\n\rGetJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"H\n\x0fListJobsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"U\n\x10ListJobsResponse\x12(\n\x04jobs\x18\x01 \x03(\x0b\x32\x1a.ostinato.scheduler.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x13\x42\x61tchGetJobsRequest\x12\r\n\x05names\x18\x01 \x03(\t\"@\n\x14\x42\x61tchGetJobsResponse\x12(\n\x04jobs\x18\x01 \x03(\x0b\x32\x1a.ostinato.scheduler.v1.Job\"E\n\x0fPauseJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x14\n\x0c\x61\x62ort_active\x18\x03 \x01(\x08\"0\n\x10ResumeJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xb2\x01\n\x16PreviewScheduleRequest\x12\r\n\x03job\x18\x01 \x01(\tH\x00\x12\x12\n\x08schedule\x18\x02 \x01(\tH\x00\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05limit\x18\x05 \x01(\x05\x42\x08\n\x06source\"D\n\x17PreviewScheduleResponse\x12)\n\x05slots\x18\x01 \x03(\x0b\x32\x1a.google.protobuf.Timestamp2\xb2\x04\n\nJobService\x12J\n\x06GetJob\x12$.ostinato.scheduler.v1.GetJobRequest\x1a\x1a.ostinato.scheduler.v1.Job\x12[\n\x08ListJobs\x12&.ostinato.scheduler.v1.ListJobsRequest\x1a\'.ostinato.scheduler.v1.ListJobsResponse\x12g\n\x0c\x42\x61tchGetJobs\x12*.ostinato.scheduler.v1.BatchGetJobsRequest\x1a+.ostinato.scheduler.v1.BatchGetJobsResponse\x12N\n\x08PauseJob\x12&.ostinato.scheduler.v1.PauseJobRequest\x1a\x1a.ostinato.scheduler.v1.Job\x12P\n\tResumeJob\x12\'.ostinato.scheduler.v1.ResumeJobRequest\x1a\x1a.ostinato.scheduler.v1.Job\x12p\n\x0fPreviewSchedule\x12-.ostinato.scheduler.v1.PreviewScheduleRequest\x1a..ostinato.scheduler.v1.PreviewScheduleResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,39 +50,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOB_MANAGEDBY']._serialized_start=1631
   _globals['_JOB_MANAGEDBY']._serialized_end=1691
   _globals['_TRIGGERINGPOLICY']._serialized_start=1704
-  _globals['_TRIGGERINGPOLICY']._serialized_end=1893
-  _globals['_TRIGGERINGPOLICY_KIND']._serialized_start=1844
-  _globals['_TRIGGERINGPOLICY_KIND']._serialized_end=1893
-  _globals['_RETRYPOLICY']._serialized_start=1896
-  _globals['_RETRYPOLICY']._serialized_end=2027
-  _globals['_NOOPTARGET']._serialized_start=2029
-  _globals['_NOOPTARGET']._serialized_end=2107
-  _globals['_HTTPTARGET']._serialized_start=2110
-  _globals['_HTTPTARGET']._serialized_end=2342
-  _globals['_HTTPTARGET_HEADERSENTRY']._serialized_start=2296
-  _globals['_HTTPTARGET_HEADERSENTRY']._serialized_end=2342
-  _globals['_DOWNSTREAM']._serialized_start=2345
-  _globals['_DOWNSTREAM']._serialized_end=2514
-  _globals['_DOWNSTREAM_TRIGGERON']._serialized_start=2437
-  _globals['_DOWNSTREAM_TRIGGERON']._serialized_end=2514
-  _globals['_GETJOBREQUEST']._serialized_start=2516
-  _globals['_GETJOBREQUEST']._serialized_end=2545
-  _globals['_LISTJOBSREQUEST']._serialized_start=2547
-  _globals['_LISTJOBSREQUEST']._serialized_end=2619
-  _globals['_LISTJOBSRESPONSE']._serialized_start=2621
-  _globals['_LISTJOBSRESPONSE']._serialized_end=2706
-  _globals['_BATCHGETJOBSREQUEST']._serialized_start=2708
-  _globals['_BATCHGETJOBSREQUEST']._serialized_end=2744
-  _globals['_BATCHGETJOBSRESPONSE']._serialized_start=2746
-  _globals['_BATCHGETJOBSRESPONSE']._serialized_end=2810
-  _globals['_PAUSEJOBREQUEST']._serialized_start=2812
-  _globals['_PAUSEJOBREQUEST']._serialized_end=2881
-  _globals['_RESUMEJOBREQUEST']._serialized_start=2883
-  _globals['_RESUMEJOBREQUEST']._serialized_end=2931
-  _globals['_PREVIEWSCHEDULEREQUEST']._serialized_start=2934
-  _globals['_PREVIEWSCHEDULEREQUEST']._serialized_end=3112
-  _globals['_PREVIEWSCHEDULERESPONSE']._serialized_start=3114
-  _globals['_PREVIEWSCHEDULERESPONSE']._serialized_end=3182
-  _globals['_JOBSERVICE']._serialized_start=3185
-  _globals['_JOBSERVICE']._serialized_end=3747
+  _globals['_TRIGGERINGPOLICY']._serialized_end=2007
+  _globals['_TRIGGERINGPOLICY_KIND']._serialized_start=1914
+  _globals['_TRIGGERINGPOLICY_KIND']._serialized_end=2007
+  _globals['_RETRYPOLICY']._serialized_start=2010
+  _globals['_RETRYPOLICY']._serialized_end=2141
+  _globals['_NOOPTARGET']._serialized_start=2143
+  _globals['_NOOPTARGET']._serialized_end=2221
+  _globals['_HTTPTARGET']._serialized_start=2224
+  _globals['_HTTPTARGET']._serialized_end=2456
+  _globals['_HTTPTARGET_HEADERSENTRY']._serialized_start=2410
+  _globals['_HTTPTARGET_HEADERSENTRY']._serialized_end=2456
+  _globals['_DOWNSTREAM']._serialized_start=2459
+  _globals['_DOWNSTREAM']._serialized_end=2628
+  _globals['_DOWNSTREAM_TRIGGERON']._serialized_start=2551
+  _globals['_DOWNSTREAM_TRIGGERON']._serialized_end=2628
+  _globals['_GETJOBREQUEST']._serialized_start=2630
+  _globals['_GETJOBREQUEST']._serialized_end=2659
+  _globals['_LISTJOBSREQUEST']._serialized_start=2661
+  _globals['_LISTJOBSREQUEST']._serialized_end=2733
+  _globals['_LISTJOBSRESPONSE']._serialized_start=2735
+  _globals['_LISTJOBSRESPONSE']._serialized_end=2820
+  _globals['_BATCHGETJOBSREQUEST']._serialized_start=2822
+  _globals['_BATCHGETJOBSREQUEST']._serialized_end=2858
+  _globals['_BATCHGETJOBSRESPONSE']._serialized_start=2860
+  _globals['_BATCHGETJOBSRESPONSE']._serialized_end=2924
+  _globals['_PAUSEJOBREQUEST']._serialized_start=2926
+  _globals['_PAUSEJOBREQUEST']._serialized_end=2995
+  _globals['_RESUMEJOBREQUEST']._serialized_start=2997
+  _globals['_RESUMEJOBREQUEST']._serialized_end=3045
+  _globals['_PREVIEWSCHEDULEREQUEST']._serialized_start=3048
+  _globals['_PREVIEWSCHEDULEREQUEST']._serialized_end=3226
+  _globals['_PREVIEWSCHEDULERESPONSE']._serialized_start=3228
+  _globals['_PREVIEWSCHEDULERESPONSE']._serialized_end=3296
+  _globals['_JOBSERVICE']._serialized_start=3299
+  _globals['_JOBSERVICE']._serialized_end=3861
 # @@protoc_insertion_point(module_scope)

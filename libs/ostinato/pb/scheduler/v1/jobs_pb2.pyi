@@ -263,31 +263,49 @@ class TriggeringPolicy(_message.Message):
         KIND_UNSPECIFIED: TriggeringPolicy._Kind.ValueType  # 0
         GREEDY_BATCHING: TriggeringPolicy._Kind.ValueType  # 1
         """Each free slot takes as many of the oldest triggers as a batch holds."""
+        LOGARITHMIC_BATCHING: TriggeringPolicy._Kind.ValueType  # 2
+        """Each free slot takes floor(log(n)) of the oldest triggers, n being how many are left: batches grow with the load."""
+        NEWEST_FIRST: TriggeringPolicy._Kind.ValueType  # 3
+        """Each free slot takes one of the newest triggers; those that waited for pending_timeout are discarded."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     KIND_UNSPECIFIED: TriggeringPolicy.Kind.ValueType  # 0
     GREEDY_BATCHING: TriggeringPolicy.Kind.ValueType  # 1
     """Each free slot takes as many of the oldest triggers as a batch holds."""
+    LOGARITHMIC_BATCHING: TriggeringPolicy.Kind.ValueType  # 2
+    """Each free slot takes floor(log(n)) of the oldest triggers, n being how many are left: batches grow with the load."""
+    NEWEST_FIRST: TriggeringPolicy.Kind.ValueType  # 3
+    """Each free slot takes one of the newest triggers; those that waited for pending_timeout are discarded."""
 
     KIND_FIELD_NUMBER: _builtins.int
     MAX_CONCURRENT_INVOCATIONS_FIELD_NUMBER: _builtins.int
     MAX_BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    LOG_BASE_FIELD_NUMBER: _builtins.int
+    PENDING_TIMEOUT_FIELD_NUMBER: _builtins.int
     kind: Global___TriggeringPolicy.Kind.ValueType
     """Default GREEDY_BATCHING."""
     max_concurrent_invocations: _builtins.int
     """1 to 1000, default 1."""
     max_batch_size: _builtins.int
     """Default 1000."""
+    log_base: _builtins.float
+    """With LOGARITHMIC_BATCHING only, and required there: at least 1.0001."""
+    @_builtins.property
+    def pending_timeout(self) -> _duration_pb2.Duration:
+        """With NEWEST_FIRST only. Default 7 days, counted from a trigger's create_time."""
+
     def __init__(
         self,
         *,
         kind: Global___TriggeringPolicy.Kind.ValueType = ...,
         max_concurrent_invocations: _builtins.int = ...,
         max_batch_size: _builtins.int = ...,
+        log_base: _builtins.float = ...,
+        pending_timeout: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pending_timeout", b"pending_timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "max_batch_size", b"max_batch_size", "max_concurrent_invocations", b"max_concurrent_invocations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "log_base", b"log_base", "max_batch_size", b"max_batch_size", "max_concurrent_invocations", b"max_concurrent_invocations", "pending_timeout", b"pending_timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
