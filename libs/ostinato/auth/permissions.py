@@ -60,6 +60,7 @@ METHOD_PERMISSIONS: Mapping[str, Permission] = MappingProxyType(
             PauseJob=Permission.JOBS_PAUSE,
             ResumeJob=Permission.JOBS_RESUME,
             PreviewSchedule=Permission.JOBS_GET,
+            ExplainJob=Permission.JOBS_GET,
         ),
         **_methods(
             "scheduler.v1.InvocationService",

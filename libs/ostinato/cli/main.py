@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "logs": LazyCommand("ostinato.cli.logs_command", "logs", "Print the log of a run."),
     "cancel": LazyCommand("ostinato.cli.runs_command", "cancel", "End a run."),
     "retry": LazyCommand("ostinato.cli.runs_command", "retry", "Run once more what has ended."),
+    "explain": LazyCommand("ostinato.cli.explain_command", "explain", "Tell why a job is not running."),
     "preview": LazyCommand("ostinato.cli.preview_command", "preview", "List the coming slots of a schedule."),
     "queues": LazyCommand("ostinato.cli.queues_command", "queues", "Show the task queues; pause, resume or purge one."),
     "dead-letters": LazyCommand(

@@ -10,7 +10,7 @@ import grpc
 # Repeating one of these changes nothing further. ApplyProjectConfig is not among them: with an expected revision
 # its repetition is refused.
 _SAFE_METHODS: Final = {
-    "JobService": ("GetJob", "ListJobs", "BatchGetJobs", "PauseJob", "ResumeJob", "PreviewSchedule"),
+    "JobService": ("GetJob", "ListJobs", "BatchGetJobs", "PauseJob", "ResumeJob", "PreviewSchedule", "ExplainJob"),
     "InvocationService": (
         "GetInvocation",
         "ListInvocations",

@@ -87,6 +87,9 @@ class OstinatoClient:
     async def preview_schedule(self, request: jobs_pb2.PreviewScheduleRequest) -> jobs_pb2.PreviewScheduleResponse:
         return await self._connection.call(self._jobs.PreviewSchedule, request)
 
+    async def explain_job(self, request: jobs_pb2.ExplainJobRequest) -> jobs_pb2.ExplainJobResponse:
+        return await self._connection.call(self._jobs.ExplainJob, request)
+
     # Triggers
 
     async def emit_triggers(self, request: triggers_pb2.EmitTriggersRequest) -> triggers_pb2.EmitTriggersResponse:

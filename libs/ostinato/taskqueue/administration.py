@@ -7,13 +7,13 @@ of a paused queue starts later than 2 s after its pause, not even in a process t
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
 from ostinato.errors import NotFound, OstinatoError
-from ostinato.storage.database import Database
+from ostinato.storage.database import Database, Reader
 from ostinato.taskqueue.embedded import dead_letter_store, queue_settings_store
 from ostinato.taskqueue.embedded.fair_share import BEGINNING
 from ostinato.taskqueue.embedded.queue_store import QueueStats, notify, queue_stats
@@ -106,3 +106,19 @@ async def _tell(db: Database) -> None:
         await notify(db, CHANNEL, QUEUES_CHANGED)
     except OstinatoError as error:
         _log.warning("processes were not told that a queue changed, their heartbeats will: %s", error)
+
+
+async def paused_queues(reader: Reader, names: Collection[str]) -> dict[str, datetime]:
+    """Those of `names` that are paused, and since when."""
+    rows = await reader.fetch(_PAUSED, list(names))
+    return {row["name"]: row["paused_at"] for row in rows}
+
+
+async def count_live_workers(reader: Reader) -> int:
+    """Processes that run tasks of the database and whose lease holds."""
+    count: int = await reader.fetchval(_LIVE)
+    return count
+
+
+_PAUSED = "select name, paused_at from tq_queue where name = any($1::text[]) and paused_at is not null"
+_LIVE = "select count(*) from tq_worker where expires_at > (select ostinato_now())"

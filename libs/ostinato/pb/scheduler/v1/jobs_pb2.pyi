@@ -704,3 +704,190 @@ class PreviewScheduleResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PreviewScheduleResponse: _TypeAlias = PreviewScheduleResponse  # noqa: Y015
+
+@_typing.final
+class ExplainJobRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """projects/{project}/jobs/{job}"""
+    limit: _builtins.int
+    """How many records of triages: 0 means 100, at most 500."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """Asks what became of this instant, a whole second, instead of what is the case now."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "limit", b"limit", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainJobRequest: _TypeAlias = ExplainJobRequest  # noqa: Y015
+
+@_typing.final
+class ExplainJobResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
+        """The first one is the answer; the others matter too, in this order."""
+
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___TriageRecord]:
+        """Of the last triages that saw something, newest first. They are kept for weeks."""
+
+    def __init__(
+        self,
+        *,
+        findings: _abc.Iterable[Global___Finding] | None = ...,
+        records: _abc.Iterable[Global___TriageRecord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainJobResponse: _TypeAlias = ExplainJobResponse  # noqa: Y015
+
+@_typing.final
+class Finding(_message.Message):
+    """One thing that explains why a job runs or does not run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """For programs, such as PAUSED or AT_CONCURRENCY_LIMIT: see the guide on explanations."""
+    text: _builtins.str
+    """For people: one line."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """From when on it has been so; absent where nobody knows."""
+
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        text: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "since", b"since", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Finding: _TypeAlias = Finding  # noqa: Y015
+
+@_typing.final
+class TriageRecord(_message.Message):
+    """What one triage of a job saw, what it chose, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Saw(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PENDING_FIELD_NUMBER: _builtins.int
+        ACTIVE_FIELD_NUMBER: _builtins.int
+        FINISHED_SINCE_FIELD_NUMBER: _builtins.int
+        pending: _builtins.int
+        active: _builtins.int
+        finished_since: _builtins.int
+        """Runs that had ended since the triage before."""
+        def __init__(
+            self,
+            *,
+            pending: _builtins.int = ...,
+            active: _builtins.int = ...,
+            finished_since: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "finished_since", b"finished_since", "pending", b"pending"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Decision(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        REASON_FIELD_NUMBER: _builtins.int
+        COUNT_FIELD_NUMBER: _builtins.int
+        TRIGGER_IDS_FIELD_NUMBER: _builtins.int
+        INVOCATION_FIELD_NUMBER: _builtins.int
+        reason: _builtins.str
+        """Such as STARTED, BATCHED or DROPPED_OVERFLOW."""
+        count: _builtins.int
+        invocation: _builtins.str
+        """The run that was started, if any."""
+        @_builtins.property
+        def trigger_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """At most 20 of them."""
+
+        def __init__(
+            self,
+            *,
+            reason: _builtins.str = ...,
+            count: _builtins.int = ...,
+            trigger_ids: _abc.Iterable[_builtins.str] | None = ...,
+            invocation: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "invocation", b"invocation", "reason", b"reason", "trigger_ids", b"trigger_ids"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TIME_FIELD_NUMBER: _builtins.int
+    JOB_REVISION_FIELD_NUMBER: _builtins.int
+    SAW_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    NEXT_WAKE_TIME_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    job_revision: _builtins.str
+    error: _builtins.str
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def saw(self) -> Global___TriageRecord.Saw: ...
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___TriageRecord.Decision]: ...
+    @_builtins.property
+    def next_wake_time(self) -> _timestamp_pb2.Timestamp:
+        """When the job is looked at again though nothing happens."""
+
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        job_revision: _builtins.str = ...,
+        saw: Global___TriageRecord.Saw | None = ...,
+        decisions: _abc.Iterable[Global___TriageRecord.Decision] | None = ...,
+        next_wake_time: _timestamp_pb2.Timestamp | None = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next_wake_time", b"next_wake_time", "saw", b"saw", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "error", b"error", "job_revision", b"job_revision", "next_wake_time", b"next_wake_time", "saw", b"saw", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TriageRecord: _TypeAlias = TriageRecord  # noqa: Y015

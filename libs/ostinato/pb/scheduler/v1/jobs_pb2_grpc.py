@@ -65,6 +65,11 @@ class JobServiceStub:
                 request_serializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.PreviewScheduleRequest.SerializeToString,
                 response_deserializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.PreviewScheduleResponse.FromString,
                 _registered_method=True)
+        self.ExplainJob = channel.unary_unary(
+                '/ostinato.scheduler.v1.JobService/ExplainJob',
+                request_serializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.ExplainJobRequest.SerializeToString,
+                response_deserializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.ExplainJobResponse.FromString,
+                _registered_method=True)
 
 
 class JobServiceServicer:
@@ -111,6 +116,13 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainJob(self, request, context):
+        """Why it is not running now, or did not run at some time, and what its last triages decided.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -143,6 +155,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.PreviewSchedule,
                     request_deserializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.PreviewScheduleRequest.FromString,
                     response_serializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.PreviewScheduleResponse.SerializeToString,
+            ),
+            'ExplainJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainJob,
+                    request_deserializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.ExplainJobRequest.FromString,
+                    response_serializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.ExplainJobResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -308,6 +325,33 @@ class JobService:
             '/ostinato.scheduler.v1.JobService/PreviewSchedule',
             ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.PreviewScheduleRequest.SerializeToString,
             ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.PreviewScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ostinato.scheduler.v1.JobService/ExplainJob',
+            ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.ExplainJobRequest.SerializeToString,
+            ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.ExplainJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

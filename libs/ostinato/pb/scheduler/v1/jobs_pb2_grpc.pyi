@@ -43,6 +43,8 @@ class JobServiceStub:
     ResumeJob: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.ResumeJobRequest, _jobs_pb2.Job]
     PreviewSchedule: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.PreviewScheduleRequest, _jobs_pb2.PreviewScheduleResponse]
     """Lists coming slots of a job's schedule, or of an expression that no job has yet."""
+    ExplainJob: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.ExplainJobRequest, _jobs_pb2.ExplainJobResponse]
+    """Why it is not running now, or did not run at some time, and what its last triages decided."""
 
 @_typing.type_check_only
 class JobServiceAsyncStub(JobServiceStub):
@@ -59,6 +61,8 @@ class JobServiceAsyncStub(JobServiceStub):
     ResumeJob: _aio.UnaryUnaryMultiCallable[_jobs_pb2.ResumeJobRequest, _jobs_pb2.Job]  # type: ignore[assignment]
     PreviewSchedule: _aio.UnaryUnaryMultiCallable[_jobs_pb2.PreviewScheduleRequest, _jobs_pb2.PreviewScheduleResponse]  # type: ignore[assignment]
     """Lists coming slots of a job's schedule, or of an expression that no job has yet."""
+    ExplainJob: _aio.UnaryUnaryMultiCallable[_jobs_pb2.ExplainJobRequest, _jobs_pb2.ExplainJobResponse]  # type: ignore[assignment]
+    """Why it is not running now, or did not run at some time, and what its last triages decided."""
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads and steers jobs. A job the caller may not see is NOT_FOUND."""
@@ -108,5 +112,13 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_jobs_pb2.PreviewScheduleResponse, _abc.Awaitable[_jobs_pb2.PreviewScheduleResponse]]:
         """Lists coming slots of a job's schedule, or of an expression that no job has yet."""
+
+    @_abc_1.abstractmethod
+    def ExplainJob(
+        self,
+        request: _jobs_pb2.ExplainJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_jobs_pb2.ExplainJobResponse, _abc.Awaitable[_jobs_pb2.ExplainJobResponse]]:
+        """Why it is not running now, or did not run at some time, and what its last triages decided."""
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,117 @@
+"""What explains a job to people, beside its row: records of triages, what waits, what became of a slot.
+
+For people who ask, not for loops.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ostinato.scheduling.explaining import Waiting
+from ostinato.scheduling.occurrence import OccurrenceOutcome
+from ostinato.storage.database import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """`record` is the JSON of a TriageRecord."""
+
+    at: datetime
+    record: str
+
+
+async def load_triage_records(reader: Reader, job_id: int, *, limit: int) -> list[StoredRecord]:
+    """Newest first."""
+    rows = await reader.fetch(
+        "select at, record from triage_log where job_id = $1 order by at desc limit $2", job_id, limit
+    )
+    return [StoredRecord(row["at"], row["record"]) for row in rows]
+
+
+_PENDING = "from trigger where job_id = $1 and consumed_at is null and not_before is null"
+_OWN = "from trigger where job_id = $1 and consumed_at is null and not_before is not null"
+_WAITING = f"""
+select (select count(*) from (select {_PENDING} limit $2) p) as pending,
+       (select created_at {_PENDING} order by created_at, order_in_batch, trigger_id limit 1) as oldest_at,
+       (select count(*) from (select {_OWN} limit $2) p) as own_runs,
+       (select not_before {_OWN} order by not_before limit 1) as earliest_at
+"""
+
+
+async def load_waiting(reader: Reader, job_id: int, *, most: int) -> Waiting:
+    """Counting stops at `most` of either kind."""
+    row = await reader.fetchrow(_WAITING, job_id, most)
+    assert row is not None
+    return Waiting(**dict(row))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOutcome:
+    """Of the slot `slot`, or of all in [slot, until_slot)."""
+
+    slot: datetime
+    until_slot: datetime | None
+    outcome: OccurrenceOutcome
+    reason: str
+    invocation_id: int | None
+    decided_at: datetime
+
+
+_OUTCOME = """
+select slot, until_slot, outcome, reason, invocation_id, decided_at
+  from occurrence
+ where job_id = $1 and slot <= $2
+ order by slot desc, fold_tag
+ limit 1
+"""
+
+
+async def find_outcome(reader: Reader, job_id: int, at: datetime) -> StoredOutcome | None:
+    """The last row that begins no later than `at`; whether it is about `at` is for the caller to see."""
+    row = await reader.fetchrow(_OUTCOME, job_id, at)
+    if row is None:
+        return None
+    return StoredOutcome(
+        slot=row["slot"],
+        until_slot=row["until_slot"],
+        outcome=OccurrenceOutcome(row["outcome"]),
+        reason=row["reason"],
+        invocation_id=row["invocation_id"],
+        decided_at=row["decided_at"],
+    )
+
+
+async def has_pending_slot(reader: Reader, job_id: int, slot: datetime) -> bool:
+    """A trigger of that slot has not been consumed."""
+    found: bool = await reader.fetchval(
+        "select exists (select from trigger where job_id = $1 and consumed_at is null and slot = $2)", job_id, slot
+    )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Namesake:
+    """A job whose definition holds a name somewhere."""
+
+    project: str
+    name: str
+    definition: bytes
+    enabled: bool
+    paused: bool
+    last_success_at: datetime | None
+    last_completed_at: datetime | None
+
+
+_MENTIONING = """
+select project, name, definition, enabled, paused, last_success_at, last_completed_at
+  from job
+ where project = $1 and name <> $2 and position(convert_to($2, 'UTF8') in definition) > 0
+ order by name
+ limit $3
+"""
+
+
+async def find_jobs_mentioning(reader: Reader, project: str, name: str, *, limit: int) -> list[Namesake]:
+    """Candidates for upstream jobs: reads the definitions of the whole project."""
+    return [Namesake(**dict(row)) for row in await reader.fetch(_MENTIONING, project, name, limit)]

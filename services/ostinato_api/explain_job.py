@@ -1,0 +1,240 @@
+"""ExplainJob: why a job is not running now, or what became of one instant, and what its last triages decided."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from google.protobuf.json_format import ParseDict, ParseError
+from google.protobuf.message import DecodeError
+
+from ostinato.auth.call_access import CallAccess
+from ostinato.errors import InvalidArgument
+from ostinato.jobflow.poke_cron import cached_schedule
+from ostinato.jobstore.explain_store import (
+    Namesake,
+    StoredRecord,
+    find_jobs_mentioning,
+    find_outcome,
+    has_pending_slot,
+    load_triage_records,
+    load_waiting,
+)
+from ostinato.jobstore.invocation_listing_store import ListedInvocation, list_active_invocations
+from ostinato.jobstore.job_cron_store import find_cron
+from ostinato.jobstore.job_definition_codec import decode_definition
+from ostinato.jobstore.job_listing_store import JobView
+from ostinato.jobstore.job_store import JobRow
+from ostinato.jobstore.schedule_span_store import ScheduleSpan, load_spans
+from ostinato.pb.scheduler.v1.jobs_pb2 import ExplainJobRequest, ExplainJobResponse, TriageRecord
+from ostinato.pb.scheduler.v1.jobs_pb2 import Finding as FindingMessage
+from ostinato.scheduling.explaining import (
+    Drop,
+    Finding,
+    JobSituation,
+    KnownRun,
+    SlotSituation,
+    Upstream,
+    explain_now,
+    explain_slot,
+)
+from ostinato.scheduling.invocation import is_final
+from ostinato.scheduling.job_definition import JobDefinition
+from ostinato.scheduling.names import invocation_name, job_name
+from ostinato.scheduling.schedule import ScheduleError
+from ostinato.scheduling.triage_plan import DROPS
+from ostinato.scheduling.trigger import MAX_WAITING
+from ostinato.storage.transaction import Tx
+from ostinato.taskqueue import administration
+from ostinato_api.api_resources import ApiResources
+from ostinato_api.job_access import get_job_view
+from ostinato_api.proto_time import set_time
+from ostinato_api.request_checks import MAX_PAGE, RequestChecks
+
+_QUEUES = ("launches", "notifications", "timers", "triages")  # that a run passes
+_MOST_UPSTREAMS = 100
+_SECOND = timedelta(seconds=1)
+
+
+async def explain_job(api: ApiResources, access: CallAccess, request: ExplainJobRequest) -> ExplainJobResponse:
+    checks = RequestChecks()
+    key = checks.job(request.name)
+    limit = checks.limit(request.limit, "limit")
+    at = checks.instant(request, "at")
+    if at is not None and at.microsecond:
+        checks.refuse("at", "must be a whole second, as slots are")
+    checks.finish()
+    async with api.db.transaction() as tx:
+        view = await get_job_view(tx, access, key)
+        records = [_record(stored) for stored in await load_triage_records(tx, view.job.job_id, limit=limit)]
+        findings = await _explain(tx, api, view, records, at)
+    return ExplainJobResponse(findings=map(_finding_message, findings), records=records)
+
+
+async def _explain(
+    tx: Tx, api: ApiResources, view: JobView, records: Sequence[TriageRecord], at: datetime | None
+) -> list[Finding]:
+    if at is None:
+        return explain_now(await _situation(tx, api, view, records))
+    slot = await _slot_situation(tx, view.job, at)
+    finding = explain_slot(slot)
+    return [finding, *explain_now(await _situation(tx, api, view, records))] if slot.waits else [finding]
+
+
+async def _situation(tx: Tx, api: ApiResources, view: JobView, records: Sequence[TriageRecord]) -> JobSituation:
+    job = view.job
+    definition, problem = _definition(job)
+    cron = await find_cron(tx, job.job_id)
+    failed = next((record for record in records[:1] if record.error and not record.HasField("saw")), None)
+    in_database = api.queue.remote is None
+    return JobSituation(
+        now=await tx.now(),
+        enabled=job.enabled,
+        schedule=definition.schedule,
+        max_concurrent=definition.policy.max_concurrent_invocations,
+        revision=job.revision,
+        changed_at=job.updated_at,
+        paused=job.paused,
+        paused_by=job.paused_by,
+        paused_at=job.paused_at,
+        pause_reason=job.pause_reason,
+        problem=problem,
+        next_due_at=view.due_at,
+        counts_from_end_of_run=cron is not None and cron.state.waits_for_rewind,
+        running=await _running(tx, job),
+        running_count=view.active_invocations,
+        waiting=await load_waiting(tx, job.job_id, most=MAX_WAITING),
+        paused_queues=await administration.paused_queues(tx, _QUEUES),
+        live_engines=await administration.count_live_workers(tx) if in_database else None,
+        triage_error="" if failed is None else failed.error,
+        triage_error_at=None if failed is None else _time(failed),
+        last_status=job.last_status,
+        last_error=job.last_error,
+        last_completed_at=job.last_completed_at,
+        last_success_at=job.last_success_at,
+        upstreams=await _upstreams(tx, job) if definition.schedule == "triggered" else (),
+        drops=_drops(records),
+    )
+
+
+def _definition(job: JobRow) -> tuple[JobDefinition, str]:
+    """With the problem if it can't be read."""
+    try:
+        return decode_definition(job.definition), ""
+    except (DecodeError, InvalidArgument) as error:
+        return JobDefinition(job.name), f"the stored definition can't be read: {error}"
+
+
+async def _running(tx: Tx, job: JobRow) -> list[KnownRun]:
+    found = await list_active_invocations(tx, job.job_id, limit=MAX_PAGE)
+    return [_known(job, run) for run in reversed(found) if not is_final(run.status)]
+
+
+def _known(job: JobRow, run: ListedInvocation) -> KnownRun:
+    name = _short(invocation_name(job_name(job.project, job.name), run.id))
+    return KnownRun(name, run.status, run.started_at or run.created_at, run.launch_attempts, run.error_message)
+
+
+async def _upstreams(tx: Tx, job: JobRow) -> list[Upstream]:
+    candidates = await find_jobs_mentioning(tx, job.project, job.name, limit=_MOST_UPSTREAMS)
+    return [upstream for each in candidates for upstream in _as_upstreams(each, job.name)]
+
+
+def _as_upstreams(candidate: Namesake, name: str) -> list[Upstream]:
+    """None if its definition mentions the name elsewhere, or can't be read."""
+    try:
+        definition = decode_definition(candidate.definition)
+    except (DecodeError, InvalidArgument):
+        return []  # explained where that job is asked about
+    return [
+        Upstream(
+            name=f"{candidate.project}/{candidate.name}",
+            on=entry.trigger_on.value,
+            enabled=candidate.enabled,
+            paused=candidate.paused,
+            last_success_at=candidate.last_success_at,
+            last_completed_at=candidate.last_completed_at,
+        )
+        for entry in definition.downstream
+        if entry.job == name
+    ]
+
+
+def _drops(records: Sequence[TriageRecord]) -> list[Drop]:
+    return [
+        Drop(_time(record), decision.reason, decision.count)
+        for record in records
+        for decision in record.decisions
+        if decision.reason in DROPS
+    ]
+
+
+async def _slot_situation(tx: Tx, job: JobRow, at: datetime) -> SlotSituation:
+    span = _in_force(await load_spans(tx, job.job_id), at)
+    next_slot = _next_slot(span, at)
+    is_slot = next_slot == at
+    found = await find_outcome(tx, job.job_id, at)
+    if found is not None and found.slot != at and not (is_slot and found.until_slot and at < found.until_slot):
+        found = None
+    cron = await find_cron(tx, job.job_id)
+    planned = cron is not None and cron.state.slot == at
+    run = None if found is None else found.invocation_id
+    return SlotSituation(
+        now=await tx.now(),
+        at=at,
+        in_force=span is not None,
+        schedule="" if span is None else span.schedule,
+        since=None if span is None else span.from_at,
+        paused=span is not None and span.paused,
+        enabled=span is not None and span.enabled,
+        is_slot=is_slot,
+        next_slot=next_slot,
+        outcome=None if found is None else found.outcome,
+        reason="" if found is None else found.reason,
+        run="" if run is None else _short(invocation_name(job.resource_name, run)),
+        decided_at=None if found is None else found.decided_at,
+        waits=planned or await has_pending_slot(tx, job.job_id, at),
+    )
+
+
+def _in_force(spans: Sequence[ScheduleSpan], at: datetime) -> ScheduleSpan | None:
+    """The edit of an instant is in force from then on."""
+    return next((span for span in reversed(spans) if span.from_at <= at), None)
+
+
+def _next_slot(span: ScheduleSpan | None, at: datetime) -> datetime | None:
+    """The first slot not before `at`; None too for what has none: relative schedules, and such as nobody here reads."""
+    if span is None or not span.enabled:
+        return None
+    try:
+        schedule = cached_schedule(span.schedule)
+    except ScheduleError:
+        return None
+    return schedule.next_after(at - _SECOND) if schedule.is_absolute else None
+
+
+def _record(stored: StoredRecord) -> TriageRecord:
+    """What a later release wrote may say more: what is known of it is shown."""
+    record = TriageRecord()
+    set_time(record.time, stored.at)
+    try:
+        ParseDict(json.loads(stored.record), record, ignore_unknown_fields=True)
+    except ParseError as error:
+        record.error = f"this record can't be read: {error}"
+    return record
+
+
+def _time(record: TriageRecord) -> datetime:
+    return record.time.ToDatetime(tzinfo=UTC)
+
+
+def _short(name: str) -> str:
+    """As one types it: `shop/nightly/7`."""
+    return "/".join(name.split("/")[1::2])
+
+
+def _finding_message(finding: Finding) -> FindingMessage:
+    message = FindingMessage(code=finding.cause.value, text=finding.text)
+    set_time(message.since, finding.since)
+    return message
