@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from google.protobuf.message import DecodeError
+
 from ostinato.auth.call_access import CallAccess
 from ostinato.auth.permissions import Access
-from ostinato.errors import InvalidArgument, NotFound, PermissionDenied
+from ostinato.errors import InvalidArgument, NotFound, PermissionDenied, ResourceExhausted
 from ostinato.jobflow.emit_triggers import Emission, Emitted, emit_triggers
+from ostinato.jobstore.job_definition_codec import decode_definition
 from ostinato.jobstore.job_listing_store import JobScope, find_job_scopes
 from ostinato.jobstore.job_store import JobKey
+from ostinato.jobstore.trigger_store import count_pending
 from ostinato.pb.scheduler.v1.triggers_pb2 import EmitTriggersRequest, EmitTriggersResponse, Trigger
 from ostinato.rpc.struct_rules import MAX_STRUCT_BYTES, SIZE_RULE, broken_struct_rule
+from ostinato.scheduling.job_definition import Overflow
 from ostinato.scheduling.names import job_name
 from ostinato.scheduling.trigger import MAX_TRIGGER_ID_BYTES, RESERVED_ID_PREFIXES
 from ostinato.storage.transaction import Tx
@@ -65,7 +70,36 @@ async def _apply(
         for scope in (scopes[key] for key in order.jobs)
         if _refusal(scope) is None
     ]
-    return _response(orders, scopes, await emit_triggers(tx, api.dispatcher, emissions))
+    emitted = await emit_triggers(tx, api.dispatcher, emissions)
+    await _refuse_overflow(tx, scopes.values(), emitted)
+    return _response(orders, scopes, emitted)
+
+
+async def _refuse_overflow(tx: Tx, scopes: Iterable[JobScope], emitted: Mapping[int, Emitted]) -> None:
+    """Raises ResourceExhausted if a job that rejects what is too much has too much now.
+
+    Calls at the same time don't see each other's triggers: the cap may be passed by as many as are under way.
+    """
+    caps = {scope: cap for scope in scopes if (cap := _rejecting_cap(scope)) and _brings(emitted, scope)}
+    if not caps:
+        return
+    pending = await count_pending(tx, [scope.job_id for scope in caps], most=max(caps.values()) + 1)
+    full = [f"{scope.resource_name} ({cap})" for scope, cap in caps.items() if pending[scope.job_id] > cap]
+    if full:
+        raise ResourceExhausted(f"these jobs have as many pending triggers as they take: {', '.join(full)}")
+
+
+def _brings(emitted: Mapping[int, Emitted], scope: JobScope) -> bool:
+    return scope.job_id in emitted and bool(emitted[scope.job_id].accepted)
+
+
+def _rejecting_cap(scope: JobScope) -> int | None:
+    """None for jobs that drop the oldest, and for such as can't be read: those start nothing and say so."""
+    try:
+        intake = decode_definition(scope.definition).intake
+    except (DecodeError, InvalidArgument):
+        return None
+    return intake.max_pending if intake.overflow is Overflow.REJECT else None
 
 
 def _read_batches(checks: RequestChecks, batches: Sequence[EmitTriggersRequest.Batch]) -> list[_Order]:

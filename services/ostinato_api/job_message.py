@@ -6,7 +6,7 @@ from ostinato.jobstore.job_definition_codec import retry_to_proto
 from ostinato.jobstore.job_listing_store import JobView
 from ostinato.pb.scheduler.v1.jobs_pb2 import Job
 from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
-from ostinato.scheduling.job_definition import RetryPolicy
+from ostinato.scheduling.job_definition import Intake, RetryPolicy
 from ostinato_api.proto_time import set_time
 
 _DEFAULT_RETRY = retry_to_proto(RetryPolicy())
@@ -69,4 +69,7 @@ def _set_definition(message: Job, config: JobConfig) -> None:
     message.timeout.CopyFrom(config.timeout)
     if config.HasField("heartbeat_timeout"):
         message.heartbeat_timeout.CopyFrom(config.heartbeat_timeout)
+    message.max_pending_triggers = config.max_pending_triggers or Intake().max_pending  # older ones have none
+    message.overflow = config.overflow or Job.DROP_OLDEST
+    message.min_triage_interval.CopyFrom(config.min_triage_interval)
     message.retry.CopyFrom(config.retry if config.HasField("retry") else _DEFAULT_RETRY)  # older ones have none

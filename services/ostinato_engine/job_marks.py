@@ -34,6 +34,7 @@ def job_marks(job: LoadedJob, plan: TriagePlan, *, problems: Sequence[str]) -> J
         last_failure_at=_latest(judged, _FAILURES),
         last_status=newest.status if newest else None,
         last_error="; ".join(problems) or (_error_of(newest) if newest else None),
+        last_start_at=job.snapshot.now if plan.requests else None,
         wake_at=wake_at,
     )
 

@@ -12,7 +12,7 @@ from ostinato.errors import InvalidArgument
 from ostinato.jobstore.job_definition_codec import decode_definition
 from ostinato.jobstore.triage_store import TriagedJobRow
 from ostinato.scheduling.deadline import RunTimeouts
-from ostinato.scheduling.job_definition import DEFAULT_TIMEOUT, TriggeringPolicy
+from ostinato.scheduling.job_definition import DEFAULT_TIMEOUT, Intake, TriggeringPolicy
 
 _log = logging.getLogger(__name__)
 _MOST = 20_000
@@ -26,6 +26,7 @@ class JobTerms:
     policy: TriggeringPolicy
     timeouts: RunTimeouts
     pause_after_failure: timedelta  # at least, until a relative schedule starts the next run
+    intake: Intake
     problem: str = ""
 
 
@@ -53,5 +54,5 @@ def read_terms(job: TriagedJobRow) -> JobTerms:
     except (DecodeError, InvalidArgument) as error:
         problem = f"the stored definition can't be read: {error}"
         _log.error("job projects/%s/jobs/%s starts nothing: %s", job.project, job.name, problem)
-        return JobTerms(_START_NOTHING, RunTimeouts(DEFAULT_TIMEOUT), timedelta(0), problem)
-    return JobTerms(definition.policy, definition.timeouts, definition.retry.min_backoff)
+        return JobTerms(_START_NOTHING, RunTimeouts(DEFAULT_TIMEOUT), timedelta(0), Intake(), problem)
+    return JobTerms(definition.policy, definition.timeouts, definition.retry.min_backoff, definition.intake)

@@ -15,9 +15,8 @@ from ostinato.jobstore.triage_store import ActiveRow, TriagedJobRow, load_active
 from ostinato.jobstore.trigger_store import StoredTrigger, Wanted, count_pending, load_pending
 from ostinato.scheduling.invocation import is_final
 from ostinato.scheduling.triage import ActiveInvocation, TriageSnapshot
-from ostinato.scheduling.triage_snapshot import DEFAULT_MAX_PENDING
 from ostinato.scheduling.triage_window import triage_window, triggers_wanted
-from ostinato.scheduling.validate_job import MAX_CONCURRENT_INVOCATIONS
+from ostinato.scheduling.validate_job import MAX_CONCURRENT_INVOCATIONS, MAX_PENDING_TRIGGERS
 from ostinato.storage.transaction import Tx
 from ostinato_engine.job_terms import JobTerms, JobTermsCache
 
@@ -26,7 +25,7 @@ _MOST_OF_ONE_JOB = 5_000
 _MOST_OF_A_BATCH = 20_000
 _MOST_WAITING = MAX_CONCURRENT_INVOCATIONS + 1
 # Beyond that a triage only drops, and is repeated.
-_COUNT_UP_TO = DEFAULT_MAX_PENDING + _MOST_OF_ONE_JOB + 1
+_COUNT_UP_TO = MAX_PENDING_TRIGGERS + _MOST_OF_ONE_JOB + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,8 @@ async def load_jobs(
         wanted: dict[int, int | None] = {
             row.job_id: _wanted(row, terms[row.job_id], active.get(row.job_id, ())) for row in deep
         }
-        postponed = await _load_deep(tx, wanted, peeked, pending)
+        caps: dict[int, int] = {row.job_id: terms[row.job_id].intake.max_pending for row in deep}
+        postponed = await _load_deep(tx, wanted, caps, peeked, pending)
     return Loading(
         [
             _loaded(
@@ -110,6 +110,7 @@ async def load_jobs(
 async def _load_deep(
     tx: Tx,
     wanted: Mapping[int, int | None],
+    caps: Mapping[int, int],
     peeked: Mapping[int, Sequence[StoredTrigger]],
     pending: dict[int, _Pending],
 ) -> set[int]:
@@ -119,7 +120,7 @@ async def _load_deep(
     postponed: set[int] = set()
     for job_id, startable in wanted.items():
         count = counts[job_id]
-        window = triage_window(pending=count, wanted=startable, max_pending=DEFAULT_MAX_PENDING, most=_MOST_OF_ONE_JOB)
+        window = triage_window(pending=count, wanted=startable, max_pending=caps[job_id], most=_MOST_OF_ONE_JOB)
         if windows and sum(windows.values()) + window > _MOST_OF_A_BATCH:
             postponed.add(job_id)
         elif window > _PEEK:
@@ -138,7 +139,7 @@ def _wanted(row: TriagedJobRow, terms: JobTerms, active: Sequence[ActiveRow]) ->
         terms.policy,
         still_active=running,
         takes_triggers=row.enabled and not row.paused,
-        max_pending=DEFAULT_MAX_PENDING,
+        max_pending=terms.intake.max_pending,
     )
 
 
@@ -150,6 +151,12 @@ def _waiting_wanted(row: TriagedJobRow, terms: JobTerms) -> int:
 def _planned_wake(row: TriagedJobRow, now: datetime, due_at: datetime) -> datetime | None:
     """When the task is due that an earlier triage added, if it is neither overdue nor among those of this triage."""
     return None if row.wake_at is None or row.wake_at <= max(now, due_at) else row.wake_at
+
+
+def _start_not_before(row: TriagedJobRow, terms: JobTerms) -> datetime | None:
+    if row.last_start_at is None or not terms.intake.min_interval:
+        return None
+    return row.last_start_at + terms.intake.min_interval
 
 
 def _loaded(
@@ -169,9 +176,10 @@ def _loaded(
         policy=terms.policy,
         triggers=[stored.trigger for stored in pending.oldest],
         active=[ActiveInvocation(invocation.invocation_id, invocation.status) for invocation in active],
-        max_pending=DEFAULT_MAX_PENDING,
+        max_pending=terms.intake.max_pending,
         more_pending=pending.more,
         waiting=[stored.trigger for stored in waiting],
         wake_planned_at=_planned_wake(row, now, due_at),
+        start_not_before=_start_not_before(row, terms),
     )
     return LoadedJob(row, terms, active, pending.oldest, waiting, snapshot)

@@ -18,6 +18,8 @@ _COLUMNS = (
     Column("ACTIVE", right=True),
 )
 
+_USUAL_PENDING = 1000
+
 
 def print_jobs(jobs: Sequence[Job]) -> None:
     if not jobs:
@@ -51,6 +53,7 @@ def print_job(job: Job) -> None:
             ("heartbeat timeout", _duration(job, "heartbeat_timeout")),
             ("retries", _retries(job.retry)),
             ("triggering", _policy(job.triggering_policy)),
+            ("waiting", _intake(job)),
             ("triggers", ", ".join(map(_downstream, job.downstream))),
             ("active runs", str(job.active_invocations)),
             ("last status", job.last_status),
@@ -113,6 +116,18 @@ def _policy(policy: TriggeringPolicy) -> str:
         parts.append(f"up to {policy.max_batch_size} triggers each")
     if policy.kind == TriggeringPolicy.LOGARITHMIC_BATCHING:
         parts.append(f"base {policy.log_base:g}")
+    return ", ".join(parts)
+
+
+def _intake(job: Job) -> str:
+    """Only what is not the usual."""
+    parts = []
+    if job.overflow == Job.REJECT:
+        parts.append(f"calls that bring more than {job.max_pending_triggers} triggers are refused")
+    elif job.max_pending_triggers not in (0, _USUAL_PENDING):
+        parts.append(f"of more than {job.max_pending_triggers} triggers the oldest are dropped")
+    if job.min_triage_interval.ToTimedelta():
+        parts.append(f"something starts every {format_duration(job.min_triage_interval.ToTimedelta())} at most")
     return ", ".join(parts)
 
 

@@ -25,7 +25,9 @@ from ostinato.scheduling.job_definition import (
     DEFAULT_SCHEDULE,
     DEFAULT_TIMEOUT,
     Downstream,
+    Intake,
     JobDefinition,
+    Overflow,
     PolicyKind,
     RetryPolicy,
     TriggeringPolicy,
@@ -37,6 +39,7 @@ from ostinato.scheduling.targets.http import DEFAULT_TIMEOUT as DEFAULT_HTTP_TIM
 
 _REMEMBERED_BYTES = 2048  # a larger one is decoded each time, so that few of them can't fill the memory
 _POLICY_KINDS = {0: PolicyKind.GREEDY_BATCHING} | {kind.value: kind for kind in PolicyKind}
+_OVERFLOWS = {0: Overflow.DROP_OLDEST} | {way.value: way for way in Overflow}
 _TRIGGER_ON = {0: TriggerOn.SUCCESS} | {
     jobs_pb2.Downstream.TriggerOn.Value(condition.value): condition for condition in TriggerOn
 }
@@ -60,6 +63,7 @@ def to_definition(config: JobConfig, path: str = "job") -> JobDefinition:
         timeout=_timeout(config),
         heartbeat_timeout=_heartbeat_timeout(config),
         retry=_retry(config.retry),
+        intake=_intake(config),
     )
 
 
@@ -79,6 +83,9 @@ def from_definition(definition: JobDefinition) -> JobConfig:
         ],
         timeout=_to_proto(definition.timeout),
         retry=retry_to_proto(definition.retry),
+        max_pending_triggers=definition.intake.max_pending,
+        overflow=jobs_pb2.Job.Overflow.Value(definition.intake.overflow.name),
+        min_triage_interval=_to_proto(definition.intake.min_interval),
     )
     if definition.heartbeat_timeout is not None:
         config.heartbeat_timeout.CopyFrom(_to_proto(definition.heartbeat_timeout))
@@ -152,10 +159,20 @@ def _inexpressible(config: JobConfig, path: str) -> list[Violation]:
         violations.append(Violation(path, "must have one target: noop or http"))
     if config.triggering_policy.kind not in _POLICY_KINDS:
         violations.append(Violation(f"{path}.triggering_policy.kind", "is no known kind"))
+    if config.overflow not in _OVERFLOWS:
+        violations.append(Violation(f"{path}.overflow", "is no known way"))
     for index, entry in enumerate(config.downstream):
         if entry.trigger_on not in _TRIGGER_ON:
             violations.append(Violation(f"{path}.downstream[{index}].trigger_on", "is no known condition"))
     return violations
+
+
+def _intake(config: JobConfig) -> Intake:
+    return Intake(
+        max_pending=config.max_pending_triggers or Intake().max_pending,
+        overflow=_OVERFLOWS[config.overflow],
+        min_interval=_duration(config.min_triage_interval),
+    )
 
 
 def _policy(policy: jobs_pb2.TriggeringPolicy) -> TriggeringPolicy:

@@ -94,6 +94,7 @@ class JobScope:
     enabled: bool
     paused: bool
     bindings: bytes
+    definition: bytes
 
     @property
     def resource_name(self) -> str:
@@ -101,7 +102,7 @@ class JobScope:
 
 
 _SCOPE = """
-select j.job_id, j.project_id, j.project, j.name, j.realm, j.enabled, j.paused, p.bindings
+select j.job_id, j.project_id, j.project, j.name, j.realm, j.enabled, j.paused, p.bindings, j.definition
   from unnest($1::text[], $2::text[]) k(project, name)
   join job j on j.project = k.project and j.name = k.name
   join project p on p.project_id = j.project_id

@@ -39,12 +39,14 @@ class TriagedJobRow:
     revision: str
     version: int
     wake_at: datetime | None = None
+    last_start_at: datetime | None = None
 
 
 # What follows in the transaction touches rows by key or version only. Without this the planner may prefer to read
 # whole tables, because it takes 500 rows of a table that is mostly in memory for 500 reads of a disk.
 _LOCK_JOBS = """
-select job_id, project_id, project, name, uid, definition, enabled, paused, revision, version, wake_at
+select job_id, project_id, project, name, uid, definition, enabled, paused, revision, version, wake_at,
+       last_start_at
   from job
  where job_id = any($1::bigint[]) and (select set_config('enable_seqscan', 'off', true)) is not null
  order by job_id
@@ -228,6 +230,7 @@ class JobMarks(NamedTuple):
     last_failure_at: datetime | None = None
     last_status: InvocationStatus | None = None
     last_error: str | None = None
+    last_start_at: datetime | None = None
     wake_at: datetime | None = None  # this one is always written
 
 
@@ -247,11 +250,12 @@ update job j
        last_failure_at = greatest(j.last_failure_at, m.last_failure_at),
        last_status = coalesce(m.last_status, j.last_status),
        last_error = coalesce(m.last_error, j.last_error),
+       last_start_at = greatest(j.last_start_at, m.last_start_at),
        wake_at = m.wake_at
   from unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::smallint[],
-              $7::text[], $9::timestamptz[])
+              $7::text[], $9::timestamptz[], $11::timestamptz[])
        m(job_id, last_scheduled_at, last_completed_at, last_success_at, last_failure_at, last_status, last_error,
-         wake_at)
+         wake_at, last_start_at)
  where j.job_id = m.job_id
 """
 
@@ -270,6 +274,7 @@ async def mark_jobs(tx: Tx, marks: Sequence[JobMarks], records: Sequence[str | N
         now,
         [mark.wake_at for mark in marks],
         records,
+        [mark.last_start_at for mark in marks],
     )
 
 

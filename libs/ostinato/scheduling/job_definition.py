@@ -44,6 +44,22 @@ class TriggeringPolicy:
         return self.pending_timeout or DEFAULT_PENDING_TIMEOUT
 
 
+class Overflow(IntEnum):
+    """What happens to triggers beyond a job's cap. Numbers as in `Job.Overflow`."""
+
+    DROP_OLDEST = 1
+    REJECT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """How much may wait, and how often a triage may start something."""
+
+    max_pending: int = 1000
+    overflow: Overflow = Overflow.DROP_OLDEST
+    min_interval: timedelta = timedelta(0)
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """Whether a run that failed is tried again by itself. `max_attempts` counts the first run: 1 is no retry."""
@@ -84,6 +100,7 @@ class JobDefinition:
     timeout: timedelta = DEFAULT_TIMEOUT
     heartbeat_timeout: timedelta | None = None  # None: a run may be silent as long as it likes
     retry: RetryPolicy = RetryPolicy()
+    intake: Intake = Intake()
 
     @property
     def timeouts(self) -> RunTimeouts:

@@ -71,22 +71,28 @@ def decide_triage(snapshot: TriageSnapshot) -> TriagePlan:
 def _start(draft: _Draft, snapshot: TriageSnapshot, triggers: Sequence[PendingTrigger], still_active: int) -> None:
     policy = snapshot.policy
     free_slots = policy.max_concurrent_invocations - still_active
+    too_soon = snapshot.start_not_before is not None and snapshot.start_not_before > snapshot.now
+    waits_for = ReasonCode.MIN_INTERVAL if too_soon and free_slots > 0 else ReasonCode.AT_CONCURRENCY_LIMIT
+    if too_soon:
+        free_slots = 0
+        if triggers or snapshot.more_pending or snapshot.waiting:
+            draft.wake(snapshot.start_not_before)
     choice = choose(policy, triggers, now=snapshot.now, free_slots=free_slots, unread=snapshot.more_pending)
     draft.discard(choice.expired, ReasonCode.DISCARDED_EXPIRED, OccurrenceOutcome.EXPIRED)
     for batch in choice.batches:
         draft.start(batch)
-    draft.explain(ReasonCode.AT_CONCURRENCY_LIMIT, choice.waiting, unread=snapshot.more_pending)
+    draft.explain(waits_for, choice.waiting, unread=snapshot.more_pending)
     draft.wake(choice.wake_at)
-    _start_each(draft, snapshot, free_slots=free_slots - len(choice.batches))
+    _start_each(draft, snapshot, free_slots=free_slots - len(choice.batches), waits_for=waits_for)
 
 
-def _start_each(draft: _Draft, snapshot: TriageSnapshot, *, free_slots: int) -> None:
+def _start_each(draft: _Draft, snapshot: TriageSnapshot, *, free_slots: int, waits_for: ReasonCode) -> None:
     """What the policy left of the job's concurrency is for triggers that become an invocation each."""
     due = [trigger for trigger in snapshot.waiting if not _is_early(trigger, snapshot.now)]
     room = max(0, free_slots)
     for trigger in due[:room]:
         draft.start([trigger])
-    draft.explain(ReasonCode.AT_CONCURRENCY_LIMIT, due[room:])
+    draft.explain(waits_for, due[room:])
 
 
 def _wake_later(draft: _Draft, snapshot: TriageSnapshot) -> None:

@@ -48,7 +48,8 @@ class TriageSnapshot:
     """`more_pending` counts pending triggers that were not read: all of them are newer than `triggers`.
 
     `waiting` are those with a `not_before`, the earliest first; of an enabled job one more than it may run at once is
-    enough. `wake_planned_at`: when a triage task is due that was added for them earlier.
+    enough. `wake_planned_at`: when a triage task is due that was added for them earlier. `start_not_before`: until then
+    the job's least interval between triages that start something lasts.
     """
 
     now: datetime
@@ -61,3 +62,4 @@ class TriageSnapshot:
     more_pending: int = 0
     waiting: Sequence[PendingTrigger] = ()
     wake_planned_at: datetime | None = None
+    start_not_before: datetime | None = None

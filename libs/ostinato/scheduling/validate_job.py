@@ -10,7 +10,14 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from ostinato.errors import Violation
-from ostinato.scheduling.job_definition import Downstream, JobDefinition, PolicyKind, RetryPolicy, TriggeringPolicy
+from ostinato.scheduling.job_definition import (
+    Downstream,
+    Intake,
+    JobDefinition,
+    PolicyKind,
+    RetryPolicy,
+    TriggeringPolicy,
+)
 from ostinato.scheduling.names import JOB_ID_RULE, PROJECT_ID_RULE, is_job_id, is_project_id
 from ostinato.scheduling.schedule import ScheduleError, parse_schedule
 from ostinato.scheduling.targets import can_report, validate_target
@@ -22,6 +29,8 @@ MAX_LABEL_BYTES = 256
 MAX_ANNOTATION_BYTES = 4_096
 MAX_CONCURRENT_INVOCATIONS = 1_000
 MAX_BATCH_SIZE = 1_000
+MAX_PENDING_TRIGGERS = 5_000
+MAX_TRIAGE_INTERVAL = timedelta(hours=24)
 MIN_LOG_BASE = 1.0001
 MAX_LOG_BASE = 1_000_000.0
 MAX_PENDING_TIMEOUT = timedelta(days=366)
@@ -59,6 +68,7 @@ def validate_job(
         *_check_timeout(definition.timeout, f"{path}.timeout"),
         *_check_heartbeat_timeout(definition, f"{path}.heartbeat_timeout"),
         *_check_retry(definition.retry, f"{path}.retry"),
+        *_check_intake(definition.intake, path),
     ]
 
 
@@ -119,6 +129,15 @@ def _check_policy(policy: TriggeringPolicy, path: str) -> list[Violation]:
         if not 1 <= value <= most
     ]
     return violations + _check_log_base(policy, f"{path}.log_base") + _check_pending_timeout(policy, path)
+
+
+def _check_intake(intake: Intake, path: str) -> list[Violation]:
+    violations = []
+    if not 1 <= intake.max_pending <= MAX_PENDING_TRIGGERS:
+        violations.append(Violation(f"{path}.max_pending_triggers", f"must be between 1 and {MAX_PENDING_TRIGGERS}"))
+    if not timedelta(0) <= intake.min_interval <= MAX_TRIAGE_INTERVAL:
+        violations.append(Violation(f"{path}.min_triage_interval", "must be between 0s and 24 hours"))
+    return violations
 
 
 def _check_log_base(policy: TriggeringPolicy, path: str) -> list[Violation]:

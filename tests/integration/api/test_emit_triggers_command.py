@@ -25,6 +25,8 @@ jobs:
   - {{id: b, noop: {{}}}}
 """
 
+B_STANZA = "{id: b, noop: {}}"
+
 
 def batch(trigger_id: str, *jobs: str, **trigger: object) -> dict:
     return {"trigger": {"id": trigger_id, **trigger}, "jobs": list(jobs)}
@@ -58,6 +60,35 @@ async def test_a_repeated_call_is_all_duplicates(api: Client) -> None:
     again = await emit(api, batch("t1", A, B), batch("t2", A))
     assert [(each.job, each.accepted, each.duplicate) for each in first.results] == [(A, 1, 0), (B, 1, 0)]
     assert [(each.job, each.accepted, each.duplicate) for each in again.results] == [(A, 1, 1), (B, 0, 1)]
+
+
+async def test_a_job_that_rejects_what_is_too_much_refuses_the_whole_call(api: Client, stage: Stage) -> None:
+    await api.apply(
+        f"project: shop\njobs: [{{id: a, max_pending_triggers: 3, overflow: REJECT, noop: {{}}}}, {B_STANZA}]"
+    )
+    await emit(api, batch("t1", A), batch("t2", A), batch("t3", A))
+    refusal = await refused(emit(api, batch("t4", A, B)))
+    assert refusal.code == "RESOURCE_EXHAUSTED"
+    assert f"{A} (3)" in refusal.message
+    assert refusal.details["RetryInfo"].retry_delay.ToTimedelta() > timedelta(0)
+    assert await stage.pending(await job_id(stage, "b")) == []
+    repeated = await emit(api, batch("t3", A), batch("t4", B))
+    assert [(each.accepted, each.duplicate) for each in repeated.results] == [(0, 1), (1, 0)]
+    await stage.triage_until_quiet()
+    assert (await emit(api, batch("t4", A))).results[0].accepted == 1
+
+
+async def test_a_job_that_drops_the_oldest_takes_everything(api: Client, stage: Stage) -> None:
+    await api.apply(f"project: shop\njobs: [{{id: a, max_pending_triggers: 3, noop: {{}}}}, {B_STANZA}]")
+    answer = await emit(api, *(batch(f"t{n}", A) for n in range(7)))
+    assert answer.results[0].accepted == 7
+    await stage.triage_until_quiet()
+    assert await incoming(api) == [["t4", "t5", "t6"]]
+
+
+async def job_id(stage: Stage, name: str) -> int:
+    found: int = await stage.db.fetchval("select job_id from job where name = $1", name)
+    return found
 
 
 async def test_the_same_id_twice_in_one_call_gets_in_once(api: Client) -> None:

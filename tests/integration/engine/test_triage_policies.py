@@ -9,7 +9,7 @@ import pytest
 
 from ostinato.pb.internal.v1.stored_pb2 import TriggerList
 from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger
-from ostinato.scheduling.job_definition import PolicyKind, TriggeringPolicy
+from ostinato.scheduling.job_definition import Intake, PolicyKind, TriggeringPolicy
 from ostinato.storage.database import Database, DatabaseSettings, open_database
 from tests.integration.engine.stage import Stage
 
@@ -93,6 +93,33 @@ async def test_a_slot_that_expires_has_that_outcome(stage: Stage) -> None:
     await stage.triage()
     (row,) = await stage.ledger(job_id)
     assert (row["slot"], row["outcome"]) == (START - timedelta(seconds=5), 3)
+
+
+async def test_starts_keep_the_least_interval_of_their_job(stage: Stage) -> None:
+    once = TriggeringPolicy(max_concurrent_invocations=9, max_batch_size=1)
+    job_id = await stage.add_job("j", policy=once, intake=Intake(min_interval=timedelta(seconds=10)))
+    await stage.emit_ids(job_id, "a")
+    await stage.triage()
+    await at(stage, 4)
+    await stage.emit_ids(job_id, "b")
+    await stage.triage()
+    assert await batches(stage, job_id) == [["a"]]
+    assert (await stage.triage_records(job_id))[-1]["decisions"][0]["reason"] == "MIN_INTERVAL"
+    await at(stage, 9.9)
+    assert await due_triages(stage) == 0
+    await at(stage, 10)
+    assert await due_triages(stage) == 1
+    await stage.kick(job_id)
+    await stage.triage()
+    assert await batches(stage, job_id) == [["a"], ["b"]]
+
+
+async def test_a_job_has_a_cap_of_its_own(stage: Stage) -> None:
+    job_id = await stage.add_job("j", policy=TriggeringPolicy(max_batch_size=1), intake=Intake(max_pending=40))
+    await stage.emit_ids(job_id, *numbered(100))
+    await stage.triage()
+    assert await batches(stage, job_id) == [["t060"]]
+    assert len(await stage.pending(job_id)) == 39
 
 
 def event(name: str, *, order: int) -> Trigger:

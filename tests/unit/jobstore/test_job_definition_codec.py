@@ -22,7 +22,9 @@ from ostinato.jobstore.job_definition_codec import (
 from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
 from ostinato.scheduling.job_definition import (
     Downstream,
+    Intake,
     JobDefinition,
+    Overflow,
     PolicyKind,
     RetryPolicy,
     TriggeringPolicy,
@@ -51,6 +53,7 @@ FULL = JobDefinition(
     timeout=timedelta(minutes=90),
     heartbeat_timeout=timedelta(minutes=5),
     retry=RetryPolicy(3, timedelta(milliseconds=200), timedelta(minutes=1)),
+    intake=Intake(17, Overflow.REJECT, timedelta(seconds=90)),
 )
 
 
@@ -88,6 +91,7 @@ def test_defaults_are_filled_in() -> None:
     assert definition.schedule == "triggered"
     assert definition.timeout == timedelta(hours=1)
     assert definition.heartbeat_timeout is None
+    assert definition.intake == Intake(1000, Overflow.DROP_OLDEST, timedelta(0))
     assert definition.retry == RetryPolicy(1, timedelta(seconds=1), timedelta(minutes=10))
     assert definition.policy == TriggeringPolicy(PolicyKind.GREEDY_BATCHING, 1, 1000)
     newest = to_definition(config(triggering_policy={"kind": "NEWEST_FIRST"})).policy

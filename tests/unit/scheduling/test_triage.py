@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.scheduling.invocation_id import InvocationId
@@ -139,6 +140,39 @@ class TestNewestFirst:
         policy = TriggeringPolicy(PolicyKind.NEWEST_FIRST)
         plan = decide_triage(TriageSnapshot(NOW, True, False, policy, [trigger("a")], [invocation(1)]))
         assert plan.next_wake_at == NOW + timedelta(days=1)  # it expires in seven
+
+
+class TestLeastInterval:
+    """`min_triage_interval`: so long after a triage that started something nothing starts."""
+
+    def decide(self, *triggers: PendingTrigger, seconds: int, active: int = 0, **fields: Any) -> TriagePlan:
+        """`seconds` are left of the interval."""
+        policy, running = TriggeringPolicy(max_batch_size=1), [invocation(n) for n in range(active)]
+        until = NOW + timedelta(seconds=seconds)
+        return decide_triage(
+            TriageSnapshot(NOW, True, False, policy, triggers, running, start_not_before=until, **fields)
+        )
+
+    def test_what_comes_too_soon_waits_and_is_looked_at_in_time(self) -> None:
+        plan = self.decide(trigger("a"), seconds=5)
+        assert plan.requests == ()
+        assert reasons(plan) == [(ReasonCode.MIN_INTERVAL, 1)]
+        assert (plan.next_wake_at, plan.adds_wake) == (NOW + timedelta(seconds=5), True)
+
+    def test_when_it_is_over_everything_is_as_usual(self) -> None:
+        assert started(self.decide(trigger("a"), seconds=0)) == [("a",)]
+
+    def test_a_job_at_its_limit_waits_for_that_rather(self) -> None:
+        assert reasons(self.decide(trigger("a"), seconds=5, active=1)) == [(ReasonCode.AT_CONCURRENCY_LIMIT, 1)]
+
+    def test_retries_keep_the_distance_too(self) -> None:
+        retry = PendingTrigger("retry:x", TriggerKind.RETRY, NOW, 0, "", not_before=NOW)
+        plan = self.decide(seconds=5, waiting=[retry])
+        assert (plan.requests, reasons(plan)) == ((), [(ReasonCode.MIN_INTERVAL, 1)])
+        assert plan.next_wake_at == NOW + timedelta(seconds=5)
+
+    def test_without_anything_that_waits_nobody_is_woken(self) -> None:
+        assert self.decide(seconds=5).next_wake_at is None
 
 
 class TestGreedyBatching:

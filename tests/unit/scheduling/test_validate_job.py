@@ -12,7 +12,9 @@ import pytest
 from ostinato.scheduling.deadline import RunTimeouts
 from ostinato.scheduling.job_definition import (
     Downstream,
+    Intake,
     JobDefinition,
+    Overflow,
     PolicyKind,
     RetryPolicy,
     TriggeringPolicy,
@@ -164,6 +166,20 @@ def test_what_belongs_to_one_kind_of_policy(policy: TriggeringPolicy, field: str
     found = broken(replace(GOOD, policy=policy))
     assert list(found) == [f"jobs[0].triggering_policy.{field}"]
     assert rule in found[f"jobs[0].triggering_policy.{field}"]
+
+
+@pytest.mark.parametrize(
+    ("intake", "fields"),
+    [
+        (Intake(1), []),
+        (Intake(5000, Overflow.REJECT, timedelta(hours=24)), []),
+        (Intake(0), ["max_pending_triggers"]),
+        (Intake(5001, min_interval=timedelta(hours=25)), ["max_pending_triggers", "min_triage_interval"]),
+        (Intake(min_interval=timedelta(seconds=-1)), ["min_triage_interval"]),
+    ],
+)
+def test_how_much_may_wait_and_how_often_something_starts(intake: Intake, fields: list[str]) -> None:
+    assert list(broken(replace(GOOD, intake=intake))) == [f"jobs[0].{field}" for field in fields]
 
 
 @pytest.mark.parametrize(

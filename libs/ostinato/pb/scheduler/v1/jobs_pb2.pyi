@@ -67,6 +67,31 @@ class Job(_message.Message):
     CONFIG: Job.ManagedBy.ValueType  # 1
     API: Job.ManagedBy.ValueType  # 2
 
+    class _Overflow:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _OverflowEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Job._Overflow.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        OVERFLOW_UNSPECIFIED: Job._Overflow.ValueType  # 0
+        DROP_OLDEST: Job._Overflow.ValueType  # 1
+        """The next triage drops the oldest."""
+        REJECT: Job._Overflow.ValueType  # 2
+        """A call that brings them is refused as a whole with RESOURCE_EXHAUSTED. What the scheduler emits itself (slots, ends
+        of upstream jobs) is never refused: there the oldest are dropped.
+        """
+
+    class Overflow(_Overflow, metaclass=_OverflowEnumTypeWrapper):
+        """What happens to triggers beyond max_pending_triggers."""
+
+    OVERFLOW_UNSPECIFIED: Job.Overflow.ValueType  # 0
+    DROP_OLDEST: Job.Overflow.ValueType  # 1
+    """The next triage drops the oldest."""
+    REJECT: Job.Overflow.ValueType  # 2
+    """A call that brings them is refused as a whole with RESOURCE_EXHAUSTED. What the scheduler emits itself (slots, ends
+    of upstream jobs) is never refused: there the oldest are dropped.
+    """
+
     @_typing.final
     class LabelsEntry(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
@@ -117,6 +142,9 @@ class Job(_message.Message):
     MANAGED_BY_FIELD_NUMBER: _builtins.int
     SCHEDULE_FIELD_NUMBER: _builtins.int
     TRIGGERING_POLICY_FIELD_NUMBER: _builtins.int
+    MAX_PENDING_TRIGGERS_FIELD_NUMBER: _builtins.int
+    OVERFLOW_FIELD_NUMBER: _builtins.int
+    MIN_TRIAGE_INTERVAL_FIELD_NUMBER: _builtins.int
     NOOP_FIELD_NUMBER: _builtins.int
     HTTP_FIELD_NUMBER: _builtins.int
     DOWNSTREAM_FIELD_NUMBER: _builtins.int
@@ -151,6 +179,10 @@ class Job(_message.Message):
     managed_by: Global___Job.ManagedBy.ValueType
     schedule: _builtins.str
     """See the schedule guide: cron, `every 15m`, `with 10m interval`, `continuously`, `triggered`."""
+    max_pending_triggers: _builtins.int
+    """How many triggers may wait, those of retries not counted. 1 to 5000, default 1000."""
+    overflow: Global___Job.Overflow.ValueType
+    """Default DROP_OLDEST."""
     state: Global___Job.State.ValueType
     """The rest is output only."""
     paused: _builtins.bool
@@ -168,6 +200,10 @@ class Job(_message.Message):
     def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
     def triggering_policy(self) -> Global___TriggeringPolicy: ...
+    @_builtins.property
+    def min_triage_interval(self) -> _duration_pb2.Duration:
+        """The next triage that starts something comes so long after the last one that did. 0, the default, to 24 h."""
+
     @_builtins.property
     def noop(self) -> Global___NoopTarget: ...
     @_builtins.property
@@ -213,6 +249,9 @@ class Job(_message.Message):
         managed_by: Global___Job.ManagedBy.ValueType = ...,
         schedule: _builtins.str = ...,
         triggering_policy: Global___TriggeringPolicy | None = ...,
+        max_pending_triggers: _builtins.int = ...,
+        overflow: Global___Job.Overflow.ValueType = ...,
+        min_triage_interval: _duration_pb2.Duration | None = ...,
         noop: Global___NoopTarget | None = ...,
         http: Global___HttpTarget | None = ...,
         downstream: _abc.Iterable[Global___Downstream] | None = ...,
@@ -238,9 +277,9 @@ class Job(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "last_completed_time", b"last_completed_time", "last_failure_time", b"last_failure_time", "last_scheduled_time", b"last_scheduled_time", "last_success_time", b"last_success_time", "next_run_time", b"next_run_time", "noop", b"noop", "pause_time", b"pause_time", "retry", b"retry", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "last_completed_time", b"last_completed_time", "last_failure_time", b"last_failure_time", "last_scheduled_time", b"last_scheduled_time", "last_success_time", b"last_success_time", "min_triage_interval", b"min_triage_interval", "next_run_time", b"next_run_time", "noop", b"noop", "pause_time", b"pause_time", "retry", b"retry", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_invocations", b"active_invocations", "annotations", b"annotations", "create_time", b"create_time", "display_name", b"display_name", "downstream", b"downstream", "etag", b"etag", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "labels", b"labels", "last_completed_time", b"last_completed_time", "last_error", b"last_error", "last_failure_time", b"last_failure_time", "last_scheduled_time", b"last_scheduled_time", "last_status", b"last_status", "last_success_time", b"last_success_time", "managed_by", b"managed_by", "name", b"name", "next_run_time", b"next_run_time", "noop", b"noop", "owner", b"owner", "pause_reason", b"pause_reason", "pause_time", b"pause_time", "paused", b"paused", "paused_by", b"paused_by", "realm", b"realm", "retry", b"retry", "revision", b"revision", "revision_url", b"revision_url", "schedule", b"schedule", "state", b"state", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_invocations", b"active_invocations", "annotations", b"annotations", "create_time", b"create_time", "display_name", b"display_name", "downstream", b"downstream", "etag", b"etag", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "labels", b"labels", "last_completed_time", b"last_completed_time", "last_error", b"last_error", "last_failure_time", b"last_failure_time", "last_scheduled_time", b"last_scheduled_time", "last_status", b"last_status", "last_success_time", b"last_success_time", "managed_by", b"managed_by", "max_pending_triggers", b"max_pending_triggers", "min_triage_interval", b"min_triage_interval", "name", b"name", "next_run_time", b"next_run_time", "noop", b"noop", "overflow", b"overflow", "owner", b"owner", "pause_reason", b"pause_reason", "pause_time", b"pause_time", "paused", b"paused", "paused_by", b"paused_by", "realm", b"realm", "retry", b"retry", "revision", b"revision", "revision_url", b"revision_url", "schedule", b"schedule", "state", b"state", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["noop", "http"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015

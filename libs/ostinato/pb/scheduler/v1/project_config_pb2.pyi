@@ -145,12 +145,17 @@ class JobConfig(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     HEARTBEAT_TIMEOUT_FIELD_NUMBER: _builtins.int
     RETRY_FIELD_NUMBER: _builtins.int
+    MAX_PENDING_TRIGGERS_FIELD_NUMBER: _builtins.int
+    OVERFLOW_FIELD_NUMBER: _builtins.int
+    MIN_TRIAGE_INTERVAL_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     display_name: _builtins.str
     owner: _builtins.str
     realm: _builtins.str
     schedule: _builtins.str
     """Default `triggered`."""
+    max_pending_triggers: _builtins.int
+    overflow: _jobs_pb2.Job.Overflow.ValueType
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -173,6 +178,8 @@ class JobConfig(_message.Message):
     def heartbeat_timeout(self) -> _duration_pb2.Duration: ...
     @_builtins.property
     def retry(self) -> _jobs_pb2.RetryPolicy: ...
+    @_builtins.property
+    def min_triage_interval(self) -> _duration_pb2.Duration: ...
     def __init__(
         self,
         *,
@@ -191,10 +198,13 @@ class JobConfig(_message.Message):
         timeout: _duration_pb2.Duration | None = ...,
         heartbeat_timeout: _duration_pb2.Duration | None = ...,
         retry: _jobs_pb2.RetryPolicy | None = ...,
+        max_pending_triggers: _builtins.int = ...,
+        overflow: _jobs_pb2.Job.Overflow.ValueType = ...,
+        min_triage_interval: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "noop", b"noop", "retry", b"retry", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "min_triage_interval", b"min_triage_interval", "noop", b"noop", "retry", b"retry", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "display_name", b"display_name", "downstream", b"downstream", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "id", b"id", "labels", b"labels", "noop", b"noop", "owner", b"owner", "realm", b"realm", "retry", b"retry", "schedule", b"schedule", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "triggers", b"triggers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "display_name", b"display_name", "downstream", b"downstream", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "id", b"id", "labels", b"labels", "max_pending_triggers", b"max_pending_triggers", "min_triage_interval", b"min_triage_interval", "noop", b"noop", "overflow", b"overflow", "owner", b"owner", "realm", b"realm", "retry", b"retry", "schedule", b"schedule", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "triggers", b"triggers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["noop", "http"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
