@@ -46,6 +46,7 @@ def requests(invocation: str) -> dict[str, Message]:
         "PauseJob": jobs_pb2.PauseJobRequest(name=JOB, abort_active=True),
         "ResumeJob": jobs_pb2.ResumeJobRequest(name=JOB),
         "PreviewSchedule": jobs_pb2.PreviewScheduleRequest(job=JOB),
+        "ExplainJob": jobs_pb2.ExplainJobRequest(name=JOB),
         "GetInvocation": invocations_pb2.GetInvocationRequest(name=invocation),
         "ListInvocations": invocations_pb2.ListInvocationsRequest(parent=JOB),
         "AbortInvocation": invocations_pb2.AbortInvocationRequest(name=invocation),
@@ -70,7 +71,7 @@ def requests(invocation: str) -> dict[str, Message]:
 
 
 READING = {
-    *("GetJob", "ListJobs", "PreviewSchedule", "ListTriggers"),
+    *("GetJob", "ListJobs", "PreviewSchedule", "ExplainJob", "ListTriggers"),
     *("GetInvocation", "ListInvocations", "ListLogs", "WatchInvocation"),
 }
 TRIGGERING = READING | {"EmitTriggers", "RetryInvocation"}
