@@ -13,11 +13,11 @@ from functools import partial
 from typing import Protocol
 
 from ostinato.errors import NotFound, OstinatoError
-from ostinato.storage.database import Database, Reader
-from ostinato.taskqueue.embedded import dead_letter_store, queue_settings_store
+from ostinato.storage.database import Database
+from ostinato.taskqueue.embedded import dead_letter_store, queue_settings_store, worker_store
 from ostinato.taskqueue.embedded.fair_share import BEGINNING
 from ostinato.taskqueue.embedded.queue_store import QueueStats, notify, queue_stats
-from ostinato.taskqueue.embedded.ready_store import find_strands
+from ostinato.taskqueue.embedded.ready_store import Executor, find_strands
 from ostinato.taskqueue.embedded.strand import strands_of
 from ostinato.taskqueue.queue_settings import QueueSettings
 from ostinato.taskqueue.reminders.parked_store import purge_some_parked
@@ -108,17 +108,11 @@ async def _tell(db: Database) -> None:
         _log.warning("processes were not told that a queue changed, their heartbeats will: %s", error)
 
 
-async def paused_queues(reader: Reader, names: Collection[str]) -> dict[str, datetime]:
+async def paused_queues(executor: Executor, names: Collection[str]) -> dict[str, datetime]:
     """Those of `names` that are paused, and since when."""
-    rows = await reader.fetch(_PAUSED, list(names))
-    return {row["name"]: row["paused_at"] for row in rows}
+    return await queue_settings_store.find_paused(executor, names)
 
 
-async def count_live_workers(reader: Reader) -> int:
+async def count_live_workers(executor: Executor) -> int:
     """Processes that run tasks of the database and whose lease holds."""
-    count: int = await reader.fetchval(_LIVE)
-    return count
-
-
-_PAUSED = "select name, paused_at from tq_queue where name = any($1::text[]) and paused_at is not null"
-_LIVE = "select count(*) from tq_worker where expires_at > (select ostinato_now())"
+    return await worker_store.count_live(executor)

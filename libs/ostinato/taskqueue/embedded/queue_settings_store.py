@@ -5,7 +5,7 @@ Whoever changes a queue adds one to its version; a heartbeat that sees another s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from ostinato.taskqueue.embedded.queue_state import QueueState
@@ -82,6 +82,14 @@ async def pause(executor: Executor, name: str) -> None:
 
 async def resume(executor: Executor, name: str) -> None:
     await executor.execute(_RESUME, name)
+
+
+_PAUSED = "select name, paused_at from tq_queue where name = any($1::text[]) and paused_at is not null"
+
+
+async def find_paused(executor: Executor, names: Collection[str]) -> dict[str, datetime]:
+    """Since when, by name, those of `names` that are."""
+    return {row["name"]: row["paused_at"] for row in await executor.fetch(_PAUSED, list(names))}
 
 
 async def mark_purged(executor: Executor, name: str) -> tuple[int, datetime] | None:

@@ -22,6 +22,13 @@ async def register_worker(executor: Executor, worker_id: int, lease: timedelta, 
     return affected(await executor.execute(_REGISTER, worker_id, lease, host)) == 1
 
 
+async def count_live(executor: Executor) -> int:
+    """Whose lease holds."""
+    rows = await executor.fetch("select count(*) from tq_worker where expires_at > (select ostinato_now())")
+    count: int = rows[0][0]
+    return count
+
+
 @dataclass(frozen=True, slots=True)
 class Beat:
     """What a heartbeat brings back."""
