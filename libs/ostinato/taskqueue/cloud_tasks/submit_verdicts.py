@@ -5,7 +5,6 @@ from __future__ import annotations
 from ostinato.errors import (
     CommitOutcomeUnknown,
     FailedPrecondition,
-    InvalidArgument,
     NotFound,
     OstinatoError,
     ResourceExhausted,
@@ -34,7 +33,7 @@ def verdict_of(code: str) -> SubmitVerdict:
 
 
 def error_of(code: str, text: str) -> OstinatoError:
-    """For a caller who asked by itself and can repeat."""
+    """For a caller who asked by itself and can repeat. What it had asked for passed our own rules before."""
     message = f"Cloud Tasks answered {code}: {text}"
     if code in _IN_DOUBT:
         return CommitOutcomeUnknown(message)
@@ -42,6 +41,4 @@ def error_of(code: str, text: str) -> OstinatoError:
         return ResourceExhausted(message)
     if code == "NOT_FOUND":
         return NotFound(message)
-    if code == "INVALID_ARGUMENT":
-        return InvalidArgument.of("task", f"is refused, {message}")
     return _PASSING_ERRORS.get(code, FailedPrecondition)(message)

@@ -46,7 +46,7 @@ def test_every_other_code_is_a_refusal(code: str) -> None:
         ("INTERNAL", errors.CommitOutcomeUnknown),
         ("RESOURCE_EXHAUSTED", errors.ResourceExhausted),
         ("NOT_FOUND", errors.NotFound),
-        ("INVALID_ARGUMENT", errors.InvalidArgument),
+        ("INVALID_ARGUMENT", errors.FailedPrecondition),
         ("PERMISSION_DENIED", errors.FailedPrecondition),
         ("WHAT_COMES_NEXT", errors.FailedPrecondition),
     ],
