@@ -50,12 +50,12 @@ class LocalCloud:
 
 
 @asynccontextmanager
-async def open_local_cloud() -> AsyncIterator[LocalCloud]:
+async def open_local_cloud(tombstones: TombstoneSettings | None = None) -> AsyncIterator[LocalCloud]:
     faults = FaultPlan()
     async with (
         open_issuer(CLOCK) as issuer,
         open_local_cloud_tasks(
-            clock=CLOCK, faults=faults, tokens=issuer.tokens, tombstones=TombstoneSettings()
+            clock=CLOCK, faults=faults, tokens=issuer.tokens, tombstones=tombstones or TombstoneSettings()
         ) as server,
         open_grpc_server("127.0.0.1:0", [server.service], interceptors=[]) as grpc,
     ):

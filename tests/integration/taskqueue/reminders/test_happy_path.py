@@ -69,22 +69,6 @@ async def test_what_is_committed_is_handed_over_and_its_reminder_deleted(databas
     assert stats.count_submits(SubmitKey("letter", "mail", Path.HAPPY, "OK")) == 5
 
 
-async def test_what_is_rolled_back_is_never_submitted(database: Database) -> None:
-    queue = FakeQueue()
-    async with open_happy_path(Submissions(database, queue, SystemClock()), SystemClock()) as happy_path:
-        with pytest.raises(ZeroDivisionError):
-            async with database.transaction() as tx:
-                await happy_path.remind(tx, fresh())
-                raise ZeroDivisionError
-        async with database.transaction() as tx:
-            with pytest.raises(ZeroDivisionError):
-                async with tx.savepoint():
-                    await happy_path.remind(tx, fresh())
-                    raise ZeroDivisionError
-    assert not queue.requests
-    assert await remaining(database) == 0
-
-
 async def test_nobody_waits_for_a_queue_that_does_not_answer(database: Database) -> None:
     queue = FakeQueue(gate=asyncio.Event())
     settings = HappyPathSettings(parallel=4, most_waiting=6, drain_seconds=0)
@@ -203,26 +187,6 @@ async def test_what_is_committed_after_the_end_is_left_to_the_sweepers(database:
     await commit(database, happy_path, fresh())
     assert not queue.requests
     assert await remaining(database) == 1
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_a_sweep_that_overtakes_a_slow_request_adds_no_second_task(database: Database, kind: str) -> None:
-    (made,) = fresh()
-    slow, quick = FakeQueue(gate=asyncio.Event()), FakeQueue()
-    assert slow.gate is not None
-    slow.tasks = quick.tasks  # two ways to one queue
-    happy, sweep = (Submissions(database, queue, SystemClock()) for queue in (slow, quick))
-    async with open_happy_path(happy, SystemClock()) as happy_path:
-        await commit(database, happy_path, [made])
-        await until(lambda: slow.running)
-        await database.execute("update tq_reminder set fresh_until = ostinato_now()")
-        await sweeper_of(kind, database, quick, submissions=sweep).sweep()
-        slow.gate.set()
-    assert slow.tasks == {request_of(made.id)}
-    assert await remaining(database) == 0
-    assert sum(sweep.stats.processed[ClassPath("letter", Path.SWEEP)].counts) == 1
-    assert ClassPath("letter", Path.HAPPY) not in happy.stats.processed  # nothing is counted twice
-    assert happy.stats.count_submits(SubmitKey("letter", "mail", Path.HAPPY, "ALREADY_EXISTS")) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)

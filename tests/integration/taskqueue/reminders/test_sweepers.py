@@ -11,18 +11,17 @@ from random import Random
 import pytest
 
 from ostinato.clock import SystemClock
-from ostinato.errors import FailedPrecondition, Ignore, Unavailable
+from ostinato.errors import FailedPrecondition, Ignore
 from ostinato.pb.taskqueue.v1.sweep_pb2 import SweepTask
 from ostinato.storage.database import Database, DatabaseSettings, open_database
 from ostinato.taskqueue.reminders.parked_store import list_parked, requeue_parked
 from ostinato.taskqueue.reminders.refusal_policy import RefusalPolicy
-from ostinato.taskqueue.reminders.reminder import NewReminder, new_reminder_id
+from ostinato.taskqueue.reminders.reminder import new_reminder_id
 from ostinato.taskqueue.reminders.reminder_stats import ClassPath, Path, SubmitKey
 from ostinato.taskqueue.reminders.submissions import Submissions
 from ostinato.taskqueue.reminders.submitting_port import SubmitResult, SubmitVerdict
 from ostinato.taskqueue.sweeping.distributed_sweeper import DistributedSweeper
 from ostinato.taskqueue.sweeping.lessor import DatabaseLessor
-from ostinato.taskqueue.sweeping.partition import Partition
 from ostinato.taskqueue.sweeping.scan import ScanStatus
 from ostinato.taskqueue.sweeping.sweep_options import LESSOR, SweepOptions
 from ostinato.taskqueue.sweeping.sweep_stats import ScanKey
@@ -43,7 +42,6 @@ from tests.integration.taskqueue.reminders.remote_queue import (
     write,
     write_stale,
 )
-from tests.integration.taskqueue.reminders.stale_reminders import sweep_together, write_many_stale
 
 SMALL = SweepOptions(shards=4, tasks_per_scan=20, secondary_scan_shards=4)  # follow-ups with few reminders
 both = pytest.mark.parametrize("kind", KINDS)
@@ -83,21 +81,6 @@ async def test_fresh_reminders_are_left_to_whoever_wrote_them(database: Database
     await sweeper_of(kind, database, queue, options=SMALL).sweep()
     assert queue.tasks == wanted
     assert await remaining(database) == 50
-
-
-@both
-async def test_what_is_too_much_for_one_sweep_is_told_and_left_to_the_next(database: Database, kind: str) -> None:
-    wanted = await write_stale(database, 200)
-    queue = FakeQueue()
-    options = SweepOptions(shards=1, tasks_per_scan=4, secondary_scan_shards=2)
-    sweeper = sweeper_of(kind, database, queue, options=options)
-    await sweeper.sweep()
-    assert sweeper.stats.given_up > 0
-    assert len(queue.tasks) == 4 + 2 * 4 + 4 * 4  # three levels
-    for _ in range(200 // 28 + 1):
-        await sweeper.sweep()
-    assert queue.tasks == wanted
-    assert queue.duplicates == 0
 
 
 @both
@@ -149,20 +132,6 @@ async def test_a_refused_reminder_is_tried_with_a_distance_and_parked_in_the_end
     await requeue_parked(database, [bad.id])
     await sweeper.sweep()
     assert queue.tasks == {*good, request_of(bad.id)}
-
-
-@both
-@pytest.mark.parametrize("payload", [b"\xff\xff\xff", b""], ids=["garbage", "no request"])
-async def test_what_cannot_be_read_counts_as_refused(database: Database, kind: str, payload: bytes) -> None:
-    await write(database, [NewReminder(new_reminder_id(), payload, timedelta())])
-    queue = FakeQueue()
-    sweeper = sweeper_of(kind, database, queue, policy=RefusalPolicy(park_after=timedelta()))
-    await sweeper.sweep()
-    await let_retries_come_due(database)
-    await sweeper.sweep()
-    (parked,) = await list_parked(database)
-    assert (parked.task_class, parked.attempts, parked.payload) == ("unknown", 2, payload)
-    assert not queue.requests
 
 
 @both
@@ -343,71 +312,6 @@ async def test_a_failed_batch_is_told_though_a_slower_one_ends_well_after_it(dat
     first_failed.set()
     with pytest.raises(Ignore):
         await handling
-
-
-async def test_a_failing_queue_of_sweep_tasks_does_not_keep_what_was_found_from_being_submitted(
-    database: Database,
-) -> None:
-    await write_stale(database, 30)
-    queue, tasks = FakeQueue(), SweepTasks(broken=True)
-    sweeper = distributed(database, queue, tasks)
-    with pytest.raises(Unavailable):
-        await sweeper.sweep()
-    (first,) = first_tasks(SweepOptions(shards=1, tasks_per_scan=10))
-    with pytest.raises(Ignore):
-        await sweeper.handle(first)
-    assert len(queue.tasks) == 10
-
-
-async def test_a_task_that_is_delivered_twice_submits_nothing_twice(database: Database) -> None:
-    wanted = await write_stale(database, 200)
-    queue = FakeQueue()
-    sweeper = distributed(database, queue, SweepTasks())
-    (task,) = first_tasks(SweepOptions(shards=1))
-    await asyncio.gather(*(sweeper.handle(task) for _ in range(4)))
-    assert queue.tasks == wanted
-    assert queue.duplicates == 0
-
-
-async def test_a_lease_that_a_dead_sweeper_left_expires_within_a_minute(database: Database) -> None:
-    wanted = await write_stale(database, 20)
-    queue = FakeQueue()
-    sweeper = distributed(database, queue, SweepTasks())
-    (task,) = first_tasks(SweepOptions(shards=1))
-    lessor = DatabaseLessor(database, SystemClock())
-    async with lessor.lease(task.lease_section, Partition.universe(16), timedelta(minutes=1)):
-        await sweeper.handle(task)
-        assert not queue.requests
-        await database.execute(
-            "update tq_sweep_lease set expires_at = expires_at - interval '1 min' where expires_at"
-            " <= ostinato_now() + interval '1 min'"
-        )
-        await sweeper.handle(task)
-        assert queue.tasks == wanted
-
-
-async def test_a_task_stops_when_its_time_is_over(database: Database) -> None:
-    await write_stale(database, 20)
-    queue = FakeQueue(gate=asyncio.Event())
-    sweeper = distributed(database, queue, SweepTasks())
-    (task,) = first_tasks(SweepOptions(shards=1))
-    with pytest.raises(Ignore):
-        await sweeper.handle(task, time_left=timedelta(milliseconds=500))
-    assert queue.running == 0
-    assert await remaining(database) == 20
-    assert await database.fetchval("select count(*) from tq_sweep_lease") == 0
-
-
-async def test_two_sweepers_at_once_share_many_reminders_with_hardly_a_duplicate(
-    database: Database, database_url: str
-) -> None:
-    await write_many_stale(database, 5000)
-    queue = FakeQueue()
-    async with open_database(DatabaseSettings(database_url)) as other:
-        measure = await sweep_together([database, other], queue, options=SweepOptions(tasks_per_scan=128))
-    assert measure.remaining == 0
-    assert len(queue.tasks) == 5000
-    assert measure.duplicates < 50
 
 
 @both
