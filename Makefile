@@ -13,7 +13,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-vers
 BUF = PATH="$(CURDIR)/$(BIN):$$PATH" buf
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
-.PHONY: help setup run run-cloud test test-fast lint format protos protos-verify protos-release schema schema-verify test-pgbouncer simulate simulate-long bench bench-queue bench-engine bench-reminders chaos \
+.PHONY: help setup run run-cloud test test-fast lint format protos protos-verify protos-release schema schema-verify test-cloud test-pgbouncer simulate simulate-long bench bench-queue bench-engine bench-reminders chaos \
 	migrate lock clean clean-all
 
 help: ## List the targets
@@ -32,6 +32,9 @@ test: lint ## All that CI runs: checks and every test
 
 test-fast: $(VENV)/.installed-dev ## The tests that need no database and no processes
 	@$(BIN)/pytest $(PYTEST_ARGS) tests/unit tests/property tests/architecture
+
+test-cloud: $(VENV)/.installed-dev ## The tests of whole installations, each with its tasks in local Cloud Tasks
+	@OSTINATO_E2E_CLOUD=1 $(BIN)/pytest $(PYTEST_ARGS) tests/e2e
 
 test-pgbouncer: $(VENV)/.installed-dev ## The tests of whole installations, each through a pgbouncer in transaction mode
 	@OSTINATO_E2E_PGBOUNCER=1 $(BIN)/pytest $(PYTEST_ARGS) tests/e2e

@@ -83,6 +83,8 @@ select 'runs that have not ended', count(*) from invocation where finished_at is
  union all select 'claimed tasks', count(*) from tq_ready where claimed_by <> 0
  union all select 'later tasks', count(*) from tq_later
  union all select 'dead letters', count(*) from tq_dead
+ union all select 'reminders', count(*) from tq_reminder
+ union all select 'parked reminders', count(*) from tq_parked_reminder
 """
 
 
@@ -95,11 +97,11 @@ async def what_waits(url: str) -> dict[str, int]:
         await connection.close()
 
 
-async def find_contradictions(url: str) -> list[str]:
-    """What no commit may leave behind, at this moment."""
+async def find_contradictions(url: str, *, tasks_elsewhere: bool = False) -> list[str]:
+    """What no commit may leave behind, at this moment. `tasks_elsewhere`: they wait in Cloud Tasks."""
     connection = await asyncpg.connect(url, timeout=5)
     try:
-        return await find_violations(connection)
+        return await find_violations(connection, tasks_elsewhere=tasks_elsewhere)
     finally:
         await connection.close()
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
+from chaos.cloud import Cloud
 from chaos.fault_plan import PlannedFault, ServiceFault, database_faults, service_faults
 from chaos.postgres import Postgres, open_postgres
 from chaos.project import SCHEDULED, config, resource_name
@@ -27,13 +28,19 @@ class NotStartedError(Exception):
 class Installation:
     """Build it with `open_installation`, or with `open_services` on a database that others look after."""
 
-    def __init__(self, postgres: Postgres, target: Target, folder: Path, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, postgres: Postgres, target: Target, folder: Path, environ: Mapping[str, str], cloud: Cloud | None = None
+    ) -> None:
         self.postgres = postgres
+        self.cloud = cloud
         self.target = target
         self.journal = Journal(folder / "chaos.log")
         self.served_again_at: list[float] = []  # on the loop's clock, one per fault of the database
         self.folder = folder
         self._common = {**common_environ(postgres.url, postgres.owner_url), **environ}
+        if cloud is not None:
+            self._common |= cloud.environ
+            cloud.balancer.engines = lambda: [engine.http_address for engine in self.engines if not engine.frozen]
         self._running: dict[Service, asyncio.Task[None]] = {}
         self._freezing: set[asyncio.Task[None]] = set()
         self._engine_numbers = count(1)
@@ -177,10 +184,15 @@ async def open_installation(folder: Path, seed: int) -> AsyncIterator[Installati
 
 @asynccontextmanager
 async def open_services(
-    postgres: Postgres, target: Target, folder: Path, environ: Mapping[str, str] | None = None
+    postgres: Postgres,
+    target: Target,
+    folder: Path,
+    environ: Mapping[str, str] | None = None,
+    *,
+    cloud: Cloud | None = None,
 ) -> AsyncIterator[Installation]:
-    """`environ`: settings of all services, which win over the usual ones."""
-    installed = Installation(postgres, target, folder, environ or {})
+    """`environ`: settings of all services, which win over the usual ones. With `cloud` tasks wait there."""
+    installed = Installation(postgres, target, folder, environ or {}, cloud)
     try:
         yield installed
     finally:

@@ -86,7 +86,10 @@ class Load:
         while True:
             await asyncio.sleep(_LOOK_EVERY)
             with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                self.contradictions.update(await find_contradictions(self.installed.postgres.owner_url))
+                found = await find_contradictions(
+                    self.installed.postgres.owner_url, tasks_elsewhere=self.installed.cloud is not None
+                )
+                self.contradictions.update(found)
                 self.looks += 1
 
     async def _newer_successes(self, than: dict[str, datetime]) -> None:

@@ -12,7 +12,7 @@ import pytest_asyncio
 from ostinato.testing.installation import RunningInstallation, installation
 from ostinato.testing.postgres import fresh_database
 from ostinato.testing.server import temporary_home
-from tests.e2e.ways import PGBOUNCER_EVERYWHERE, open_way
+from tests.e2e.ways import CLOUD_EVERYWHERE, PGBOUNCER_EVERYWHERE, open_way
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ async def database_environ(given_server: str, home: Path) -> AsyncIterator[Mappi
 @pytest.fixture(scope="module")
 def installed(database_environ: Mapping[str, str], home: Path) -> Iterator[RunningInstallation]:
     """One for all tests of a module, not started yet."""
-    with installation(home, environ={**database_environ}) as prepared:
+    with installation(home, cloud=CLOUD_EVERYWHERE, environ=database_environ) as prepared:
         yield prepared
 
 

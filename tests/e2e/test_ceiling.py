@@ -12,6 +12,9 @@ from google.protobuf.wrappers_pb2 import Int64Value
 from ostinato.storage.database import Database
 from ostinato.taskqueue import Dispatcher, QueueSettings, open_dispatcher
 from tests.e2e.ceiling_process import HANGS_AT_FIRST, NUMBERED
+from tests.e2e.ways import only_embedded
+
+pytestmark = only_embedded("Cloud Tasks keeps its own ceiling, among its own dispatches: nobody claims anything")
 
 CEILING = 4
 _TABLE = """

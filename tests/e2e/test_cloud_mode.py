@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from ostinato.pb.scheduler.v1.invocations_pb2 import Invocation
-from ostinato.storage.embedded.listening_port import free_port
 from ostinato.testing.installation import RunningInstallation, installation
 from tests.e2e.ways import not_behind_pgbouncer
 
@@ -36,11 +35,7 @@ def started(home: Path, examples: Path) -> Iterator[RunningInstallation]:
     shutil.copy(Path(__file__).parent / "crash_project.yaml", source)
     shutil.copy(examples / "report_service.py", source)
     (source / "on_request.yaml").write_text(ON_REQUEST, encoding="utf-8")
-    places = {
-        "OSTINATO_CLOUD_TASKS_ADDRESS": f"127.0.0.1:{free_port()}",
-        "OSTINATO_LOCAL_CLOUD_HTTP_ADDRESS": f"127.0.0.1:{free_port()}",
-    }
-    with installation(home, arguments=["--cloud"], environ={**QUICK, **places}) as prepared:
+    with installation(home, cloud=True, environ=QUICK) as prepared:
         prepared.use_examples(source)
         prepared.start()
         yield prepared

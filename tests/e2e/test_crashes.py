@@ -10,7 +10,7 @@ import pytest
 
 from ostinato.pb.scheduler.v1.invocations_pb2 import Invocation
 from ostinato.testing.installation import RunningInstallation
-from tests.e2e.ways import PGBOUNCER_EVERYWHERE, not_behind_pgbouncer
+from tests.e2e.ways import PGBOUNCER_EVERYWHERE, not_behind_pgbouncer, only_embedded
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -73,6 +73,7 @@ def test_all_at_once(started: RunningInstallation) -> None:
     until_every_job_succeeds_again(started)
 
 
+@only_embedded("the local clouds die with it, and with them every task: they are in memory")
 def test_the_supervisor_itself(started: RunningInstallation) -> None:
     started.kill()
     started.start()

@@ -24,12 +24,14 @@ from chaos.postgres import Postgres, open_postgres
 from chaos.service_logs import read_logs
 from chaos.target import open_target
 from ostinato.testing.tcp_proxy import TcpProxy, open_tcp_proxy
-from tests.e2e.ways import open_way
+from tests.e2e.ways import CLOUD_EVERYWHERE, RATE, open_tasks_way, open_way
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90), pytest.mark.asyncio(loop_scope="module")]
 
 RECOVERY_SECONDS = 10
-RATE = 50
+LOCKED = [("job, tq_ready", 4), ("tq_worker", 4), ("tq_worker, tq_ready", 8)]
+if CLOUD_EVERYWHERE:
+    LOCKED = [("job, tq_reminder", 4), ("tq_sweep_turn, tq_sweep_lease", 4), ("tq_worker, tq_reminder", 8)]
 
 
 @dataclass
@@ -74,7 +76,8 @@ async def trouble(home: Path) -> AsyncIterator[Trouble]:
         url = way["OSTINATO_DATABASE_URL"]
         proxy = await stack.enter_async_context(open_tcp_proxy(url))
         through = {**way, "OSTINATO_DATABASE_URL": proxy.url(url)}
-        installed = await stack.enter_async_context(open_services(postgres, target, home, through))
+        cloud = await stack.enter_async_context(open_tasks_way(home))
+        installed = await stack.enter_async_context(open_services(postgres, target, home, through, cloud=cloud))
         await installed.begin()
         load = await stack.enter_async_context(open_load(installed, RATE, seed=1))
         await load.works_again()
@@ -118,7 +121,7 @@ async def test_it_goes_on_after_the_answers_to_commits_were_lost(trouble: Troubl
     assert await trouble.works_again() < RECOVERY_SECONDS
 
 
-@pytest.mark.parametrize(("tables", "seconds"), [("job, tq_ready", 4), ("tq_worker", 4), ("tq_worker, tq_ready", 8)])
+@pytest.mark.parametrize(("tables", "seconds"), LOCKED)
 async def test_it_goes_on_after_a_long_lock_of(trouble: Trouble, tables: str, seconds: float) -> None:
     """The longest outlasts the leases of all engines."""
     connection = await asyncpg.connect(trouble.postgres.owner_url)

@@ -15,7 +15,7 @@ from chaos.postgres import Postgres, open_postgres
 from chaos.target import open_target
 from ostinato.storage.embedded.server import EmbeddedServer
 from ostinato.testing.standby import Standby, open_standby
-from tests.e2e.ways import not_behind_pgbouncer
+from tests.e2e.ways import RATE, not_behind_pgbouncer, open_tasks_way
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -44,10 +44,11 @@ async def test_a_promoted_standby_takes_over(home: Path) -> None:
         open_target(seed=2) as target,
         open_postgres(home / "primary", home / "primary.log") as primary,
         open_standby(primary.server, home / "standby") as standby,
-        open_services(Pair(primary.server, standby), target, home) as installed,
+        open_tasks_way(home) as cloud,
+        open_services(Pair(primary.server, standby), target, home, cloud=cloud) as installed,
     ):
         await installed.begin()
-        async with open_load(installed, 50, seed=2) as load:
+        async with open_load(installed, RATE, seed=2) as load:
             await load.works_again()
             assert primary.server.process
             primary.server.process.send_signal(signal.SIGKILL)

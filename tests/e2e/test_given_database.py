@@ -9,7 +9,7 @@ import pytest
 
 from ostinato.pb.scheduler.v1.invocations_pb2 import Invocation
 from ostinato.testing.installation import RunningInstallation, installation
-from tests.e2e.ways import open_pooled_way, settings_through
+from tests.e2e.ways import CLOUD_EVERYWHERE, open_pooled_way, settings_through
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -43,7 +43,7 @@ def succeeded(running: RunningInstallation, job: str) -> set[str]:
 
 
 def test_two_engines_share_the_work_and_one_goes_on_alone(given: Mapping[str, str], tmp_path: Path) -> None:
-    with installation(tmp_path, arguments=["--engines", "2"], environ={**given}) as running:
+    with installation(tmp_path, arguments=["--engines", "2"], cloud=CLOUD_EVERYWHERE, environ=given) as running:
         running.examples.mkdir()
         (running.examples / "pair.yaml").write_text(PROJECT)
         running.start()
@@ -77,7 +77,7 @@ def test_a_database_that_does_not_answer_is_told(tmp_path: Path) -> None:
 
 
 def test_stopping_in_the_middle_of_the_start_leaves_nothing_running(tmp_path: Path) -> None:
-    with installation(tmp_path) as running:
+    with installation(tmp_path, cloud=CLOUD_EVERYWHERE) as running:
         running.launch()
         running.until(lambda: "Starting PostgreSQL" in running.output())
         assert running.stop() == 0

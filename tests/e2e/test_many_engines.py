@@ -17,13 +17,12 @@ from chaos.load import Load, open_load
 from chaos.postgres import open_postgres
 from chaos.services import Service
 from chaos.target import open_target
-from tests.e2e.ways import open_way
+from tests.e2e.ways import RATE, open_tasks_way, open_way
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90), pytest.mark.asyncio(loop_scope="module")]
 
 TAKEOVER_SECONDS = 10
 LEASE_SECONDS = 6
-RATE = 50
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -32,7 +31,8 @@ async def load(home: Path) -> AsyncIterator[Load]:
         target = await stack.enter_async_context(open_target(seed=3))
         postgres = await stack.enter_async_context(open_postgres(home / "postgres", home / "postgres.log"))
         way = await stack.enter_async_context(open_way(postgres.url, postgres.server.superuser_url(), home))
-        installed = await stack.enter_async_context(open_services(postgres, target, home, way))
+        cloud = await stack.enter_async_context(open_tasks_way(home))
+        installed = await stack.enter_async_context(open_services(postgres, target, home, way, cloud=cloud))
         await installed.begin()
         opened = await stack.enter_async_context(open_load(installed, RATE, seed=3))
         await opened.works_again()

@@ -19,7 +19,7 @@ from chaos.postgres import Postgres, open_postgres
 from chaos.service_logs import read_logs
 from chaos.target import open_target
 from ostinato.testing.pgbouncer import PgBouncer
-from tests.e2e.ways import open_pooled_way, settings_through
+from tests.e2e.ways import RATE, open_pooled_way, open_tasks_way, settings_through
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
 
@@ -46,9 +46,11 @@ async def behind(home: Path) -> AsyncIterator[Behind]:
         postgres = await stack.enter_async_context(open_postgres(home / "postgres", home / "postgres.log"))
         superuser = postgres.server.superuser_url()
         bouncer = await stack.enter_async_context(open_pooled_way(postgres.url, superuser, home))
-        installed = await stack.enter_async_context(open_services(postgres, target, home, settings_through(bouncer)))
+        cloud = await stack.enter_async_context(open_tasks_way(home))
+        through = settings_through(bouncer)
+        installed = await stack.enter_async_context(open_services(postgres, target, home, through, cloud=cloud))
         await installed.begin()
-        load = await stack.enter_async_context(open_load(installed, 50, seed=4))
+        load = await stack.enter_async_context(open_load(installed, RATE, seed=4))
         await load.works_again()
         yield Behind(load, postgres, bouncer)
 

@@ -11,6 +11,11 @@ from google.protobuf.wrappers_pb2 import Int64Value
 from ostinato.storage.database import Database
 from ostinato.taskqueue import DeadLetter, list_dead_letters, open_dispatcher
 from tests.e2e.poisoned_process import NUMBERED, POISON
+from tests.e2e.ways import only_embedded
+
+pytestmark = only_embedded(
+    "deaths are charged to what a worker had claimed; Cloud Tasks hears of no death, only of no answer"
+)
 
 NUMBERS = range(20)
 

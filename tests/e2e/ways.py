@@ -1,4 +1,6 @@
-"""How services reach their databases here: directly, or with OSTINATO_E2E_PGBOUNCER=1 through pgbouncers."""
+"""How installations are made here: on their database directly, or with OSTINATO_E2E_PGBOUNCER=1 through pgbouncers;
+on the queue in it, or with OSTINATO_E2E_CLOUD=1 on local clouds.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,25 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 import pytest
 
+from chaos.cloud import Cloud, open_cloud
 from ostinato.testing.pgbouncer import PgBouncer, find_pgbouncer, open_pgbouncer
 from ostinato.testing.postgres import with_database
 
 PGBOUNCER_EVERYWHERE = os.environ.get("OSTINATO_E2E_PGBOUNCER", "0") != "0"
+CLOUD_EVERYWHERE = os.environ.get("OSTINATO_E2E_CLOUD", "0") != "0"
+# Triggers a second of a load. A task costs three processes a request there.
+RATE = 20 if CLOUD_EVERYWHERE else 50
 NOT_INSTALLED = "pgbouncer is not installed (on Debian: apt-get install pgbouncer)"
 not_behind_pgbouncer = pytest.mark.skipif(
     PGBOUNCER_EVERYWHERE, reason="about a server that nothing stands before: OSTINATO_E2E_PGBOUNCER is set"
 )
+
+
+def only_embedded(what: str) -> pytest.MarkDecorator:
+    """For tests of something that Cloud Tasks does in its own way, or that does not exist with it: `what` says why."""
+    return pytest.mark.skipif(CLOUD_EVERYWHERE, reason=f"OSTINATO_E2E_CLOUD is set: {what}")
+
+
 _DEPLOYING = Path(__file__).parents[2] / "docs" / "deploying.md"
 _DOCUMENTED = "alter role ostinato_runtime "
 
@@ -26,6 +39,16 @@ _DOCUMENTED = "alter role ostinato_runtime "
 def settings_through(bouncer: PgBouncer) -> dict[str, str]:
     """What services are told to reach a database through it."""
     return {"OSTINATO_DATABASE_URL": bouncer.url, "OSTINATO_DATABASE_PREPARED_STATEMENTS": "false"}
+
+
+@asynccontextmanager
+async def open_tasks_way(folder: Path) -> AsyncIterator[Cloud | None]:
+    """Where the tasks of an installation wait, the way that this run of the tests takes; None: in its database."""
+    if not CLOUD_EVERYWHERE:
+        yield None
+        return
+    async with open_cloud(folder) as cloud:
+        yield cloud
 
 
 @asynccontextmanager

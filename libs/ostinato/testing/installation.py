@@ -9,13 +9,15 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+from ostinato.cli.up.local_cloud import HTTP_ADDRESS
 from ostinato.client import ClientError, open_client
 from ostinato.clock import SystemClock
+from ostinato.config.cloud_tasks import TASKS_ADDRESS
 from ostinato.pb.scheduler.v1.invocations_pb2 import Invocation
 from ostinato.storage.embedded.child_process import find_process
 from ostinato.storage.embedded.listening_port import free_port
@@ -29,20 +31,32 @@ SERVICES = ("api", "engine", "ingester")
 
 
 class RunningInstallation:
-    """`ostinato up` as a child process in a folder of its own. Start it with `start`, end it with `stop`."""
+    """`ostinato up` as a child process in a folder of its own. Start it with `start`, end it with `stop`.
 
-    def __init__(self, folder: Path, *, arguments: Sequence[str] = (), environ: dict[str, str] | None = None) -> None:
+    `cloud`: its tasks wait in local clouds of its own.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        arguments: Sequence[str] = (),
+        cloud: bool = False,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.examples = folder / "examples"
         self.data = folder / "data"
         self.example_port = _some_port()
-        self._arguments = list(arguments)
+        self._arguments = [*arguments, *(["--cloud"] if cloud else [])]
         self._process: subprocess.Popen[bytes] | None = None
         addresses = {
             f"OSTINATO_{service.upper()}_{kind}_ADDRESS": f"127.0.0.1:{_some_port()}"
             for service in SERVICES
             for kind in ("GRPC", "HTTP")
         }
+        if cloud:
+            addresses |= {name: f"127.0.0.1:{_some_port()}" for name in (TASKS_ADDRESS, HTTP_ADDRESS)}
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("OSTINATO_", "DATABASE_URL"))}
         self.environ = {**kept, **addresses, "OSTINATO_DATA_DIR": str(self.data), **(environ or {})}
         self.environ["OSTINATO_ADDRESS"] = addresses["OSTINATO_API_GRPC_ADDRESS"]
@@ -160,10 +174,10 @@ class RunningInstallation:
 
 @contextmanager
 def installation(
-    folder: Path, *, arguments: Sequence[str] = (), environ: dict[str, str] | None = None
+    folder: Path, *, arguments: Sequence[str] = (), cloud: bool = False, environ: Mapping[str, str] | None = None
 ) -> Iterator[RunningInstallation]:
     """Not started yet; whatever runs at the end of the block is ended."""
-    running = RunningInstallation(folder, arguments=arguments, environ=environ)
+    running = RunningInstallation(folder, arguments=arguments, cloud=cloud, environ=environ)
     try:
         yield running
     finally:

@@ -54,11 +54,6 @@ select format('name %s of queue %s is taken by task %s, which is gone', n.name_h
    and not exists (select from tq_ready r where r.id = n.task_id)
    and not exists (select from tq_later l where l.id = n.task_id)
 union all
-select format('timer %s of invocation %s has no task', t.timer_id, t.invocation_id)
-  from invocation_timer t
- where not exists (select from tq_ready r where r.id = t.task_id)
-   and not exists (select from tq_later l where l.id = t.task_id)
-union all
 select format('timer %s outlived invocation %s', t.timer_id, t.invocation_id)
   from invocation_timer t left join invocation i using (invocation_id)
  where i.invocation_id is null or i.finished_at is not null
@@ -66,6 +61,13 @@ union all
 select format('the schedule of job %s is due at %s, its slot is %s', c.job_id, c.due_at, c.slot)
   from job_cron c
  where (c.due_at is null) <> (c.slot is null) or c.due_at < c.slot or not c.enabled and c.slot is not null
+"""
+
+_TIMERS_WITHOUT_A_TASK = """
+select format('timer %s of invocation %s has no task', t.timer_id, t.invocation_id)
+  from invocation_timer t
+ where not exists (select from tq_ready r where r.id = t.task_id)
+   and not exists (select from tq_later l where l.id = t.task_id)
 """
 
 _LEDGER_CONTRADICTIONS = """
@@ -101,10 +103,14 @@ select format('invocation %s was started by slot %s of job %s, whose outcome is 
 """
 
 
-async def find_violations(connection: Connection) -> list[str]:
-    """Reads only, in one snapshot. A database without the scheduler's schema has nothing to violate."""
+async def find_violations(connection: Connection, *, tasks_elsewhere: bool = False) -> list[str]:
+    """Reads only, in one snapshot. A database without the scheduler's schema has nothing to violate.
+
+    `tasks_elsewhere`: tasks wait in Cloud Tasks, so that none is missed here.
+    """
     if not await connection.fetchval(_HAS_SCHEDULER):
         return []
+    queries = [*([] if tasks_elsewhere else [_TIMERS_WITHOUT_A_TASK]), _STORED_CONTRADICTIONS, _LEDGER_CONTRADICTIONS]
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        found = [*await connection.fetch(_STORED_CONTRADICTIONS), *await connection.fetch(_LEDGER_CONTRADICTIONS)]
-        return [*(row[0] for row in found), *await find_standstill(connection)]
+        found = [row[0] for query in queries for row in await connection.fetch(query)]
+        return [*found, *await find_standstill(connection, tasks_elsewhere=tasks_elsewhere)]

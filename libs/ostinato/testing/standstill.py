@@ -107,13 +107,16 @@ class _Job:
 @dataclass(frozen=True, slots=True)
 class _Picture:
     now: datetime
-    task_ids: frozenset[int]  # of launches
+    task_ids: frozenset[int] | None  # of launches; None: they are elsewhere
     jobs: Sequence[_Job]
 
 
-async def find_standstill(connection: Connection) -> list[str]:
-    """A sentence for each; `connection` is in a transaction that reads one snapshot."""
-    picture = await _load(connection)
+async def find_standstill(connection: Connection, *, tasks_elsewhere: bool = False) -> list[str]:
+    """A sentence for each; `connection` is in a transaction that reads one snapshot.
+
+    `tasks_elsewhere`: they wait where this can't look; each that there could be is believed to be there.
+    """
+    picture = await _load(connection, tasks_elsewhere=tasks_elsewhere)
     return [
         sentence
         for job in picture.jobs
@@ -133,7 +136,8 @@ def _of_invocations(job: _Job, picture: _Picture) -> Iterator[str]:
             if not job.kicked:
                 yield f"{name} has ended and no triage will acknowledge it"
             continue
-        if is_initial(invocation.status) and invocation.launch_task_id not in picture.task_ids:
+        launches = picture.task_ids is None or invocation.launch_task_id in picture.task_ids
+        if is_initial(invocation.status) and not launches:
             yield f"{name} is {invocation.status.name} and its launch task {invocation.launch_task_id} is gone"
         latest = _latest_deadline(invocation, picture.now)
         if invocation.deadline_at > latest:
@@ -203,7 +207,7 @@ def _plans_nothing(job: _Job, cron: CronState, text: str, now: datetime) -> bool
     return schedule.next_after(now, last_rewind_at=cron.last_rewind_at) is not None
 
 
-async def _load(connection: Connection) -> _Picture:
+async def _load(connection: Connection, *, tasks_elsewhere: bool) -> _Picture:
     tasks = await connection.fetch(_TASKS, [TRIAGE_JOB.name, LAUNCH_INVOCATION.name])
     kicked = {_job_of(task["payload"]) for task in tasks if task["name"] == TRIAGE_JOB.name}
     waiting = await connection.fetch(_PENDING)
@@ -212,9 +216,11 @@ async def _load(connection: Connection) -> _Picture:
     for row in await connection.fetch(_ACTIVE):
         active.setdefault(row["job_id"], []).append(_active_from_row(row))
     rows = await connection.fetch(_JOBS)
+    kicked |= {row["job_id"] for row in rows if tasks_elsewhere}
+    launches = frozenset(task["id"] for task in tasks if task["name"] == LAUNCH_INVOCATION.name)
     return _Picture(
         now=await connection.fetchval("select ostinato_now()"),
-        task_ids=frozenset(task["id"] for task in tasks if task["name"] == LAUNCH_INVOCATION.name),
+        task_ids=None if tasks_elsewhere else launches,
         jobs=[_job_from_row(row, pending, kicked, active) for row in rows],
     )
 

@@ -20,10 +20,10 @@ TWICE = (
 )
 
 
-async def violations_of(url: str) -> list[str]:
+async def violations_of(url: str, *, tasks_elsewhere: bool = False) -> list[str]:
     connection = await asyncpg.connect(url)
     try:
-        return await find_violations(connection)
+        return await find_violations(connection, tasks_elsewhere=tasks_elsewhere)
     finally:
         await connection.close()
 
@@ -47,6 +47,17 @@ async def test_a_scheduler_at_work_has_no_violations(scene: Stage, database_url:
     assert await violations_of(database_url) == []
     await scene.triage_until_quiet()
     assert await violations_of(database_url) == []
+
+
+async def test_of_tasks_that_wait_elsewhere_none_is_missed_and_all_else_is_told(
+    scene: Stage, database_url: str
+) -> None:
+    await scene.db.execute("delete from tq_ready")
+    assert await violations_of(database_url) != []
+    assert await violations_of(database_url, tasks_elsewhere=True) == []
+    await scene.db.execute(f"update invocation set status = 4 where invocation_id = {RUN}")
+    (told,) = await violations_of(database_url, tasks_elsewhere=True)
+    assert "has status 4 and no end" in told
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from tests.integration.engine.stage import Stage
 from tests.integration.engine.test_reconcile_loop import age_everything
 from tests.integration.taskqueue.contract.local_cloud import LocalCloud, open_local_cloud, open_remote_dispatcher
 
-pytestmark = pytest.mark.leaves_damage("tasks wait in Cloud Tasks, where the invariants do not look")
+pytestmark = pytest.mark.tasks_elsewhere
 
 
 @pytest.fixture

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from chaos.cloud import QUICK, open_balancer
+from ostinato.cli.up.local_cloud import HTTP_ADDRESS, local_cloud_environ
 from ostinato.client import OstinatoClient, open_client
 from ostinato.config import load_api_settings, load_engine_settings, load_ingester_settings
+from ostinato.config.cloud_tasks import TARGET_URL, TASKS_ADDRESS
+from ostinato.localcloud.local_cloud import LocalCloudSettings, open_local_cloud
 from ostinato.pb.scheduler.v1.invocations_pb2 import Invocation
 from ostinato.pb.scheduler.v1.projects_pb2 import ApplyProjectConfigRequest
 from ostinato.pb.scheduler.v1.triggers_pb2 import EmitTriggersRequest
@@ -25,10 +29,11 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 @dataclass(frozen=True)
 class Services:
-    """`environ` starts another one on the same database."""
+    """`environ` starts another one on the same database. `engines`: where each that runs is asked over HTTP."""
 
     client: OstinatoClient
     environ: dict[str, str]
+    engines: list[str] = field(default_factory=list)
 
     async def apply(self, target: str, *more: str) -> None:
         """A project with one job, whose http stanza is `target`; `more` are further lines of its stanza."""
@@ -51,7 +56,8 @@ class Services:
 
     @asynccontextmanager
     async def engine(self) -> AsyncIterator[None]:
-        async with open_engine(load_engine_settings(self.environ)):
+        async with open_engine(load_engine_settings(self.environ)) as engine:
+            self.engines.append(engine.http_address)
             yield
 
 
@@ -72,13 +78,27 @@ def environment(database_url: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def open_services(database_url: str, *, engines: int = 1) -> AsyncIterator[Services]:
+async def _open_cloud(engines: list[str]) -> AsyncIterator[dict[str, str]]:
+    """Settings of services whose tasks wait in local clouds of this process, and are pushed to any of `engines`."""
+    addresses = LocalCloudSettings("127.0.0.1:0", "127.0.0.1:0")
+    async with open_balancer() as (balancer, url), open_local_cloud(addresses) as cloud:
+        balancer.engines = lambda: engines
+        places = {TASKS_ADDRESS: cloud.grpc_address, HTTP_ADDRESS: cloud.http_address, TARGET_URL: url}
+        yield {**local_cloud_environ(places), **QUICK}
+
+
+@asynccontextmanager
+async def open_services(database_url: str, *, engines: int = 1, cloud: bool = False) -> AsyncIterator[Services]:
+    """`cloud`: their tasks wait in local clouds."""
     environ = environment(database_url)
+    addresses: list[str] = []
     async with AsyncExitStack() as stack:
+        if cloud:
+            environ |= await stack.enter_async_context(_open_cloud(addresses))
         await stack.enter_async_context(open_ingester(load_ingester_settings(environ)))
         await stack.enter_async_context(open_api(load_api_settings(environ)))
         client = await stack.enter_async_context(open_client(environ["OSTINATO_API_GRPC_ADDRESS"]))
-        services = Services(client, environ)
+        services = Services(client, environ, addresses)
         for _ in range(engines):
             await stack.enter_async_context(services.engine())
         yield services

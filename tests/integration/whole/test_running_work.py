@@ -25,6 +25,14 @@ MULTISTAGE = "{method: POST, url: %s, multistage: true}"
 SIDE_BY_SIDE = "triggering_policy: {max_concurrent_invocations: 8, max_batch_size: 1}"
 
 
+@pytest.fixture(params=[False, True], ids=["embedded", "cloud"])
+def cloud(request: pytest.FixtureRequest) -> bool:
+    """Where the tasks of all services wait."""
+    if request.param:
+        request.node.add_marker(pytest.mark.tasks_elsewhere)
+    return bool(request.param)
+
+
 @dataclass
 class Work:
     """Answers 202 and keeps what it was given. `begin` runs before the answer."""
@@ -65,9 +73,11 @@ async def watched(client: OstinatoClient, name: str) -> tuple[list[int], list[st
     return statuses, lines
 
 
-async def test_whatever_work_and_network_do_each_report_counts_once_and_a_watcher_sees_it(database_url: str) -> None:
+async def test_whatever_work_and_network_do_each_report_counts_once_and_a_watcher_sees_it(
+    database_url: str, cloud: bool
+) -> None:
     work = Work()
-    async with called_service(work.answer) as url, open_services(database_url, engines=2) as services:
+    async with called_service(work.answer) as url, open_services(database_url, engines=2, cloud=cloud) as services:
         await services.apply(MULTISTAGE % url)
         await services.emit("t1")
         async with asyncio.timeout(20):
@@ -105,10 +115,10 @@ async def until_line(client: OstinatoClient, call: dict[str, str], text: str) ->
         await asyncio.sleep(0.02)
 
 
-async def test_a_token_reports_on_its_own_run_only(database_url: str) -> None:
+async def test_a_token_reports_on_its_own_run_only(database_url: str, cloud: bool) -> None:
     work = Work()
     work.go_on.set()
-    async with called_service(work.answer) as url, open_services(database_url) as services:
+    async with called_service(work.answer) as url, open_services(database_url, cloud=cloud) as services:
         await services.apply(MULTISTAGE % url, SIDE_BY_SIDE)
         await services.emit("t1", "t2")
         async with asyncio.timeout(20):
@@ -139,9 +149,11 @@ class Hanging:
         raise AssertionError("unreachable")
 
 
-async def test_an_abort_stops_the_call_at_whichever_engine_makes_it_within_five_seconds(database_url: str) -> None:
+async def test_an_abort_stops_the_call_at_whichever_engine_makes_it_within_five_seconds(
+    database_url: str, cloud: bool
+) -> None:
     work = Hanging()
-    async with called_service(work.answer) as url, open_services(database_url, engines=2) as services:
+    async with called_service(work.answer) as url, open_services(database_url, engines=2, cloud=cloud) as services:
         await services.apply(f"{{url: {url}}}", SIDE_BY_SIDE)
         await services.emit(*(f"t{number}" for number in range(8)))
         runs = await services.runs(8)
