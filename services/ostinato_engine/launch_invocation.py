@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from ostinato.clock import Clock
-from ostinato.errors import TaskOutcomeError, Transient
+from ostinato.errors import RetryLater, TaskOutcomeError, Transient
 from ostinato.jobflow.invocation_change import RunError
 from ostinato.jobstore.invocation_log_store import LogLine
 from ostinato.pb.internal.v1.engine_tasks_pb2 import LaunchInvocationTask
@@ -33,6 +34,7 @@ from ostinato_engine.targets.target import LaunchResult
 _log = logging.getLogger(__name__)
 
 LAUNCH_RETRIED = "LAUNCH_RETRIED"
+_LOOK_AGAIN_AFTER = timedelta(seconds=5)
 # A database that is away for a moment must not cost a result that is known already, and with it a second call.
 _SAVE_AGAIN_AFTER = (0.1, 0.3, 1.0, 3.0)
 
@@ -72,6 +74,10 @@ class LaunchInvocation:
     async def handle_launch_invocation(self, task: TaskContext, payload: LaunchInvocationTask) -> None:
         invocation_id = InvocationId(payload.invocation_id)
         if invocation_id in self._in_hand:
+            if (
+                task.is_pushed
+            ):  # perhaps the very task, delivered twice: done would delete it before its launch is saved
+                raise RetryLater("this process is in the middle of that launch", delay=_LOOK_AGAIN_AFTER)
             return  # a second task for a launch that this process is in the middle of
         self._in_hand.add(invocation_id)
         try:

@@ -11,18 +11,20 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from ostinato.clock import SystemClock
-from ostinato.errors import StaleLease, TaskOutcomeError, Unavailable
+from ostinato.errors import RetryLater, StaleLease, TaskOutcomeError, Unavailable
 from ostinato.jobflow.engine_tasks import HANDLE_NOTIFICATION, LAUNCH_INVOCATION
 from ostinato.jobflow.finish_invocations import apply_changes
 from ostinato.jobflow.invocation_change import InvocationChange
 from ostinato.jobstore.invocation_store import StoredInvocation
 from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
-from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask
+from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask, LaunchInvocationTask
 from ostinato.scheduling.invocation import InvocationStatus as S
 from ostinato.scheduling.job_definition import TriggeringPolicy
 from ostinato.scheduling.launching import MAX_LAUNCH_ATTEMPTS
 from ostinato.scheduling.targets import HttpSpec, NoopSpec
 from ostinato.taskqueue import Outcome, TaskContext
+from ostinato.taskqueue.cloud_tasks.pushed_task import pushed_task
+from ostinato.taskqueue.cloud_tasks.task_headers import PushHeaders
 from ostinato.taskqueue.outcome import Verdict, decide_next_step
 from ostinato_engine.engine_metrics import EngineMetrics
 from ostinato_engine.handle_notification import HandleNotification
@@ -433,6 +435,23 @@ async def test_a_second_task_for_a_launch_under_way_calls_nothing(stage: Stage) 
     launch = asyncio.create_task(launching.launch(task))
     await until_calling(launching)
     await launching.launch(task)
+    launch.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await launch
+    assert len(launching.http.calls) == 1
+
+
+async def test_a_push_for_a_launch_under_way_is_not_answered_as_done_and_calls_nothing(stage: Stage) -> None:
+    """It may be the same task a second time, which would be gone then, though the launch can still die."""
+    run = await start_run(stage, target=HTTP)
+    launching = Launching(stage, FakeHttp(hanging))
+    now, headers = SystemClock().now(), PushHeaders(task_name="a" * 32, queue="launches")
+    class_id, payload = stage.dispatcher.class_ids[LAUNCH_INVOCATION.name], LaunchInvocationTask(invocation_id=run.id)
+    task = pushed_task(LAUNCH_INVOCATION, class_id, headers, payload, now=now, excused=0)
+    launch = asyncio.create_task(launching.launch(task))
+    await until_calling(launching)
+    with pytest.raises(RetryLater):
+        await launching.launch(task)
     launch.cancel()
     with pytest.raises(asyncio.CancelledError):
         await launch
