@@ -24,7 +24,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
     parser.add_argument("--seed", type=int, help="of the plan of faults; default: a random one, which is printed")
     parser.add_argument("--seconds", type=float, default=80, help="how long things go wrong; default 80")
-    parser.add_argument("--rate", type=float, default=250, help="triggers per second; default 250")
+    parser.add_argument("--rate", type=float, help="triggers per second; default 250, with --cloud 30")
+    parser.add_argument("--cloud", action="store_true", help="tasks wait in local Cloud Tasks, which fail too")
     parser.add_argument("--runs", type=int, default=1, help="that many runs, until one fails; seeds count up")
     parser.add_argument("--keep", action="store_true", help="keep logs and database of a run that passed, too")
     parser.add_argument("--details", action="store_true", help="tell what was logged even if nothing is wrong")
@@ -55,8 +56,9 @@ def main() -> int:
     arguments = parse_arguments()
     logging.basicConfig(level=logging.WARNING)
     first = secrets.randbelow(1_000_000) if arguments.seed is None else arguments.seed
+    rate = arguments.rate or (30 if arguments.cloud else 250)
     for seed in range(first, first + arguments.runs):
-        plan = Plan(seed=seed, seconds=arguments.seconds, rate=arguments.rate)
+        plan = Plan(seed, arguments.seconds, rate, with_cloud=arguments.cloud)
         if not run_once(plan, keep=arguments.keep, tell_details=arguments.details):
             return 1
     return 0

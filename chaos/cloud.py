@@ -23,6 +23,13 @@ from ostinato.storage.embedded.listening_port import free_port
 _START_SECONDS = 30
 # Reminders are fresh for a minute and sweeps begin every 15 s otherwise.
 QUICK = {"OSTINATO_CLOUD_FRESH_FOR": "2", "OSTINATO_SWEEP_EVERY": "1"}
+# What Cloud Tasks may do to anybody: nothing is lost by it, and what is done twice is recognised.
+FAULTS = (
+    {"method": "CreateTask", "kind": "REFUSED", "code": "UNAVAILABLE", "rate": 0.1},
+    {"method": "CreateTask", "kind": "ANSWER_LOST", "code": "DEADLINE_EXCEEDED", "rate": 0.1},
+    {"method": "dispatch", "kind": "ANSWER_LOST", "code": "UNAVAILABLE", "rate": 0.05},
+    {"method": "dispatch", "kind": "DUPLICATED", "rate": 0.1},
+)
 _OF_ONE_CONNECTION = ("Connection", "Keep-Alive", "Transfer-Encoding", "Content-Length")
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from itertools import count
 from pathlib import Path
 
-from chaos.cloud import Cloud
+from chaos.cloud import FAULTS, Cloud, open_cloud
 from chaos.fault_plan import PlannedFault, ServiceFault, database_faults, service_faults
 from chaos.postgres import Postgres, open_postgres
 from chaos.project import SCHEDULED, config, resource_name
@@ -79,13 +79,17 @@ class Installation:
         await asyncio.gather(*(service.until_ready() for service in self.services))
 
     async def suffer(self, seed: int, seconds: float) -> None:
-        """Both rows of faults, for so long. Nothing is frozen or down afterwards."""
+        """Both rows of faults, for so long, and those of Cloud Tasks. Nothing is frozen or down afterwards."""
         end = asyncio.get_running_loop().time() + seconds
+        if self.cloud is not None:
+            await self.cloud.plan(*FAULTS)
         await asyncio.gather(
             self._suffer_in_services(service_faults(seed), end),
             self._suffer_in_database(database_faults(seed), end),
         )
         await asyncio.gather(*self._freezing)
+        if self.cloud is not None:
+            await self.cloud.plan()
 
     async def pause_schedules(self) -> None:
         async with open_client(self.api.grpc_address) as client:
@@ -172,12 +176,13 @@ async def _reached(after: float, end: float) -> bool:
 
 
 @asynccontextmanager
-async def open_installation(folder: Path, seed: int) -> AsyncIterator[Installation]:
-    """Its files are in `folder`. Every process ends with the block."""
+async def open_installation(folder: Path, seed: int, *, with_cloud: bool = False) -> AsyncIterator[Installation]:
+    """Its files are in `folder`. Every process ends with the block. `with_cloud`: its tasks wait in local clouds."""
     async with (
         open_target(seed) as target,
         open_postgres(folder / "postgres", folder / "postgres.log") as postgres,
-        open_services(postgres, target, folder) as installed,
+        open_cloud(folder) if with_cloud else nullcontext() as cloud,
+        open_services(postgres, target, folder, cloud=cloud) as installed,
     ):
         yield installed
 

@@ -20,11 +20,12 @@ _END_SECONDS = 40.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`seconds` of faults under `rate` triggers a second."""
+    """`seconds` of faults under `rate` triggers a second; `with_cloud`: tasks wait in local clouds."""
 
     seed: int
     seconds: float
     rate: float
+    with_cloud: bool = False
 
     @property
     def lowest_rate(self) -> float:
@@ -37,7 +38,7 @@ async def run_chaos(plan: Plan, folder: Path) -> Outcome:
     clock = asyncio.get_running_loop().time
     async with (
         asyncio.timeout(_START_SECONDS + plan.seconds + 2 * SETTLE_SECONDS + _END_SECONDS),
-        open_installation(folder, plan.seed) as installed,
+        open_installation(folder, plan.seed, with_cloud=plan.with_cloud) as installed,
     ):
         async with asyncio.timeout(_START_SECONDS):
             await installed.begin()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from chaos.cloud import open_cloud
+from chaos.cloud import FAULTS, open_cloud
 from chaos.evidence import collect
 from chaos.installation import open_services
 from chaos.load import Load, open_load
@@ -25,12 +25,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120), pytest.mark.asyncio(loo
 
 RECOVERY_SECONDS = 30
 RATE = 15
-FAULTS = (
-    {"method": "CreateTask", "kind": "REFUSED", "code": "UNAVAILABLE", "rate": 0.1},
-    {"method": "CreateTask", "kind": "ANSWER_LOST", "code": "DEADLINE_EXCEEDED", "rate": 0.1},
-    {"method": "dispatch", "kind": "ANSWER_LOST", "code": "UNAVAILABLE", "rate": 0.05},
-    {"method": "dispatch", "kind": "DUPLICATED", "rate": 0.1},
-)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
