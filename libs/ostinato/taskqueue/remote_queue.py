@@ -25,6 +25,7 @@ class RemoteAdd:
     delay: timedelta | None = None
     eta: datetime | None = None
     options: TaskOptions = field(default_factory=TaskOptions)
+    namespace: str = ""  # of the keys; empty: the remote queue's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class WaitingTasks:
 
 class RemoteQueue(Protocol):
     async def prepare(self, classes: Sequence[TaskClass[Any]], queues: Sequence[QueueSettings]) -> None:
-        """Once, before anything is added: the queues of these classes are there afterwards. May be repeated."""
+        """Once, before anything is added: the queues of these classes are created or verified. May be repeated."""
         ...
 
     async def add(self, tasks: RemoteAdd, tx: Tx | None) -> list[int | None]:
@@ -51,7 +52,9 @@ class RemoteQueue(Protocol):
         """Sends bodies of requests again as they once came, with `tx`."""
         ...
 
-    async def delete(self, task_class: TaskClass[Any], dedup_keys: Sequence[str], name_prefix: str) -> int:
+    async def delete(
+        self, task_class: TaskClass[Any], dedup_keys: Sequence[str], name_prefix: str, *, namespace: str = ""
+    ) -> int:
         """Deletes tasks by their keys, returns how many were there."""
         ...
 

@@ -76,6 +76,15 @@ def test_a_later_task_has_an_absolute_time(given: Any) -> None:
     assert task.http_request.headers["Ostinato-Expected-Eta"] == "1767229200.000000"
 
 
+def test_a_task_has_its_own_backoff_and_the_receiver_counts_its_attempts() -> None:
+    own = Retry(max_attempts=3, min_backoff=timedelta(seconds=7), max_backoff=timedelta(seconds=9), max_doublings=99)
+    task = build(options=TaskOptions(retry=own)).task
+    assert (task.retry_config.min_backoff, task.retry_config.max_backoff) == (own.min_backoff, own.max_backoff)
+    assert (task.retry_config.max_attempts, task.retry_config.max_doublings) == (-1, 16)
+    assert json.loads(task.http_request.headers["Ostinato-Retry"])["max_attempts"] == 3
+    assert "retry_config" not in build().task
+
+
 def test_no_delay_is_no_schedule() -> None:
     assert "schedule_time" not in build(delay=timedelta(0)).task
 
@@ -138,6 +147,7 @@ def custom_of(**fields: Any) -> TaskClass[Any]:
         (custom_of(headers={"a": "x\r\nb: c"}), {}, r"custom.headers\[a\]: must be a token"),
         (custom_of(headers={"X-CloudTasks-TaskName": "x"}), {}, "is not the caller's to set"),
         (custom_of(headers={"authorization": "x"}), {}, "is not the caller's to set"),
+        (custom_of(headers={f"X-{n}": "x" * 1000 for n in range(82)}), {}, "custom.headers: must have at most 81919"),
         (custom_of(body=b"x" * 102_400), {}, "payload: makes a task of 1025.. bytes"),
     ],
 )
