@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -34,6 +34,18 @@ class WaitingTasks:
 
     numbers: frozenset[int]
     payloads: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteDepth:
+    """Of one queue. `waiting`: added there and not done, counted up to a bound; None while nobody tells.
+
+    `reminders`: committed and not added there yet, of as many as were looked at.
+    """
+
+    waiting: int | None
+    reminders: int
+    is_paused: bool
 
 
 class RemoteQueue(Protocol):
@@ -71,6 +83,13 @@ class RemoteQueue(Protocol):
 
     async def resume(self, queue: str) -> None: ...
 
-    async def purge(self, queue: str) -> None:
-        """Deletes what waits there."""
+    async def purge(self, queue: str) -> int:
+        """Deletes what waits there, and what was committed and is not there yet: returns how many of the latter.
+
+        What is just being added there may be left.
+        """
+        ...
+
+    async def depths(self, queues: Sequence[str]) -> Mapping[str, RemoteDepth]:
+        """By queue; asks for lists, so for people only. Raises errors of the database."""
         ...

@@ -16,7 +16,7 @@ from ostinato.taskqueue.cloud_tasks.envelope import encode_envelope
 from ostinato_engine.main import open_engine
 from tests.integration.engine.stage import Stage
 from tests.integration.engine.test_engine import settings
-from tests.integration.taskqueue.contract.local_cloud import CLOCK, PUSHER, LocalCloud, open_local_cloud
+from tests.integration.taskqueue.contract.local_cloud import CLOCK, PUSHER, LocalCloud
 
 ENVELOPE = encode_envelope(TRIAGE_JOB.name, TriageJobTask(job_id=1))
 
@@ -50,8 +50,8 @@ async def cloud_engine(stage: Stage, cloud: LocalCloud) -> AsyncIterator[None]:
 
 
 @pytest.fixture
-async def pushes(stage: Stage) -> AsyncIterator[Pushes]:
-    async with open_local_cloud() as cloud, cloud_engine(stage, cloud), aiohttp.ClientSession() as session:
+async def pushes(stage: Stage, cloud: LocalCloud) -> AsyncIterator[Pushes]:
+    async with cloud_engine(stage, cloud), aiohttp.ClientSession() as session:
         yield Pushes(cloud, session)
 
 

@@ -6,7 +6,7 @@ one it is submitted at once, and the caller hears what came of it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from uuid import UUID
@@ -21,10 +21,12 @@ from ostinato.storage.startup import patiently
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue.cloud_tasks.cloud_client import CALL_TIMEOUT, code_of, open_cloud_client, text_of
 from ostinato.taskqueue.cloud_tasks.queue_preparation import QueuePreparation
+from ostinato.taskqueue.cloud_tasks.remote_depth import look_at_queue
 from ostinato.taskqueue.cloud_tasks.remote_names import location_path, number_of, short_name
 from ostinato.taskqueue.cloud_tasks.request_building import Moment, RequestBuilder
 from ostinato.taskqueue.cloud_tasks.submit_verdicts import error_of
 from ostinato.taskqueue.cloud_tasks.task_submitter import TaskSubmitter
+from ostinato.taskqueue.cloud_tasks.waiting_reminders import count_reminders, delete_reminders_of
 from ostinato.taskqueue.cloud_tasks.waiting_tasks import find_waiting
 from ostinato.taskqueue.parallel_calls import for_each
 from ostinato.taskqueue.queue_settings import QueueSettings
@@ -32,7 +34,7 @@ from ostinato.taskqueue.reminders.happy_path import HappyPath, HappyPathSettings
 from ostinato.taskqueue.reminders.refusal_policy import RefusalPolicy
 from ostinato.taskqueue.reminders.reminder import NewReminder, encode_reminder, new_reminder_id
 from ostinato.taskqueue.reminders.submissions import Submissions
-from ostinato.taskqueue.remote_queue import RemoteAdd, WaitingTasks
+from ostinato.taskqueue.remote_queue import RemoteAdd, RemoteDepth, WaitingTasks
 from ostinato.taskqueue.task_class import TaskClass
 from ostinato.taskqueue.task_name import hex_name_of
 from ostinato.telemetry.tracing import current_traceparent
@@ -139,8 +141,22 @@ class CloudTasksQueue:
     async def resume(self, queue: str) -> None:
         await self._change(self._client.resume_queue, queue)
 
-    async def purge(self, queue: str) -> None:
+    async def purge(self, queue: str) -> int:
+        """Reminders first: what was submitted meanwhile is purged there."""
+        deleted = await delete_reminders_of(self._db, self._builder.queue_path(queue), self._clock.now())
         await self._change(self._client.purge_queue, queue)
+        return deleted
+
+    async def depths(self, queues: Sequence[str]) -> Mapping[str, RemoteDepth]:
+        reminders = await count_reminders(self._db)
+        depths: dict[str, RemoteDepth] = {}
+
+        async def look(queue: str) -> None:
+            path = self._builder.queue_path(queue)
+            depths[queue] = await look_at_queue(self._client, path, reminders[path])
+
+        await for_each(queues, look, most=_OF_BATCH_AT_ONCE)
+        return depths
 
     async def _change(self, change: Callable[..., Awaitable[tasks_v2.Queue]], queue: str) -> None:
         path = self._builder.queue_path(queue)
