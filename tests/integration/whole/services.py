@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -72,8 +72,11 @@ def environment(database_url: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def open_services(database_url: str, *, engines: int = 1) -> AsyncIterator[Services]:
-    environ = environment(database_url)
+async def open_services(
+    database_url: str, *, engines: int = 1, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[Services]:
+    """`environ`: settings besides the usual ones."""
+    environ = {**environment(database_url), **(environ or {})}
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(open_ingester(load_ingester_settings(environ)))
         await stack.enter_async_context(open_api(load_api_settings(environ)))
