@@ -112,6 +112,7 @@ async def test_its_metrics_and_its_state_tell_of_pushes(pushes: Pushes) -> None:
         shown = await answer.text()
     assert 'ostinato_taskqueue_tasks_total{class="triage-job",event="done",queue="triages"} 1.0' in shown
     assert 'ostinato_taskqueue_pushes_rejected_total{reason="bad_request"} 1.0' in shown
+    assert 'ostinato_taskqueue_pushes_rejected_total{reason="auth"} 0.0' in shown
     assert 'ostinato_taskqueue_reminders_depth{state="parked"} 0.0' in shown
     assert "ostinato_taskqueue_sweeps_begun_total" in shown
     async with pushes.session.get(f"{pushes.cloud.settings.target_url}/readyz") as answer:
