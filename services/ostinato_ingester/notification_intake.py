@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter
 from ostinato.auth.notification_token import NotificationClaims, NotificationTokens
 from ostinato.clock import Clock
 from ostinato.errors import InvalidArgument, OstinatoError, Violation
-from ostinato.jobflow.engine_tasks import HANDLE_NOTIFICATION, fair_key_of_job
+from ostinato.jobflow.add_report import add_report
 from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
 from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask
 from ostinato.taskqueue import Dispatcher
@@ -62,7 +62,7 @@ class NotificationIntake:
         _refuse_violations(request, unreadable)
         task = HandleNotificationTask(invocation_id=claims.invocation_id, job_id=claims.job_id, notification=request)
         task.notification.ClearField("token")
-        await self._dispatcher.add(HANDLE_NOTIFICATION, task, fair_key=fair_key_of_job(claims.job_id))
+        await add_report(self._dispatcher, task)
 
 
 def _refuse_violations(request: NotifyRequest, unreadable: Iterable[Violation]) -> None:

@@ -149,7 +149,7 @@ class Dispatcher:
         """
         keys = [dedup_key] if dedup_key is not None else None
         self._check_class(task_class)
-        if task_class.name in self._remote_classes:
+        if self._goes_elsewhere(task_class, options):
             remote = RemoteAdd(task_class, [payload], keys, delay, eta, options or _NO_OPTIONS, self._namespace)
             return (await self._add_remote(remote, tx))[0]
         tasks = await self._maker.make(
@@ -222,7 +222,7 @@ class Dispatcher:
                 raise InvalidArgument.of(name, "must be as many as payloads")
         if not payloads:
             return []
-        if task_class.name in self._remote_classes:
+        if self._goes_elsewhere(task_class, options):
             remote = RemoteAdd(task_class, payloads, dedup_keys, delay, eta, options or _NO_OPTIONS, self._namespace)
             return await self._add_remote(remote, tx)
         make = partial(self._maker.make, task_class, tx=tx, delay=delay, eta=eta, priority=priority, options=options)
@@ -319,6 +319,9 @@ class Dispatcher:
     def _check_class(self, task_class: TaskClass[Any]) -> None:
         if self._classes.get(task_class.name) is not task_class:
             raise InvalidArgument.of("task_class", f"`{task_class.name}` was not given to this dispatcher")
+
+    def _goes_elsewhere(self, task_class: TaskClass[Any], options: TaskOptions | None) -> bool:
+        return task_class.name in self._remote_classes and not (options is not None and options.here)
 
     async def _add_remote(self, tasks: RemoteAdd, tx: Tx | None) -> list[int | None]:
         assert self._remote is not None

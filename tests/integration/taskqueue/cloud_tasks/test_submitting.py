@@ -11,21 +11,32 @@ from typing import Any
 import grpc
 import pytest
 from google.cloud import tasks_v2
+from google.protobuf.wrappers_pb2 import StringValue
 
 from ostinato import errors
 from ostinato.config.cloud_tasks import CloudTasksSettings
 from ostinato.localcloud.faults import Fault, FaultKind
 from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask
 from ostinato.storage.database import Database
-from ostinato.taskqueue import Backend, CustomPayload, Dispatcher, QueueSettings, TaskClass, TaskKind, open_dispatcher
+from ostinato.taskqueue import (
+    Backend,
+    CustomPayload,
+    Dispatcher,
+    QueueSettings,
+    TaskClass,
+    TaskKind,
+    TaskOptions,
+    open_dispatcher,
+)
 from ostinato.taskqueue.cloud_tasks.cloud_client import open_cloud_client
 from ostinato.taskqueue.cloud_tasks.cloud_tasks_queue import open_cloud_tasks_queue
 from ostinato.taskqueue.cloud_tasks.remote_names import number_of
 from ostinato.taskqueue.cloud_tasks.task_submitter import TaskSubmitter
 from ostinato.taskqueue.reminders.submitting_port import SubmitResult, SubmitVerdict
+from ostinato.taskqueue.stillborn_tasks import StillbornTasks
 from ostinato.taskqueue.task_name import hex_name_of
 from tests.integration.taskqueue.conftest import until
-from tests.integration.taskqueue.contract.conftest import CLASSES, LETTER, STAMP, letter
+from tests.integration.taskqueue.contract.conftest import CLASSES, LETTER, ONLY_OUTSIDE, STAMP, letter
 from tests.integration.taskqueue.contract.local_cloud import PUSHER, LocalCloud, open_remote_dispatcher
 
 
@@ -243,6 +254,23 @@ async def test_a_dispatchers_namespace_keeps_its_keys_apart(
         assert await other.add(LETTER, letter(2), dedup_key="a") is not None
         assert await other.delete(LETTER, ["a"]) == 1
     assert cloud.task_names() == [hex_name_of("test", "letter", "a")]
+
+
+async def test_a_single_task_may_wait_here_and_comes_back_here_if_it_is_too_large_for_there(
+    cloud: LocalCloud, dispatcher: Dispatcher, database: Database
+) -> None:
+    large = StringValue(value="x" * 110_000)
+    with pytest.raises(errors.InvalidArgument, match="payload: makes a task of 11"):
+        await dispatcher.add(ONLY_OUTSIDE, large)
+    await dispatcher.add(ONLY_OUTSIDE, large, options=TaskOptions(here=True))
+    await dispatcher.add_many(LETTER, [letter(1)], options=TaskOptions(here=True))
+    assert await database.fetchval("select count(*) from tq_ready") == 2
+    letters = StillbornTasks(dispatcher)
+    dead = [await letters.add(ONLY_OUTSIDE, large, "x"), await letters.add(LETTER, letter(2), "x")]
+    assert await dispatcher.requeue_dead_letters(dead) == 2
+    assert await database.fetchval("select count(*) from tq_ready") == 3
+    await until(lambda: len(cloud.task_names()) == 1)
+    await until_submitted(database)
 
 
 async def test_a_class_may_be_pinned_to_either_backend(cloud: LocalCloud, database: Database) -> None:

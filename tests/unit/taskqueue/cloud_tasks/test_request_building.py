@@ -134,6 +134,11 @@ def custom_of(**fields: Any) -> TaskClass[Any]:
         (CLASS, {"options": TaskOptions(title="../x")}, "options.title: must be characters of a URL"),
         (CLASS, {"options": TaskOptions(title="x" * 2036)}, "options.title: makes a URL that is longer than 2083"),
         (CLASS, {"options": TaskOptions(name_prefix="a")}, "options.name_prefix: means nothing without a dedup key"),
+        (
+            CLASS,
+            {"options": TaskOptions(here=True), "dedup_keys": ["a"]},
+            "options.here: must not be said with a dedup",
+        ),
         (CLASS, {"options": TaskOptions(retry=Retry(max_attempts=-1))}, "options.retry.max_attempts: must not be neg"),
         (custom_of(method="BREW"), {}, "custom.method: must be one of POST, GET"),
         (custom_of(method="GET", body=b"x"), {}, "custom.body: must be empty unless the method is one of POST"),
