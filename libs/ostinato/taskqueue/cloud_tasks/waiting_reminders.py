@@ -6,10 +6,10 @@ from collections import Counter
 from datetime import UTC, datetime
 from uuid import UUID
 
-from google.cloud import tasks_v2
 from google.protobuf.message import DecodeError
 
 from ostinato.storage.database import Database
+from ostinato.taskqueue.cloud_tasks.plain_messages import CreateTaskRequest
 from ostinato.taskqueue.reminders.reminder import decode_reminder
 from ostinato.taskqueue.reminders.reminder_store import delete_reminders, load_page
 
@@ -49,7 +49,7 @@ def _queue_of(payload: bytes, before: datetime | None = None) -> str:
     if reminder is None or (before is not None and reminder.created.ToDatetime(tzinfo=UTC) > before):
         return ""
     try:
-        parent: str = tasks_v2.CreateTaskRequest.deserialize(reminder.create_task_request).parent
+        parent: str = CreateTaskRequest.FromString(reminder.create_task_request).parent
     except DecodeError:
         return ""
     return parent
