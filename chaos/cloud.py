@@ -108,7 +108,7 @@ async def open_balancer() -> AsyncIterator[tuple[Balancer, str]]:
 
 @asynccontextmanager
 async def _open_clouds(environ: Mapping[str, str], log_path: Path) -> AsyncIterator[None]:
-    spec = local_cloud_spec(environ)
+    spec = local_cloud_spec(environ, [])
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OSTINATO_")}
     with log_path.open("ab") as log:
         process = await asyncio.create_subprocess_exec(

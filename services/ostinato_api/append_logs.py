@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from ostinato.auth.notification_token import NotificationClaims, NotificationTokens, not_valid
 from ostinato.clock import Clock
-from ostinato.jobflow.engine_tasks import HANDLE_NOTIFICATION, fair_key_of_job
+from ostinato.jobflow.add_report import add_report
 from ostinato.jobflow.finish_invocations import apply_changes
 from ostinato.jobflow.invocation_change import InvocationChange
 from ostinato.jobstore.invocation_log_store import LogLine
@@ -85,8 +85,7 @@ class AppendLogs:
         if found.job_id != claims.job_id:
             raise not_valid()
         if found.status is InvocationStatus.RETRYING:  # shows an error, which a change of the run would take away
-            task, fair_key = _as_notification(claims, request), fair_key_of_job(claims.job_id)
-            await self._dispatcher.add(HANDLE_NOTIFICATION, task, tx=tx, fair_key=fair_key)
+            await add_report(self._dispatcher, _as_notification(claims, request), tx=tx)
             return AppendOutcome.DEFERRED
         return await self._append_to(tx, found, request)
 

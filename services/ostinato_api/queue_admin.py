@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from google.protobuf.json_format import MessageToJson
@@ -22,13 +22,14 @@ from ostinato.pb.scheduler.v1.admin_pb2 import (
     PurgeQueueRequest,
     PurgeQueueResponse,
     Queue,
+    RemoteTasks,
     RequeueDeadLettersRequest,
     RequeueDeadLettersResponse,
     ResumeQueueRequest,
     SweepResponse,
 )
 from ostinato.taskqueue import DeadLetter as TaskLetter
-from ostinato.taskqueue import administration, dead_letters
+from ostinato.taskqueue import RemoteDepth, administration, dead_letters
 from ostinato.taskqueue.embedded.dead_letter_store import LetterKind
 from ostinato.taskqueue.embedded.queue_store import QueueStats, queue_stats
 from ostinato_api.api_resources import ApiResources
@@ -44,7 +45,9 @@ _PAYLOADS: Mapping[str, type[Message]] = {task_class.name: task_class.payload fo
 
 
 async def list_queues(api: ApiResources) -> ListQueuesResponse:
-    return ListQueuesResponse(queues=[_queue_message(stats) for stats in await queue_stats(api.db)])
+    found = await queue_stats(api.db)
+    depths = await _depths(api, [stats.name for stats in found])
+    return ListQueuesResponse(queues=[_queue_message(stats, depths.get(stats.name)) for stats in found])
 
 
 async def pause_queue(api: ApiResources, request: PauseQueueRequest) -> Queue:
@@ -52,21 +55,24 @@ async def pause_queue(api: ApiResources, request: PauseQueueRequest) -> Queue:
     name = _queue_name(request)
     if (remote := api.dispatcher.remote_of_queue(name)) is not None:
         await remote.pause(name)
-    return _queue_message(await administration.pause_queue(api.db, name))
+    return await _shown(api, await administration.pause_queue(api.db, name))
 
 
 async def resume_queue(api: ApiResources, request: ResumeQueueRequest) -> Queue:
     name = _queue_name(request)
     if (remote := api.dispatcher.remote_of_queue(name)) is not None:
         await remote.resume(name)
-    return _queue_message(await administration.resume_queue(api.db, name))
+    return await _shown(api, await administration.resume_queue(api.db, name))
 
 
 async def purge_queue(api: ApiResources, request: PurgeQueueRequest) -> PurgeQueueResponse:
     name = _queue_name(request)
-    if (remote := api.dispatcher.remote_of_queue(name)) is not None:
-        await remote.purge(name)
-    return PurgeQueueResponse(purged=await administration.purge_queue(api.db, name))
+    remote = api.dispatcher.remote_of_queue(name)
+    if remote is None:
+        return PurgeQueueResponse(purged=await administration.purge_queue(api.db, name))
+    waiting = (await remote.depths([name]))[name].waiting
+    reminders = await remote.purge(name)
+    return PurgeQueueResponse(purged=reminders + await administration.purge_queue(api.db, name), purged_remote=waiting)
 
 
 async def sweep(api: ApiResources) -> SweepResponse:
@@ -75,6 +81,19 @@ async def sweep(api: ApiResources) -> SweepResponse:
         raise FailedPrecondition("tasks wait in the database: nothing has to be swept")
     await api.queue.sweeping.sweeper.sweep()
     return SweepResponse()
+
+
+async def _depths(api: ApiResources, names: Sequence[str]) -> Mapping[str, RemoteDepth]:
+    """Of those among them whose tasks wait in the remote queue."""
+    remotes = {name: remote for name in names if (remote := api.dispatcher.remote_of_queue(name)) is not None}
+    if not remotes:
+        return {}
+    (remote,) = {*remotes.values()}
+    return await remote.depths([*remotes])
+
+
+async def _shown(api: ApiResources, stats: QueueStats) -> Queue:
+    return _queue_message(stats, (await _depths(api, [stats.name])).get(stats.name))
 
 
 def _queue_name(request: PauseQueueRequest | ResumeQueueRequest | PurgeQueueRequest) -> str:
@@ -143,20 +162,22 @@ def _age(checks: RequestChecks, request: PurgeDeadLettersRequest) -> timedelta |
     return timedelta(seconds=seconds)
 
 
-def _queue_message(stats: QueueStats) -> Queue:
+def _queue_message(stats: QueueStats, depth: RemoteDepth | None) -> Queue:
     message = Queue(
         name=stats.name,
         ready=stats.ready,
         claimed=stats.claimed,
         later=stats.later,
         dead=stats.dead,
-        paused=stats.paused_at is not None,
+        paused=stats.paused_at is not None or (depth is not None and depth.is_paused),
         max_rate=stats.max_rate or 0,
         max_burst=stats.burst if stats.max_rate else 0,
         max_concurrent=stats.max_concurrent or 0,
     )
     set_time(message.oldest_ready_time, stats.oldest_ready_at)
     set_time(message.pause_time, stats.paused_at)
+    if depth is not None:
+        message.remote.CopyFrom(RemoteTasks(waiting=depth.waiting, reminders=depth.reminders))
     return message
 
 

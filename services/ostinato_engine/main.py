@@ -113,27 +113,10 @@ async def open_engine(settings: EngineSettings, host: EngineHost | None = None) 
             )
         )
         dispatcher = queue.dispatcher
-        launchers = await _open_launchers(stack, settings, host, tracing)
         cron = CronLoop(db, dispatcher, clock=host.clock, metrics=metrics, longest_sleep=host.pace.look_every)
-        handlers = task_handlers(
-            TriageJobs(db, dispatcher, metrics=metrics, rewound=cron.wake, random=host.randomness),
-            LaunchInvocation(db, dispatcher, launchers, running, clock=host.clock, metrics=metrics),
-            HandleNotification(db, dispatcher, metrics=metrics),
-            HandleTimer(db, dispatcher, launchers, clock=host.clock, metrics=metrics),
+        at_work = await _open_work(
+            stack, settings, host, queue, cron=cron, running=running, pushes=pushes, metrics=metrics, spans=tracing
         )
-        worker = Worker(
-            db,
-            dispatcher,
-            handlers,
-            settings=replace(host.worker, drain_grace=settings.shutdown_grace.total_seconds()),
-            clock=host.clock,
-            randomness=host.randomness,
-            spans=tracing,
-        )
-        receiver = await _open_receiver(
-            stack, pushes, settings, host, queue, handlers=handlers, worker=worker, spans=tracing
-        )
-        at_work = TasksAtWork(worker, receiver)
         registry.register(WorkerMetrics(at_work))
         register_queue_metrics(registry, queue)
         measures.begin(db)
@@ -144,12 +127,12 @@ async def open_engine(settings: EngineSettings, host: EngineHost | None = None) 
             *_sweep_loops(db, queue, settings, host),
         ]
         tasks = [group.create_task(loop) for loop in loops]
-        working = group.create_task(worker.run())
+        working = group.create_task(at_work.worker.run())
         stack.callback(_cancel, tasks)
         grpc = await _open_grpc(stack, settings, host, at_work, registry=registry, spans=tracing)
         stack.push_async_callback(_drain, readiness, grpc, at_work, working, settings.shutdown_grace)
         readiness.serve(partial(check_database, db))
-        yield Engine(worker, grpc.address if grpc else "", http_address)
+        yield Engine(at_work.worker, grpc.address if grpc else "", http_address)
 
 
 async def _open_http(
@@ -178,6 +161,41 @@ async def _open_http(
         )
     )
     return endpoint.address
+
+
+async def _open_work(
+    stack: AsyncExitStack,
+    settings: EngineSettings,
+    host: EngineHost,
+    queue: TaskQueue,
+    *,
+    cron: CronLoop,
+    running: RunningLaunches,
+    pushes: PushRoutes | None,
+    metrics: EngineMetrics,
+    spans: Spans,
+) -> TasksAtWork:
+    """The handlers, and who calls them: from now on the receiver of pushes, and the worker as soon as it runs."""
+    dispatcher, clock = queue.dispatcher, host.clock
+    db = dispatcher.db
+    launchers = await _open_launchers(stack, settings, host, spans)
+    handlers = task_handlers(
+        TriageJobs(db, dispatcher, metrics=metrics, rewound=cron.wake, random=host.randomness),
+        LaunchInvocation(db, dispatcher, launchers, running, clock=clock, metrics=metrics),
+        HandleNotification(db, dispatcher, metrics=metrics),
+        HandleTimer(db, dispatcher, launchers, clock=clock, metrics=metrics),
+    )
+    worker = Worker(
+        db,
+        dispatcher,
+        handlers,
+        settings=replace(host.worker, drain_grace=settings.shutdown_grace.total_seconds()),
+        clock=clock,
+        randomness=host.randomness,
+        spans=spans,
+    )
+    receiver = await _open_receiver(stack, pushes, settings, host, queue, handlers=handlers, worker=worker, spans=spans)
+    return TasksAtWork(worker, receiver)
 
 
 async def _open_receiver(

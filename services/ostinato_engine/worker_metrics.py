@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from ostinato.rpc.time_buckets import add_times
 from ostinato.taskqueue import CLASS_EVENTS, ClassStats
+from ostinato.taskqueue.cloud_tasks.push_answers import REJECTIONS
 from ostinato_engine.tasks_at_work import TasksAtWork
 
 _CLASS = ("queue", "class")
@@ -47,8 +48,8 @@ def _rejected(reasons: Mapping[str, int]) -> Metric:
     rejected = CounterMetricFamily(
         "ostinato_taskqueue_pushes_rejected", "Pushes that did not get to a handler, by the reason.", labels=("reason",)
     )
-    for reason, count in reasons.items():
-        rejected.add_metric((reason,), count)
+    for reason in REJECTIONS:  # also those that never happened: what begins at one does not look like growth
+        rejected.add_metric((reason,), reasons.get(reason, 0))
     return rejected
 
 

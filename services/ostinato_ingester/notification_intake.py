@@ -9,19 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-import structlog
 from prometheus_client import CollectorRegistry, Counter
 
 from ostinato.auth.notification_token import NotificationClaims, NotificationTokens
 from ostinato.clock import Clock
-from ostinato.errors import FailedPrecondition, InvalidArgument, NotFound, OstinatoError, Unavailable, Violation
-from ostinato.jobflow.engine_tasks import HANDLE_NOTIFICATION, fair_key_of_job
+from ostinato.errors import InvalidArgument, OstinatoError, Violation
+from ostinato.jobflow.add_report import add_report
 from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
 from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask
 from ostinato.taskqueue import Dispatcher
 from ostinato_ingester.notification_rules import notification_violations
-
-_log = structlog.get_logger(__name__)
 
 
 class NotificationMetrics:
@@ -60,17 +57,12 @@ class NotificationIntake:
     ) -> None:
         """Returns after the commit. `unreadable`: what the transport could not make sense of.
 
-        Raises InvalidArgument, and Transient when the store can't be reached or takes nothing.
+        Raises InvalidArgument, and Transient when the store can't be reached.
         """
         _refuse_violations(request, unreadable)
         task = HandleNotificationTask(invocation_id=claims.invocation_id, job_id=claims.job_id, notification=request)
         task.notification.ClearField("token")
-        try:
-            await self._dispatcher.add(HANDLE_NOTIFICATION, task, fair_key=fair_key_of_job(claims.job_id))
-        except (FailedPrecondition, NotFound) as error:
-            # A remote queue that is missing or refuses is ours to mend. Blamed for it, work would drop its report.
-            _log.warning("the queue refused a report, which is to be repeated", error=str(error))
-            raise Unavailable("reports can't be taken now") from error
+        await add_report(self._dispatcher, task)
 
 
 def _refuse_violations(request: NotifyRequest, unreadable: Iterable[Violation]) -> None:

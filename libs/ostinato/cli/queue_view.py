@@ -8,7 +8,7 @@ from datetime import datetime
 from ostinato.cli.formatting import find_time, format_duration, time_of
 from ostinato.cli.tables import Column, note, print_record, print_table
 from ostinato.clock import SystemClock
-from ostinato.pb.scheduler.v1.admin_pb2 import DeadLetter, Queue
+from ostinato.pb.scheduler.v1.admin_pb2 import DeadLetter, PurgeQueueResponse, Queue
 
 _QUEUE_COLUMNS = (
     Column("QUEUE"),
@@ -20,7 +20,10 @@ _QUEUE_COLUMNS = (
     Column("STATE"),
     Column("LIMITS"),
 )
+# Where tasks wait in another system: committed and on their way there, and there.
+_REMOTE_COLUMNS = (Column("REMINDERS", right=True), Column("REMOTE", right=True))
 _MOST_DEAD_COUNTED = 10_000
+_MOST_REMOTE_COUNTED = 1000
 _LETTER_COLUMNS = (
     Column("ID", right=True),
     Column("QUEUE"),
@@ -34,7 +37,27 @@ _LETTER_COLUMNS = (
 
 def print_queues(queues: Sequence[Queue]) -> None:
     now = SystemClock().now()
-    print_table(_QUEUE_COLUMNS, [_queue_row(queue, now) for queue in queues])
+    if any(queue.HasField("remote") for queue in queues):
+        name, *others = _QUEUE_COLUMNS
+        rows = [_queue_row(queue, now) for queue in queues]
+        told = [[row[0], *_remote_cells(queue), *row[1:]] for queue, row in zip(queues, rows, strict=True)]
+        print_table((name, *_REMOTE_COLUMNS, *others), told)
+    else:
+        print_table(_QUEUE_COLUMNS, [_queue_row(queue, now) for queue in queues])
+
+
+def told_waiting(queue: Queue) -> str:
+    """`7 wait`, and where another system has the queue's tasks, how many wait there or on their way."""
+    if not queue.HasField("remote"):
+        return f"{queue.ready} wait"
+    reminders, there = _remote_cells(queue)
+    return f"{there} wait in the remote queue, {reminders} on their way there, {queue.ready} here"
+
+
+def told_purged(purged: PurgeQueueResponse) -> str:
+    if not purged.HasField("purged_remote"):
+        return f"{purged.purged} purged."
+    return f"{purged.purged} purged here, {_counted(purged.purged_remote, _MOST_REMOTE_COUNTED)} in the remote queue."
 
 
 def print_dead_letters(letters: Sequence[DeadLetter]) -> None:
@@ -69,10 +92,21 @@ def _payload(letter: DeadLetter) -> str:
     return f"{letter.payload_bytes} bytes of a class unknown to the api: {letter.raw_payload.hex()}"
 
 
+def _remote_cells(queue: Queue) -> tuple[str, str]:
+    if not queue.HasField("remote"):
+        return "", ""
+    remote = queue.remote
+    there = _counted(remote.waiting, _MOST_REMOTE_COUNTED) if remote.HasField("waiting") else "?"
+    return str(remote.reminders), there
+
+
+def _counted(count: int, most: int) -> str:
+    return f"{count}+" if count >= most else str(count)
+
+
 def _queue_row(queue: Queue, now: datetime) -> list[str]:
     oldest = find_time(queue, "oldest_ready_time")
-    dead = f"{queue.dead}+" if queue.dead >= _MOST_DEAD_COUNTED else queue.dead
-    counts = (queue.ready, queue.claimed, queue.later, dead)
+    counts = (queue.ready, queue.claimed, queue.later, _counted(queue.dead, _MOST_DEAD_COUNTED))
     age = format_duration(max(now - oldest, now - now)) if oldest else ""
     return [queue.name, *map(str, counts), age, "PAUSED" if queue.paused else "", _limits(queue)]
 

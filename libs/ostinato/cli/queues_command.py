@@ -34,8 +34,10 @@ def _list(session: Session) -> None:
 @click.pass_obj
 def pause(session: Session, queue: str) -> None:
     """Start nothing more of QUEUE; what runs, runs on. Pausing `launches` stops all new runs."""
+    from ostinato.cli.queue_view import told_waiting
+
     paused = session.call(lambda client: client.pause_queue(queue))
-    session.show(paused, lambda: click.echo(f"{paused.name} is paused: {paused.ready} wait, {paused.claimed} run."))
+    session.show(paused, lambda: click.echo(f"{paused.name} is paused: {told_waiting(paused)}, {paused.claimed} run."))
 
 
 @queues.command
@@ -44,8 +46,10 @@ def pause(session: Session, queue: str) -> None:
 @click.pass_obj
 def resume(session: Session, queue: str) -> None:
     """Let QUEUE start tasks again."""
+    from ostinato.cli.queue_view import told_waiting
+
     resumed = session.call(lambda client: client.resume_queue(queue))
-    session.show(resumed, lambda: click.echo(f"{resumed.name} is active: {resumed.ready} wait."))
+    session.show(resumed, lambda: click.echo(f"{resumed.name} is active: {told_waiting(resumed)}."))
 
 
 @queues.command
@@ -55,9 +59,9 @@ def resume(session: Session, queue: str) -> None:
 @click.pass_obj
 def purge(session: Session, queue: str, *, yes: bool) -> None:
     """Delete every task of QUEUE that has not started. What they were to do will not be done."""
-    from ostinato.pb.scheduler.v1.admin_pb2 import PurgeQueueResponse
+    from ostinato.cli.queue_view import told_purged
 
     if not yes:
         click.confirm(f"Delete what waits in {queue}?{_WHAT_IS_LOST.get(queue, '')}", abort=True, err=True)
     purged = session.call(lambda client: client.purge_queue(queue))
-    session.show(PurgeQueueResponse(purged=purged), lambda: click.echo(f"{purged} purged."))
+    session.show(purged, lambda: click.echo(told_purged(purged)))

@@ -170,10 +170,10 @@ class OstinatoClient:
     async def resume_queue(self, name: str) -> admin_pb2.Queue:
         return await self._connection.call(self._admin.ResumeQueue, admin_pb2.ResumeQueueRequest(name=name))
 
-    async def purge_queue(self, name: str) -> int:
-        """How many waiting tasks were deleted."""
+    async def purge_queue(self, name: str) -> admin_pb2.PurgeQueueResponse:
+        """Tells how many waiting tasks were deleted."""
         request = admin_pb2.PurgeQueueRequest(name=name)
-        return (await self._connection.call(self._admin.PurgeQueue, request, limit=PURGE_LIMIT)).purged
+        return await self._connection.call(self._admin.PurgeQueue, request, limit=PURGE_LIMIT)
 
     async def list_dead_letters(
         self, *, queue: str = "", page_size: int = PAGE_SIZE

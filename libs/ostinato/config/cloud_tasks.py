@@ -8,7 +8,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from ostinato.config.environment import EnvironmentReader, is_loopback
-from ostinato.config.sweeping import SweepSettings, read_sweep
+from ostinato.config.sweeping import SERVED_PATH, SERVED_PATH_RULE, SweepSettings, read_sweep
 
 DEFAULT_ROUTING_PREFIX = "/internal/tasks/t/"
 TASKS_ADDRESS = "OSTINATO_CLOUD_TASKS_ADDRESS"
@@ -17,7 +17,6 @@ TARGET_URL = "OSTINATO_CLOUD_TARGET_URL"
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9:.\-]*")
 _NAMESPACE = re.compile(r"|[A-Za-z_][A-Za-z0-9_]{0,49}")
 _EMAIL = re.compile(r"[^@\s,]+@[^@\s,]+")
-_PREFIX = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +24,9 @@ class CloudTasksSettings:
     """`target_url`: scheme and host of the engines as the remote queue reaches them. `push_as`: the service account
     whose token comes with each task; tokens of `authorized_pushers` are accepted besides. `server_address`: a local
     server on loopback, spoken to in plain text; empty: Google's. `namespace` keeps dedup keys of deployments apart.
-    `prepare_queues`: queues are created where missing, and given unlimited attempts. `fresh_for`: how long a reminder
-    is the business of whoever wrote it; `park_after`: how long a task is refused before it is a dead letter.
+    `prepare_queues`: queues are created where missing, and given unlimited attempts; else they are looked at.
+    `fresh_for`: how long a reminder is the business of whoever wrote it; `park_after`: how long a task is refused
+    before it is a dead letter.
     """
 
     project: str
@@ -101,6 +101,6 @@ def _pushers(reader: EnvironmentReader) -> tuple[str, ...]:
 
 def _prefix(reader: EnvironmentReader) -> str:
     prefix = reader.given("OSTINATO_CLOUD_ROUTING_PREFIX") or DEFAULT_ROUTING_PREFIX
-    if not _PREFIX.fullmatch(prefix):
-        reader.refuse("OSTINATO_CLOUD_ROUTING_PREFIX", "must be a path that begins with a slash")
+    if not SERVED_PATH.fullmatch(prefix):
+        reader.refuse("OSTINATO_CLOUD_ROUTING_PREFIX", SERVED_PATH_RULE)
     return prefix

@@ -146,6 +146,14 @@ def is_loopback_host(host: str) -> bool:
         return False
 
 
+_HOST = re.compile(r"([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+
+
+def is_host(text: str) -> bool:
+    """`HOST` or `HOST:PORT`, as it may stand in a URL."""
+    return _HOST.fullmatch(text) is not None and _is_url(f"//{text}", ("",), several_hosts=False)
+
+
 def _is_url(text: str, schemes: Sequence[str], *, several_hosts: bool) -> bool:
     try:
         parts = urlsplit(text)

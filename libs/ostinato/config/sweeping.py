@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from ostinato.config.environment import EnvironmentReader
+from ostinato.config.environment import EnvironmentReader, is_host
 
 TASK_QUEUE = "OSTINATO_SWEEP_TASK_QUEUE"
 TASK_PREFIX = "OSTINATO_SWEEP_TASK_PREFIX"
 TASK_HOST = "OSTINATO_SWEEP_TASK_HOST"
 
 _QUEUE = re.compile(r"[A-Za-z0-9-]{1,100}")
-_PREFIX = re.compile(r"/internal/tasks(/[A-Za-z0-9\-._~!$&'()*+,;=:@/]*)?")
-_HOST = re.compile(r"|[A-Za-z0-9.\-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:]+\](:[0-9]{1,5})?")
+# Where engines take what is pushed.
+SERVED_PATH = re.compile(r"/internal/tasks(/[A-Za-z0-9\-._~!$&'()*+,;=:@/]*)?")
+SERVED_PATH_RULE = "must be a path that begins with /internal/tasks"
 
 
 class SweeperKind(StrEnum):
@@ -43,6 +44,9 @@ class SweepSettings:
 
 def read_sweep(reader: EnvironmentReader) -> SweepSettings:
     usual = SweepSettings()
+    host = reader.given(TASK_HOST)
+    if host and not is_host(host):
+        reader.refuse(TASK_HOST, "must be HOST or HOST:PORT")
     return SweepSettings(
         sweeper=reader.choice("OSTINATO_SWEEPER", usual.sweeper),
         every=timedelta(seconds=reader.integer("OSTINATO_SWEEP_EVERY", 15, low=1, high=3600)),
@@ -52,10 +56,8 @@ def read_sweep(reader: EnvironmentReader) -> SweepSettings:
             "OSTINATO_SWEEP_SECONDARY_SCAN_SHARDS", usual.secondary_scan_shards, low=1, high=1024
         ),
         task_queue=_text(reader, TASK_QUEUE, usual.task_queue, _QUEUE, "must be 1 to 100 letters, digits or `-`"),
-        task_prefix=_text(
-            reader, TASK_PREFIX, usual.task_prefix, _PREFIX, "must be a path that begins with /internal/tasks"
-        ),
-        task_host=_text(reader, TASK_HOST, usual.task_host, _HOST, "must be HOST or HOST:PORT"),
+        task_prefix=_text(reader, TASK_PREFIX, usual.task_prefix, SERVED_PATH, SERVED_PATH_RULE),
+        task_host=host,
     )
 
 

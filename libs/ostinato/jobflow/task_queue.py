@@ -60,7 +60,7 @@ async def open_task_queue(
     queues: Sequence[QueueSettings] = (),
     prepares: bool = False,
 ) -> AsyncIterator[TaskQueue]:
-    """`prepares`: queues of the remote one are created where missing, unless the settings leave that to somebody else.
+    """`prepares`: queues of the remote one are created where missing, or verified where settings leave that to others.
 
     At the end of the block what was committed is submitted, as far as there is time; the rest is swept.
     """
@@ -71,9 +71,10 @@ async def open_task_queue(
     from ostinato.taskqueue.cloud_tasks.cloud_tasks_queue import open_cloud_tasks_queue
 
     sweeps = sweep_class(_options(settings.sweep))
-    settings = replace(settings, prepare_queues=settings.prepare_queues and prepares)
     async with (
-        open_cloud_tasks_queue(settings, db, clock=clock, refusals=_refusals(settings)) as remote,
+        open_cloud_tasks_queue(
+            settings, db, clock=clock, refusals=_refusals(settings), looks_after_queues=prepares
+        ) as remote,
         open_dispatcher(
             db,
             classes=[*classes, sweeps],

@@ -39,9 +39,17 @@ def parse_arguments(arguments: Sequence[str]) -> LocalCloudSettings:
         help="how long the name of a queue stays taken after its deletion",
     )
     parser.add_argument("--seed", type=int, default=defaults.seed, help="steers faults that happen by chance")
+    parser.add_argument(
+        "--balance",
+        type=_balance,
+        action="append",
+        default=[],
+        metavar="ADDRESS=MEMBER,MEMBER",
+        help="tasks that are pushed to ADDRESS go to its members in turn; may be repeated",
+    )
     given = parser.parse_args(arguments)
     tombstones = TombstoneSettings(given.task_name_window, given.queue_name_window)
-    return LocalCloudSettings(given.grpc, given.http, tombstones, given.seed)
+    return LocalCloudSettings(given.grpc, given.http, tombstones, given.seed, dict(given.balance))
 
 
 def _loopback(text: str) -> str:
@@ -52,6 +60,16 @@ def _loopback(text: str) -> str:
     if not is_loopback(text):
         raise argparse.ArgumentTypeError("must be an address of loopback, such as 127.0.0.1:9022")
     return text
+
+
+def _balance(text: str) -> tuple[str, tuple[str, ...]]:
+    front, _, members = text.partition("=")
+    for address in (front, *members.split(",")):
+        try:
+            split_address(address)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{address!r} {error}") from None
+    return front, tuple(members.split(","))
 
 
 def _window(text: str) -> timedelta:

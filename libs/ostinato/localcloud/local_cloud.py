@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,6 +12,7 @@ from ostinato.localcloud.cloud_routes import JWKS_PATH, CloudRoutes
 from ostinato.localcloud.cloud_tasks.local_cloud_tasks import LocalCloudTasks, open_local_cloud_tasks
 from ostinato.localcloud.cloud_tasks.queue_directory import TombstoneSettings
 from ostinato.localcloud.faults import FaultPlan
+from ostinato.localcloud.load_balancer import LoadBalancer
 from ostinato.localcloud.pubsub.open_pubsub import open_pubsub
 from ostinato.localcloud.tokens import TokenIssuer
 from ostinato.rpc.http_endpoint import open_http_endpoint
@@ -20,12 +21,16 @@ from ostinato.rpc.server import open_grpc_server
 
 @dataclass(frozen=True, slots=True)
 class LocalCloudSettings:
-    """Addresses are HOST:PORT; with port 0 a free one is taken. `seed` steers faults that happen by chance."""
+    """Addresses are HOST:PORT; with port 0 a free one is taken. `seed` steers faults that happen by chance.
+
+    `balanced`: of tasks pushed to an address, who takes them in turn.
+    """
 
     grpc_address: str = "127.0.0.1:9022"
     http_address: str = "127.0.0.1:9023"
     tombstones: TombstoneSettings = field(default_factory=TombstoneSettings)
     seed: int = 0
+    balanced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,13 @@ async def open_local_cloud(
         )
         tokens = routes.tokens = TokenIssuer(http.url)
         tasks = await stack.enter_async_context(
-            open_local_cloud_tasks(clock=clock, faults=faults, tokens=tokens, tombstones=settings.tombstones)
+            open_local_cloud_tasks(
+                clock=clock,
+                faults=faults,
+                tokens=tokens,
+                tombstones=settings.tombstones,
+                balancer=LoadBalancer(settings.balanced),
+            )
         )
         pubsub = await stack.enter_async_context(open_pubsub(clock=clock, faults=faults, tokens=tokens))
         grpc = await stack.enter_async_context(

@@ -18,7 +18,7 @@ from ostinato.taskqueue.priority import Priority
 from ostinato.taskqueue.queue_inspection import missing_tasks, remote_payloads
 from ostinato.taskqueue.queue_measure import QueueMeasure
 from ostinato.taskqueue.queue_settings import QueueSettings
-from ostinato.taskqueue.remote_queue import RemoteAdd, RemoteQueue
+from ostinato.taskqueue.remote_queue import RemoteAdd, RemoteDepth, RemoteQueue
 from ostinato.taskqueue.running_task import running_task
 from ostinato.taskqueue.task_class import Backend, CustomPayload, QueuePicker, Retry, TaskClass, TaskKind
 from ostinato.taskqueue.task_context import TaskContext, complete_many_in
@@ -42,6 +42,7 @@ __all__ = [
     "QueueSettings",
     "QueueStats",
     "RemoteAdd",
+    "RemoteDepth",
     "RemoteQueue",
     "Retry",
     "TaskClass",

@@ -9,12 +9,12 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from ostinato.config.environment import is_host
 from ostinato.errors import InvalidArgument, Violation
 from ostinato.taskqueue.task_class import Backend, Retry, TaskClass, TaskKind
 from ostinato.taskqueue.task_flags import CULPRIT_FROM, MOST_CRASHES
 
 CLASS_NAME = re.compile(r"[a-zA-Z0-9_\-.]{1,100}")
-_HOST = re.compile(r"[A-Za-z0-9.\-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:]+\](:[0-9]{1,5})?")
 _PREFIX = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/]*")
 _SHORT_QUEUE = re.compile(r"[^/\s]{1,100}")
 _REMOTE_QUEUE = re.compile(r"[A-Za-z0-9-]{1,100}|projects/[^/\s]+/locations/[^/\s]+/queues/[A-Za-z0-9-]{1,100}")
@@ -95,7 +95,7 @@ _REMOTE_QUEUE_RULE = (
 def _route_rules(task_class: TaskClass[Any], backend: Backend) -> Iterator[tuple[str, str]]:
     if task_class.routing_prefix and not _PREFIX.fullmatch(task_class.routing_prefix):
         yield "routing_prefix", "must be a path that begins with a slash"
-    if task_class.target_host and not _HOST.fullmatch(task_class.target_host):
+    if task_class.target_host and not is_host(task_class.target_host):
         yield "target_host", "must be HOST or HOST:PORT"
     if task_class.custom is not None and backend is Backend.EMBEDDED:
         yield "custom", "means nothing on the embedded queue, which sends no requests: pin the class to cloud_tasks"

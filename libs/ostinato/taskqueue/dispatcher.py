@@ -149,8 +149,8 @@ class Dispatcher:
         """
         keys = [dedup_key] if dedup_key is not None else None
         self._check_class(task_class)
-        if task_class.name in self._remote_classes:
-            remote = RemoteAdd(task_class, [payload], keys, delay, eta, options or _NO_OPTIONS)
+        if self._goes_elsewhere(task_class, options):
+            remote = RemoteAdd(task_class, [payload], keys, delay, eta, options or _NO_OPTIONS, self._namespace)
             return (await self._add_remote(remote, tx))[0]
         tasks = await self._maker.make(
             task_class,
@@ -213,7 +213,8 @@ class Dispatcher:
     ) -> Sequence[int | None]:
         """Adds tasks of one class by one statement per queue; ids in the order of `payloads`, `dedup_keys` as in `add`.
 
-        Outside a transaction a remote queue is asked for each task: when it fails, some of them may have been added.
+        Outside a transaction a remote queue is asked for each task, in batches of 100 per queue, several at once: when
+        it fails, some of them may have been added.
         """
         self._check_class(task_class)
         for name, values in (("fair_keys", fair_keys), ("dedup_keys", dedup_keys)):
@@ -221,8 +222,8 @@ class Dispatcher:
                 raise InvalidArgument.of(name, "must be as many as payloads")
         if not payloads:
             return []
-        if task_class.name in self._remote_classes:
-            remote = RemoteAdd(task_class, payloads, dedup_keys, delay, eta, options or _NO_OPTIONS)
+        if self._goes_elsewhere(task_class, options):
+            remote = RemoteAdd(task_class, payloads, dedup_keys, delay, eta, options or _NO_OPTIONS, self._namespace)
             return await self._add_remote(remote, tx)
         make = partial(self._maker.make, task_class, tx=tx, delay=delay, eta=eta, priority=priority, options=options)
         fair = [0] * len(payloads) if fair_keys is None else list(fair_keys)
@@ -293,7 +294,7 @@ class Dispatcher:
         if violations := [*dedup_key_violations(dedup_keys, in_transaction=False)]:
             raise InvalidArgument(violations)
         if self._remote is not None and task_class.name in self._remote_classes:
-            return await self._remote.delete(task_class, dedup_keys, name_prefix)
+            return await self._remote.delete(task_class, dedup_keys, name_prefix, namespace=self._namespace)
         names = self._names(task_class, dedup_keys, name_prefix)
         deleted = 0
         for queue in task_class.queues:
@@ -318,6 +319,9 @@ class Dispatcher:
     def _check_class(self, task_class: TaskClass[Any]) -> None:
         if self._classes.get(task_class.name) is not task_class:
             raise InvalidArgument.of("task_class", f"`{task_class.name}` was not given to this dispatcher")
+
+    def _goes_elsewhere(self, task_class: TaskClass[Any], options: TaskOptions | None) -> bool:
+        return task_class.name in self._remote_classes and not (options is not None and options.here)
 
     async def _add_remote(self, tasks: RemoteAdd, tx: Tx | None) -> list[int | None]:
         assert self._remote is not None

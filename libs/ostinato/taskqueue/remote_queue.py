@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ class RemoteAdd:
     delay: timedelta | None = None
     eta: datetime | None = None
     options: TaskOptions = field(default_factory=TaskOptions)
+    namespace: str = ""  # of the keys; empty: the remote queue's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,21 @@ class WaitingTasks:
     payloads: frozenset[bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteDepth:
+    """Of one queue. `waiting`: added there and not done, counted up to a bound; None while nobody tells.
+
+    `reminders`: committed and not added there yet, of as many as were looked at.
+    """
+
+    waiting: int | None
+    reminders: int
+    is_paused: bool
+
+
 class RemoteQueue(Protocol):
     async def prepare(self, classes: Sequence[TaskClass[Any]], queues: Sequence[QueueSettings]) -> None:
-        """Once, before anything is added: the queues of these classes are there afterwards. May be repeated."""
+        """Once, before anything is added: the queues of these classes are created or verified. May be repeated."""
         ...
 
     async def add(self, tasks: RemoteAdd, tx: Tx | None) -> list[int | None]:
@@ -51,7 +64,9 @@ class RemoteQueue(Protocol):
         """Sends bodies of requests again as they once came, with `tx`."""
         ...
 
-    async def delete(self, task_class: TaskClass[Any], dedup_keys: Sequence[str], name_prefix: str) -> int:
+    async def delete(
+        self, task_class: TaskClass[Any], dedup_keys: Sequence[str], name_prefix: str, *, namespace: str = ""
+    ) -> int:
         """Deletes tasks by their keys, returns how many were there."""
         ...
 
@@ -68,6 +83,13 @@ class RemoteQueue(Protocol):
 
     async def resume(self, queue: str) -> None: ...
 
-    async def purge(self, queue: str) -> None:
-        """Deletes what waits there."""
+    async def purge(self, queue: str) -> int:
+        """Deletes what waits there, and what was committed and is not there yet: returns how many of the latter.
+
+        What is just being added there may be left.
+        """
+        ...
+
+    async def depths(self, queues: Sequence[str]) -> Mapping[str, RemoteDepth]:
+        """By queue; asks for lists, so for people only. Raises errors of the database."""
         ...

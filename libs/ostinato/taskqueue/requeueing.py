@@ -7,6 +7,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from ostinato.errors import InvalidArgument
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue.dead_letters import parked_ids
 from ostinato.taskqueue.embedded.dead_letter_store import (
@@ -51,5 +52,8 @@ async def _send(tx: Tx, letter: LockedLetter, task_class: TaskClass[Any] | None,
     except DecodeError:
         return False
     options = TaskOptions(title=header.title, retry=header.retry)
-    await remote.add(RemoteAdd(task_class, [payload], options=options), tx)
+    try:
+        await remote.add(RemoteAdd(task_class, [payload], options=options), tx)
+    except InvalidArgument:  # it waited here before, being too large to wait there
+        return False
     return True

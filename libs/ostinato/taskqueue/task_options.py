@@ -19,12 +19,14 @@ _NAME_PREFIX = re.compile(r"[A-Za-z0-9_-]{1,100}")
 @dataclass(frozen=True, slots=True)
 class TaskOptions:
     """`title`: for people, in log lines and at the end of the URL that a remote queue pushes to. `name_prefix`: begins
-    the name that a dedup key makes; keys with different prefixes never meet. `retry`: instead of the class's.
+    the name that a dedup key makes; keys with different prefixes never meet. `retry`: instead of the class's. `here`:
+    it waits in the dispatcher's own database, where a worker must look, although tasks of its class wait elsewhere.
     """
 
     title: str = ""
     name_prefix: str = ""
     retry: Retry | None = None
+    here: bool = False
 
 
 def task_path(routing_prefix: str, class_name: str, title: str) -> str:
@@ -43,5 +45,7 @@ def option_violations(options: TaskOptions, *, has_dedup_key: bool, url: str) ->
         yield Violation("options.name_prefix", "must be 1 to 100 letters, digits, `_` or `-`")
     if options.name_prefix and not has_dedup_key:
         yield Violation("options.name_prefix", "means nothing without a dedup key")
+    if options.here and has_dedup_key:
+        yield Violation("options.here", "must not be said with a dedup key, which counts where its class's tasks wait")
     if options.retry is not None:
         yield from (Violation(f"options.retry.{field}", rule) for field, rule in retry_rules(options.retry))

@@ -18,6 +18,7 @@ from ostinato.pb.scheduler.v1.admin_pb2 import (
     PurgeQueueRequest,
     PurgeQueueResponse,
     Queue,
+    RemoteTasks,
     RequeueDeadLettersRequest,
     RequeueDeadLettersResponse,
     ResumeQueueRequest,
@@ -60,6 +61,27 @@ def test_a_queue_is_paused_and_resumed_by_name(ostinato: Ostinato, api: FakeApi)
     assert ostinato("queues", "pause", "launches").out == "launches is paused: 7 wait, 2 run.\n"
     assert ostinato("queues", "resume", "launches").out == "launches is active: 7 wait.\n"
     assert api.requests == [PauseQueueRequest(name="launches"), ResumeQueueRequest(name="launches")]
+
+
+def test_what_waits_in_a_remote_queue_has_columns_where_there_is_one(ostinato: Ostinato, api: FakeApi) -> None:
+    there = Queue(name="launches", dead=1, remote=RemoteTasks(waiting=3, reminders=2))
+    many = Queue(name="timers", remote=RemoteTasks(waiting=1000))
+    silent = Queue(name="triages", remote=RemoteTasks(reminders=4))
+    api.answers["ListQueues"] = ListQueuesResponse(queues=[there, many, silent, Queue(name="old")])
+    ran = ostinato("queues")
+    assert ran.lines[0].split()[:3] == ["QUEUE", "REMINDERS", "REMOTE"]
+    assert [line.split() for line in ran.lines[1:]] == [
+        ["launches", "2", "3", "0", "0", "0", "1"],
+        ["timers", "0", "1000+", "0", "0", "0", "0"],
+        ["triages", "4", "?", "0", "0", "0", "0"],
+        ["old", "0", "0", "0", "0"],
+    ]
+    api.answers["ResumeQueue"] = there
+    told = "launches is active: 3 wait in the remote queue, 2 on their way there, 0 here.\n"
+    assert ostinato("queues", "resume", "launches").out == told
+    api.answers["PurgeQueue"] = PurgeQueueResponse(purged=2, purged_remote=1000)
+    told = "2 purged here, 1000+ in the remote queue.\n"
+    assert ostinato("queues", "purge", "launches", "--yes").out == told
 
 
 def test_a_purge_asks_first(ostinato: Ostinato, api: FakeApi) -> None:

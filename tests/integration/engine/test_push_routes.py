@@ -16,7 +16,7 @@ from ostinato.taskqueue.cloud_tasks.envelope import encode_envelope
 from ostinato_engine.main import open_engine
 from tests.integration.engine.stage import Stage
 from tests.integration.engine.test_engine import settings
-from tests.integration.taskqueue.contract.local_cloud import CLOCK, PUSHER, LocalCloud, open_local_cloud
+from tests.integration.taskqueue.contract.local_cloud import CLOCK, PUSHER, LocalCloud
 
 ENVELOPE = encode_envelope(TRIAGE_JOB.name, TriageJobTask(job_id=1))
 
@@ -50,8 +50,8 @@ async def cloud_engine(stage: Stage, cloud: LocalCloud) -> AsyncIterator[None]:
 
 
 @pytest.fixture
-async def pushes(stage: Stage) -> AsyncIterator[Pushes]:
-    async with open_local_cloud() as cloud, cloud_engine(stage, cloud), aiohttp.ClientSession() as session:
+async def pushes(stage: Stage, cloud: LocalCloud) -> AsyncIterator[Pushes]:
+    async with cloud_engine(stage, cloud), aiohttp.ClientSession() as session:
         yield Pushes(cloud, session)
 
 
@@ -112,6 +112,7 @@ async def test_its_metrics_and_its_state_tell_of_pushes(pushes: Pushes) -> None:
         shown = await answer.text()
     assert 'ostinato_taskqueue_tasks_total{class="triage-job",event="done",queue="triages"} 1.0' in shown
     assert 'ostinato_taskqueue_pushes_rejected_total{reason="bad_request"} 1.0' in shown
+    assert 'ostinato_taskqueue_pushes_rejected_total{reason="auth"} 0.0' in shown
     assert 'ostinato_taskqueue_reminders_depth{state="parked"} 0.0' in shown
     assert "ostinato_taskqueue_sweeps_begun_total" in shown
     async with pushes.session.get(f"{pushes.cloud.settings.target_url}/readyz") as answer:

@@ -17,15 +17,9 @@ from ostinato.taskqueue.cloud_tasks.task_headers import PushHeaders
 from ostinato_engine.reconcile_loop import Reconciled, ReconcileLoop
 from tests.integration.engine.stage import Stage
 from tests.integration.engine.test_reconcile_loop import age_everything
-from tests.integration.taskqueue.contract.local_cloud import LocalCloud, open_local_cloud, open_remote_dispatcher
+from tests.integration.taskqueue.contract.local_cloud import LocalCloud, open_remote_dispatcher
 
 pytestmark = pytest.mark.tasks_elsewhere
-
-
-@pytest.fixture
-async def cloud() -> AsyncIterator[LocalCloud]:
-    async with open_local_cloud() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -69,6 +69,7 @@ class Target:
     answer: Answer = field(default_factory=lambda: status(200))
     seen: list[Seen] = field(default_factory=list)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    close: Callable[[], Awaitable[None]] = field(kw_only=True)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.seen.append(Seen(request.method, request.path_qs, dict(request.headers), await request.read()))
@@ -143,10 +144,10 @@ async def open_cloud(tokens: TokenIssuer) -> AsyncIterator[Cloud]:
 
 @asynccontextmanager
 async def open_target() -> AsyncIterator[Target]:
-    target = Target()
     app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", target.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
+    target = Target(close=runner.cleanup)
+    app.router.add_route("*", "/{tail:.*}", target.handle)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     target.url = f"http://127.0.0.1:{runner.addresses[0][1]}"

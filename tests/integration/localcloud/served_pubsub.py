@@ -26,7 +26,6 @@ from ostinato.localcloud.tokens import TokenIssuer
 from ostinato.rpc.server import open_grpc_server
 
 PROJECT = "projects/proj"
-JARS = Path("/usr/lib/google-cloud-sdk/platform/pubsub-emulator/lib")
 
 
 @dataclass
@@ -146,7 +145,17 @@ async def open_ours(tokens: TokenIssuer, clock: Clock, faults: FaultPlan) -> Asy
 def why_no_emulator() -> str:
     if not shutil.which("java"):
         return "there is no java to run the Pub/Sub emulator with"
-    return "" if list(JARS.glob("*.jar")) else "the Pub/Sub emulator of Google is not installed"
+    return "" if find_emulator() else "the Pub/Sub emulator of Google is not installed"
+
+
+def find_emulator() -> Path | None:
+    """Its jar, in the Google Cloud SDK that `gcloud` belongs to, or where that is usually installed."""
+    gcloud = shutil.which("gcloud")
+    sdks = [Path("/usr/lib/google-cloud-sdk"), Path.home() / "google-cloud-sdk"]
+    if gcloud is not None:
+        sdks.insert(0, Path(gcloud).resolve().parents[1])
+    jars = (jar for sdk in sdks for jar in sorted(sdk.glob("platform/pubsub-emulator/lib/*.jar")))
+    return next(jars, None)
 
 
 @contextmanager
@@ -155,7 +164,7 @@ def open_emulator() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = ["java", "-jar", str(next(JARS.glob("*.jar"))), "--host=127.0.0.1", f"--port={address.split(':')[1]}"]
+    command = ["java", "-jar", str(find_emulator()), "--host=127.0.0.1", f"--port={address.split(':')[1]}"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, env={"PATH": os.environ["PATH"]}, **quiet) as process:
         try:

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import aiohttp
@@ -24,6 +25,7 @@ from ostinato.localcloud.local_cloud import LocalCloud, LocalCloudSettings, open
 from ostinato.localcloud.main import open_and_tell
 from ostinato.localcloud.tokens import ALGORITHM
 from ostinato.rpc.service_process import run_service
+from tests.integration.localcloud.served_cloud_tasks import open_target
 from tests.integration.localcloud.served_pubsub import open_clients
 
 LOCATION = "projects/p/locations/l"
@@ -72,6 +74,32 @@ async def test_pubsub_is_served_beside_cloud_tasks(cloud: LocalCloud) -> None:
         await pubsub.publish(b"x")
         (received,) = await pubsub.pull()
         assert received.message.data == b"x"
+
+
+async def test_pushes_to_an_address_that_stands_for_several_reach_whoever_is_there() -> None:
+    front = "127.0.0.1:1"
+    http = tasks_v2.HttpRequest(url=f"http://{front}/work", oidc_token={"service_account_email": "a@p.example"})
+
+    async def push(count: int) -> None:
+        async with cloud_tasks(cloud.grpc_address) as client:
+            for _ in range(count):
+                await client.create_task(parent=f"{LOCATION}/queues/q", task=tasks_v2.Task(http_request=http))
+        await cloud.tasks.idle()
+
+    async with open_target() as first:
+        async with open_target() as second:
+            members = tuple(target.url.removeprefix("http://") for target in (first, second))
+            settings = replace(FREE, balanced={front: members})
+            async with open_local_cloud(settings) as cloud:
+                await create_queue(cloud.grpc_address)
+                await push(4)
+                assert (len(first.seen), len(second.seen)) == (2, 2)
+                await second.close()
+                await push(2)
+        assert len(first.seen) == 4
+    assert {seen.headers["Host"] for seen in (*first.seen, *second.seen)} == {front}
+    token = jwt.decode(second.seen[0].headers["Authorization"][7:], options={"verify_signature": False})
+    assert token["aud"] == f"http://{front}/work"
 
 
 async def test_faults_are_planned_shown_and_cleared_over_http(cloud: LocalCloud, http: aiohttp.ClientSession) -> None:
@@ -162,6 +190,8 @@ def test_what_cannot_listen_says_so_and_exits_with_one(caplog: pytest.LogCapture
         (["--http", "127.0.0.1:99999"], "argument --http: must be HOST:PORT with a port from 0 to 65535"),
         (["--task-name-window", "-1"], "argument --task-name-window: must be whole seconds"),
         (["--queue-name-window", "1h"], "argument --queue-name-window: must be whole seconds"),
+        (["--balance", "127.0.0.1:1"], "argument --balance: '' must be HOST:PORT"),
+        (["--balance", "a=127.0.0.1:1"], "argument --balance: 'a' must be HOST:PORT"),
         (["--seed", "x"], "argument --seed: invalid int value"),
         (["--colour"], "unrecognized arguments: --colour"),
         (["--gr", "127.0.0.1:1"], "unrecognized arguments: --gr"),

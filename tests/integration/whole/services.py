@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -88,9 +88,11 @@ async def _open_cloud(engines: list[str]) -> AsyncIterator[dict[str, str]]:
 
 
 @asynccontextmanager
-async def open_services(database_url: str, *, engines: int = 1, cloud: bool = False) -> AsyncIterator[Services]:
-    """`cloud`: their tasks wait in local clouds."""
-    environ = environment(database_url)
+async def open_services(
+    database_url: str, *, engines: int = 1, cloud: bool = False, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[Services]:
+    """`cloud`: their tasks wait in local clouds. `environ`: settings besides the usual ones."""
+    environ = {**environment(database_url), **(environ or {})}
     addresses: list[str] = []
     async with AsyncExitStack() as stack:
         if cloud:

@@ -39,6 +39,8 @@ PICKER: QueuePicker[Any] = QueuePicker(("a", "b"), lambda _: "a")
         ({"routing_prefix": "tasks"}, "routing_prefix: must be a path that begins with a slash"),
         ({"routing_prefix": "/a?b"}, "routing_prefix: must be a path that begins with a slash"),
         ({"target_host": "https://x.example"}, "target_host: must be HOST or HOST:PORT"),
+        ({"target_host": "x.example:70000"}, "target_host: must be HOST or HOST:PORT"),
+        ({"target_host": "[::1:2:]"}, "target_host: must be HOST or HOST:PORT"),
         ({"custom": lambda _: CustomPayload("/")}, "custom: means nothing on the embedded queue"),
         ({"retry": Retry(max_attempts=-1)}, "retry.max_attempts: must not be negative"),
         ({"retry": Retry(min_backoff=timedelta(hours=2))}, "retry.max_backoff: must not be shorter than min_backoff"),

@@ -70,7 +70,7 @@ class Installation:
         await database.start()
         services = self._plan(database.urls())
         await self._migrate(database)
-        self._clouds = self._start([local_cloud_spec(self._environ)] if self._options.cloud else [])
+        self._clouds = self._start(self._cloud_programs(services))
         self._called = self._start(self._example_programs())
         self._services = self._start(services.specs)
         async with asyncio.TaskGroup() as group:
@@ -130,6 +130,11 @@ class Installation:
 
     def _plan(self, urls: DatabaseUrls) -> Services:
         return plan_services(self._environ, urls, secret=self._directory.secret(), engines=self._options.engines)
+
+    def _cloud_programs(self, services: Services) -> Sequence[ChildSpec]:
+        if not self._options.cloud:
+            return ()
+        return [local_cloud_spec(self._environ, [engine.http_address for engine in services.engines])]
 
     def _example_programs(self) -> Sequence[ChildSpec]:
         return plan_examples(self._options.examples, self._environ) if self._options.examples else ()

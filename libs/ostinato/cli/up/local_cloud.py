@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ostinato.cli.up.child import ChildSpec
 from ostinato.cli.up.service_specs import PYTHON
@@ -24,7 +24,7 @@ _PUSHER = "tasks@ostinato.example"
 def local_cloud_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """`environ` for services whose tasks wait in the local Cloud Tasks. What it says already stays as it is.
 
-    Tasks are pushed to the first engine. Raises InvalidSettings.
+    Tasks are pushed to the address of the first engine, which stands for all. Raises InvalidSettings.
     """
     grpc = environ.get(TASKS_ADDRESS, "") or _GRPC_DEFAULT
     http = environ.get(HTTP_ADDRESS, "") or _HTTP_DEFAULT
@@ -53,11 +53,14 @@ def local_cloud_environ(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def local_cloud_spec(environ: Mapping[str, str]) -> ChildSpec:
-    """`environ` is what `local_cloud_environ` made."""
+def local_cloud_spec(environ: Mapping[str, str], engines: Sequence[str]) -> ChildSpec:
+    """`environ` is what `local_cloud_environ` made, `engines` are the HTTP addresses of all, which share the pushes."""
+    arguments = ["--grpc", environ[TASKS_ADDRESS], "--http", environ[HTTP_ADDRESS]]
+    if len(engines) > 1:
+        arguments += ["--balance", f"{engines[0]}={','.join(engines)}"]
     return ChildSpec(
         "local-cloud",
-        (*PYTHON, "-m", "ostinato.localcloud", "--grpc", environ[TASKS_ADDRESS], "--http", environ[HTTP_ADDRESS]),
+        (*PYTHON, "-m", "ostinato.localcloud", *arguments),
         dict(environ),
         http_address=environ[HTTP_ADDRESS],
     )

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -20,6 +21,7 @@ from ostinato.localcloud.cloud_tasks.attempt_result import (
     unanswered,
 )
 from ostinato.localcloud.faults import Fate
+from ostinato.localcloud.load_balancer import LoadBalancer
 
 R = TypeVar("R")
 _MAX_REDIRECTS = 10
@@ -39,9 +41,10 @@ class Push:
 class HttpPusher:
     """Build it with `open_http_pusher`."""
 
-    def __init__(self, session: aiohttp.ClientSession, clock: Clock) -> None:
+    def __init__(self, session: aiohttp.ClientSession, clock: Clock, balancer: LoadBalancer) -> None:
         self._session = session
         self._clock = clock
+        self._balancer = balancer
 
     async def push(self, push: Push, fate: Fate) -> AttemptResult:
         """Never raises, except CancelledError: whatever happens is the result of the attempt."""
@@ -62,22 +65,39 @@ class HttpPusher:
         return first
 
     async def _send(self, push: Push) -> AttemptResult:
+        """To whoever is there, if it may be one of several."""
+        *others, last = self._balancer.routes(push.url)
+        for url in others:
+            try:
+                return await self._send_to(url, push)
+            except aiohttp.ClientConnectorError:
+                continue
+        try:
+            return await self._send_to(last, push)
+        except aiohttp.ClientConnectorError as error:
+            return _lost(error)
+
+    async def _send_to(self, url: str, push: Push) -> AttemptResult:
+        """Raises ClientConnectorError if nobody is there."""
+        headers = push.headers if url == push.url else {**push.headers, "Host": urlsplit(push.url).netloc}
         try:
             async with self._session.request(
-                push.method,
-                push.url,
-                headers=push.headers,
-                data=push.body or None,
-                max_redirects=_MAX_REDIRECTS,
+                push.method, url, headers=headers, data=push.body or None, max_redirects=_MAX_REDIRECTS
             ) as response:
                 await response.read()
                 return answered(response.status, parse_retry_after(response.headers.get("Retry-After")))
+        except aiohttp.ClientConnectorError:
+            raise
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return unanswered("UNAVAILABLE", f"{type(error).__name__}: {error}")
+            return _lost(error)
+
+
+def _lost(error: Exception) -> AttemptResult:
+    return unanswered("UNAVAILABLE", f"{type(error).__name__}: {error}")
 
 
 @asynccontextmanager
-async def open_http_pusher(clock: Clock) -> AsyncIterator[HttpPusher]:
+async def open_http_pusher(clock: Clock, balancer: LoadBalancer | None = None) -> AsyncIterator[HttpPusher]:
     # The queues say how much may be under way at once, and the clock how long it may take.
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
@@ -86,7 +106,7 @@ async def open_http_pusher(clock: Clock) -> AsyncIterator[HttpPusher]:
         skip_auto_headers=("Content-Type",),
     )
     async with session:
-        yield HttpPusher(session, clock)
+        yield HttpPusher(session, clock, balancer or LoadBalancer({}))
 
 
 async def _within(limit: timedelta, call: Coroutine[object, object, R], clock: Clock) -> R | None:

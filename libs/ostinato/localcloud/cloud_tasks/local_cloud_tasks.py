@@ -18,6 +18,8 @@ from ostinato.localcloud.cloud_tasks.queue_methods import QueueMethods
 from ostinato.localcloud.cloud_tasks.stored_task import show_task
 from ostinato.localcloud.cloud_tasks.task_methods import TaskMethods
 from ostinato.localcloud.faults import FaultPlan
+from ostinato.localcloud.load_balancer import LoadBalancer
+from ostinato.localcloud.reused_tokens import ReusedTokens
 from ostinato.localcloud.tokens import TokenIssuer
 from ostinato.rpc.server import GrpcService
 
@@ -41,12 +43,17 @@ class LocalCloudTasks:
 
 @asynccontextmanager
 async def open_local_cloud_tasks(
-    *, clock: Clock, faults: FaultPlan, tokens: TokenIssuer, tombstones: TombstoneSettings
+    *,
+    clock: Clock,
+    faults: FaultPlan,
+    tokens: TokenIssuer,
+    tombstones: TombstoneSettings,
+    balancer: LoadBalancer | None = None,
 ) -> AsyncIterator[LocalCloudTasks]:
-    """Dispatches during the block; at its end pushes under way are cut off."""
+    """Dispatches during the block; at its end pushes under way are cut off. `balancer`: before some of the targets."""
     queues = QueueDirectory(clock, tombstones)
-    async with open_http_pusher(clock) as pusher, asyncio.TaskGroup() as group:
-        authorization = PushAuthorization(tokens, clock)
+    async with open_http_pusher(clock, balancer) as pusher, asyncio.TaskGroup() as group:
+        authorization = PushAuthorization(ReusedTokens(tokens, clock))
         loop = DispatchLoop(queues, group, clock=clock, pusher=pusher, authorization=authorization, faults=faults)
         service = cloud_tasks_service(
             QueueMethods(queues, loop, clock), TaskMethods(queues, loop, clock), faults=faults, clock=clock

@@ -10,12 +10,12 @@ from google.protobuf.empty_pb2 import Empty
 from ostinato.clock import Clock
 from ostinato.errors import InvalidArgument
 from ostinato.localcloud.cloud_tasks.dispatch_loop import DispatchLoop
-from ostinato.localcloud.cloud_tasks.page_tokens import encode_page_token, page_size, parse_page_token
 from ostinato.localcloud.cloud_tasks.queue_directory import QueueDirectory
 from ostinato.localcloud.cloud_tasks.queue_rules import complete_queue, merge_queue
 from ostinato.localcloud.cloud_tasks.resource_names import location_of, parse_location_name, parse_queue_name
 from ostinato.localcloud.cloud_tasks.stored_queue import StoredQueue
 from ostinato.localcloud.cloud_tasks.wire_types import ListQueuesResponse
+from ostinato.localcloud.page_tokens import encode_page_token, page_size, parse_page_token
 
 LONGEST_PAGE = 9_800
 

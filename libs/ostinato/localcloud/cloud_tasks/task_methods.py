@@ -11,7 +11,6 @@ from google.protobuf.empty_pb2 import Empty
 from ostinato.clock import Clock
 from ostinato.errors import AlreadyExists, InvalidArgument
 from ostinato.localcloud.cloud_tasks.dispatch_loop import DispatchLoop
-from ostinato.localcloud.cloud_tasks.page_tokens import encode_page_token, page_size, parse_page_token
 from ostinato.localcloud.cloud_tasks.queue_directory import QueueDirectory
 from ostinato.localcloud.cloud_tasks.resource_names import TaskName, parse_queue_name, parse_task_name, task_name
 from ostinato.localcloud.cloud_tasks.stored_queue import StoredQueue
@@ -19,6 +18,7 @@ from ostinato.localcloud.cloud_tasks.stored_task import StoredTask, show_task
 from ostinato.localcloud.cloud_tasks.task_life import begin
 from ostinato.localcloud.cloud_tasks.task_rules import parse_new_task
 from ostinato.localcloud.cloud_tasks.wire_types import ListTasksResponse
+from ostinato.localcloud.page_tokens import encode_page_token, page_size, parse_page_token
 
 LONGEST_PAGE = 1_000
 

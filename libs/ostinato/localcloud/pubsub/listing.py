@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from ostinato.localcloud.cloud_tasks.page_tokens import encode_page_token, page_size, parse_page_token
+from ostinato.localcloud.page_tokens import encode_page_token, page_size, parse_page_token
 
 LONGEST_PAGE = 1000
 

@@ -17,6 +17,7 @@ from ostinato.localcloud.pubsub.streaming_pull import StreamingPulls
 from ostinato.localcloud.pubsub.subscriber_methods import SubscriberMethods
 from ostinato.localcloud.pubsub.subscription_directory import SubscriptionDirectory
 from ostinato.localcloud.pubsub.topic_directory import TopicDirectory
+from ostinato.localcloud.reused_tokens import ReusedTokens
 from ostinato.localcloud.tokens import TokenIssuer
 from ostinato.rpc.server import GrpcService
 
@@ -25,9 +26,10 @@ from ostinato.rpc.server import GrpcService
 async def open_pubsub(*, clock: Clock, faults: FaultPlan, tokens: TokenIssuer) -> AsyncIterator[list[GrpcService]]:
     """The services, to be served during the block. Everything is forgotten at its end."""
     async with open_push_sender(clock) as sender, asyncio.TaskGroup() as background:
+        reused = ReusedTokens(tokens, clock)
 
         def push_loop(subscription: LiveSubscription) -> PushLoop:
-            return PushLoop(subscription, sender=sender, tokens=tokens, clock=clock, faults=faults)
+            return PushLoop(subscription, sender=sender, tokens=reused, clock=clock, faults=faults)
 
         topics = TopicDirectory(clock)
         subscriptions = SubscriptionDirectory(

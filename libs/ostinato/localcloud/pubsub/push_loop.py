@@ -14,7 +14,7 @@ from ostinato.localcloud.pubsub.live_subscription import LiveSubscription
 from ostinato.localcloud.pubsub.push_pace import PushPace
 from ostinato.localcloud.pubsub.push_request import PushRequest, push_request
 from ostinato.localcloud.pubsub.push_sender import PushSender
-from ostinato.localcloud.tokens import TokenIssuer
+from ostinato.localcloud.reused_tokens import ReusedTokens
 
 # What the plan of faults calls a push.
 PUSH = "push"
@@ -26,7 +26,7 @@ class PushLoop:
         subscription: LiveSubscription,
         *,
         sender: PushSender,
-        tokens: TokenIssuer,
+        tokens: ReusedTokens,
         clock: Clock,
         faults: FaultPlan,
     ) -> None:
@@ -107,7 +107,7 @@ class PushLoop:
         if not config.HasField("oidc_token"):
             return ""
         email, audience = config.oidc_token.service_account_email, config.oidc_token.audience or config.push_endpoint
-        return f"Bearer {self._tokens.issue(email, audience, now=self._clock.now())}"
+        return self._tokens.authorization(email, audience)
 
     def _settle(self, delivery: Delivery, *, taken: bool) -> None:
         if taken:

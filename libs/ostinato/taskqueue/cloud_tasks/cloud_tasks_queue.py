@@ -6,7 +6,7 @@ one it is submitted at once, and the caller hears what came of it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from uuid import UUID
@@ -21,10 +21,12 @@ from ostinato.storage.startup import patiently
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue.cloud_tasks.cloud_client import CALL_TIMEOUT, code_of, open_cloud_client, text_of
 from ostinato.taskqueue.cloud_tasks.queue_preparation import QueuePreparation
+from ostinato.taskqueue.cloud_tasks.remote_depth import look_at_queue
 from ostinato.taskqueue.cloud_tasks.remote_names import location_path, number_of, short_name
 from ostinato.taskqueue.cloud_tasks.request_building import Moment, RequestBuilder
 from ostinato.taskqueue.cloud_tasks.submit_verdicts import error_of
 from ostinato.taskqueue.cloud_tasks.task_submitter import TaskSubmitter
+from ostinato.taskqueue.cloud_tasks.waiting_reminders import count_reminders, delete_reminders_of
 from ostinato.taskqueue.cloud_tasks.waiting_tasks import find_waiting
 from ostinato.taskqueue.parallel_calls import for_each
 from ostinato.taskqueue.queue_settings import QueueSettings
@@ -32,13 +34,15 @@ from ostinato.taskqueue.reminders.happy_path import HappyPath, HappyPathSettings
 from ostinato.taskqueue.reminders.refusal_policy import RefusalPolicy
 from ostinato.taskqueue.reminders.reminder import NewReminder, encode_reminder, new_reminder_id
 from ostinato.taskqueue.reminders.submissions import Submissions
-from ostinato.taskqueue.remote_queue import RemoteAdd, WaitingTasks
+from ostinato.taskqueue.remote_queue import RemoteAdd, RemoteDepth, WaitingTasks
 from ostinato.taskqueue.task_class import TaskClass
 from ostinato.taskqueue.task_name import hex_name_of
 from ostinato.telemetry.tracing import current_traceparent
 
-_GROUP = 100  # requests of one queue that are one unit of work
-_AT_ONCE = 32
+# Requests outside of transactions.
+_BATCH = 100
+_BATCHES_AT_ONCE = 8
+_OF_BATCH_AT_ONCE = 8
 _Item = TypeVar("_Item")
 
 
@@ -55,6 +59,7 @@ class CloudTasksQueue:
         submitter: TaskSubmitter,
         happy_path: HappyPath,
         clock: Clock,
+        looks_after_queues: bool = True,
     ) -> None:
         self.settings = settings
         self.submissions = submissions
@@ -63,17 +68,24 @@ class CloudTasksQueue:
         self._submitter = submitter
         self._happy_path = happy_path
         self._clock = clock
+        self._looks_after_queues = looks_after_queues
         self._builder = RequestBuilder(settings)
 
     async def prepare(self, classes: Sequence[TaskClass[Any]], queues: Sequence[QueueSettings]) -> None:
-        """Waits for a Cloud Tasks that is away; raises what waiting does not mend."""
-        if not self.settings.prepare_queues:
+        """Creates and mends them, or where that is somebody else's to do, verifies that it was done.
+
+        Waits for a Cloud Tasks that is away; raises what waiting does not mend.
+        """
+        if not self._looks_after_queues:
             return
         preparation = QueuePreparation(self._client, location_path(self.settings.project, self.settings.location))
         by_queue: dict[str, list[TaskClass[Any]]] = {}
         for task_class in classes:
             for queue in task_class.queues:
                 by_queue.setdefault(self._builder.queue_path(queue), []).append(task_class)
+        if not self.settings.prepare_queues:
+            await patiently(lambda: preparation.verify(by_queue), self._clock)
+            return
         limits = {self._builder.queue_path(each.name): each for each in queues}
         await patiently(lambda: preparation.prepare(by_queue, limits), self._clock)
 
@@ -103,16 +115,20 @@ class CloudTasksQueue:
             reminders.append(self._reminder(reminder_id, task_class, request, moment))
         await self._write(tx, reminders)
 
-    async def delete(self, task_class: TaskClass[Any], dedup_keys: Sequence[str], name_prefix: str) -> int:
-        hashed = [hex_name_of(self.settings.namespace, task_class.name, key, name_prefix) for key in dedup_keys]
-        names = [f"{self._builder.queue_path(queue)}/tasks/{name}" for queue in task_class.queues for name in hashed]
+    async def delete(
+        self, task_class: TaskClass[Any], dedup_keys: Sequence[str], name_prefix: str, *, namespace: str = ""
+    ) -> int:
+        namespace = namespace or self.settings.namespace
+        hashed = [hex_name_of(namespace, task_class.name, key, name_prefix) for key in dedup_keys]
+        names = [(self._builder.queue_path(queue), name) for queue in task_class.queues for name in hashed]
         deleted: list[str] = []
 
-        async def delete(name: str) -> None:
+        async def delete(queue_and_name: tuple[str, str]) -> None:
+            name = "/tasks/".join(queue_and_name)
             if await self._submitter.delete(name):
                 deleted.append(name)
 
-        await _in_groups(names, delete)
+        await _in_batches(names, lambda queue_and_name: queue_and_name[0], delete)
         return len(deleted)
 
     async def waiting(self, task_class: TaskClass[Any]) -> WaitingTasks | None:
@@ -125,8 +141,22 @@ class CloudTasksQueue:
     async def resume(self, queue: str) -> None:
         await self._change(self._client.resume_queue, queue)
 
-    async def purge(self, queue: str) -> None:
+    async def purge(self, queue: str) -> int:
+        """Reminders first: what was submitted meanwhile is purged there."""
+        deleted = await delete_reminders_of(self._db, self._builder.queue_path(queue), self._clock.now())
         await self._change(self._client.purge_queue, queue)
+        return deleted
+
+    async def depths(self, queues: Sequence[str]) -> Mapping[str, RemoteDepth]:
+        reminders = await count_reminders(self._db)
+        depths: dict[str, RemoteDepth] = {}
+
+        async def look(queue: str) -> None:
+            path = self._builder.queue_path(queue)
+            depths[queue] = await look_at_queue(self._client, path, reminders[path])
+
+        await for_each(queues, look, most=_OF_BATCH_AT_ONCE)
+        return depths
 
     async def _change(self, change: Callable[..., Awaitable[tasks_v2.Queue]], queue: str) -> None:
         path = self._builder.queue_path(queue)
@@ -136,7 +166,8 @@ class CloudTasksQueue:
             raise error_of(code_of(error), f"queue {path}: {text_of(error)}") from error
 
     def _name(self, task_class: TaskClass[Any], key: str, tasks: RemoteAdd) -> str:
-        return hex_name_of(self.settings.namespace, task_class.name, key, tasks.options.name_prefix)
+        namespace = tasks.namespace or self.settings.namespace
+        return hex_name_of(namespace, task_class.name, key, tasks.options.name_prefix)
 
     async def _remind(self, tasks: RemoteAdd, tx: Tx, moment: Moment) -> list[int]:
         reminders, numbers = [], []
@@ -180,15 +211,27 @@ class CloudTasksQueue:
             else:
                 numbers[place] = number_of(name) if name is not None else None
 
-        await _in_groups(range(len(requests)), create)
+        await _in_batches(range(len(requests)), lambda place: requests[place].parent, create)
         if errors:
             raise errors[0]
         return numbers
 
 
-async def _in_groups(items: Sequence[_Item], call: Callable[[_Item], Awaitable[None]]) -> None:
-    for first in range(0, len(items), _GROUP):
-        await for_each(items[first : first + _GROUP], call, most=_AT_ONCE)
+async def _in_batches(
+    items: Iterable[_Item], queue_of: Callable[[_Item], str], call: Callable[[_Item], Awaitable[None]]
+) -> None:
+    """Each batch is of one queue, and queues take turns: one that answers slowly does not keep the others waiting."""
+    by_queue: dict[str, list[_Item]] = {}
+    for item in items:
+        by_queue.setdefault(queue_of(item), []).append(item)
+    longest = max(map(len, by_queue.values()), default=0)
+    batches = (
+        batch
+        for first in range(0, longest, _BATCH)
+        for each in by_queue.values()
+        if (batch := each[first : first + _BATCH])
+    )
+    await for_each(batches, lambda batch: for_each(batch, call, most=_OF_BATCH_AT_ONCE), most=_BATCHES_AT_ONCE)
 
 
 @asynccontextmanager
@@ -199,8 +242,12 @@ async def open_cloud_tasks_queue(
     clock: Clock | None = None,
     happy_path: HappyPathSettings | None = None,
     refusals: RefusalPolicy | None = None,
+    looks_after_queues: bool = True,
 ) -> AsyncIterator[CloudTasksQueue]:
-    """At the end of the block what is under way is submitted, as far as `happy_path` gives it time."""
+    """`looks_after_queues`: False where another process creates or verifies them.
+
+    At the end of the block what is under way is submitted, as far as `happy_path` gives it time.
+    """
     clock = clock or SystemClock()
     async with open_cloud_client(settings) as client:
         submitter = TaskSubmitter(client)
@@ -214,4 +261,5 @@ async def open_cloud_tasks_queue(
                 submitter=submitter,
                 happy_path=happy,
                 clock=clock,
+                looks_after_queues=looks_after_queues,
             )

@@ -13,6 +13,7 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from ostinato.errors import InvalidArgument
 from ostinato.taskqueue.task_class import P
 
 
@@ -34,11 +35,12 @@ class Envelope:
 
 
 def encode_envelope(class_name: str, payload: Message) -> bytes:
-    envelope = {
-        "class": class_name,
-        "type": payload.DESCRIPTOR.full_name,
-        "body": json_format.MessageToDict(payload, use_integers_for_enums=True),
-    }
+    """Raises InvalidArgument for what has no form in JSON, such as a time after the year 9999."""
+    try:
+        body = json_format.MessageToDict(payload, use_integers_for_enums=True)
+    except (json_format.Error, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise InvalidArgument.of("payload", f"can't be written as JSON: {error}") from error
+    envelope = {"class": class_name, "type": payload.DESCRIPTOR.full_name, "body": body}
     return json.dumps(envelope, indent="\t", ensure_ascii=False).encode()
 
 

@@ -17,6 +17,9 @@ class Answer:
     text: str = ""
 
 
+# Why a push does not get to a handler.
+REJECTIONS = ("auth", "bad_request", "bad_payload", "unknown_class", "no_handler")
+
 DONE = Answer(200, "OK")
 BURIED = Answer(200, "dead letter")  # out of attempts, or of patience
 FATAL = Answer(202, "fatal error")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 from google.cloud import tasks_v2
@@ -15,31 +14,20 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ostinato.taskqueue.cloud_tasks.cloud_client import CALL_TIMEOUT, code_of, text_of
+from ostinato.taskqueue.cloud_tasks.retry_config import UNLIMITED, retry_config_of
 from ostinato.taskqueue.cloud_tasks.submit_verdicts import ALREADY_EXISTS, error_of
 from ostinato.taskqueue.queue_settings import QueueSettings
 from ostinato.taskqueue.task_class import TaskClass
 
 _log = logging.getLogger(__name__)
-_UNLIMITED = -1
-_MOST_DOUBLINGS = 16
-_LEAST_BACKOFF = timedelta(milliseconds=100)
+_PERMISSION_DENIED = "PERMISSION_DENIED"
 _HIGHEST_RATE = 500.0  # what Cloud Tasks allows
 _MOST_CONCURRENT = 5000
 
 
 def wanted_queue(path: str, classes: Iterable[TaskClass[Any]], settings: QueueSettings | None) -> tasks_v2.Queue:
     """Cloud Tasks knows one backoff per queue: from the shortest of its classes up to the longest."""
-    retries = [task_class.retry for task_class in classes]
-    shortest = max(_LEAST_BACKOFF, min(retry.min_backoff for retry in retries))
-    queue = tasks_v2.Queue(
-        name=path,
-        retry_config=tasks_v2.RetryConfig(
-            max_attempts=_UNLIMITED,
-            min_backoff=shortest,
-            max_backoff=max(shortest, *(retry.max_backoff for retry in retries)),
-            max_doublings=min(_MOST_DOUBLINGS, max(retry.max_doublings for retry in retries)),
-        ),
-    )
+    queue = tasks_v2.Queue(name=path, retry_config=retry_config_of([task_class.retry for task_class in classes]))
     if settings is not None:
         queue.rate_limits = _rate_limits(settings)
     return queue
@@ -53,13 +41,19 @@ def _rate_limits(settings: QueueSettings) -> tasks_v2.RateLimits:
     )
 
 
-def changes_of(found: tasks_v2.Queue, wanted: tasks_v2.Queue, *, limits_given: bool) -> list[str]:
-    """Paths of fields to set. Backoffs of a queue that is there are its operator's."""
+def limits_of_attempts(found: tasks_v2.Queue) -> list[str]:
+    """Paths of the fields by which a queue would give up on tasks."""
     paths = []
-    if found.retry_config.max_attempts != _UNLIMITED:
+    if found.retry_config.max_attempts != UNLIMITED:
         paths.append("retry_config.max_attempts")
     if tasks_v2.RetryConfig.pb(found.retry_config).max_retry_duration != Duration():
         paths.append("retry_config.max_retry_duration")
+    return paths
+
+
+def changes_of(found: tasks_v2.Queue, wanted: tasks_v2.Queue, *, limits_given: bool) -> list[str]:
+    """Paths of fields to set. Backoffs of a queue that is there are its operator's."""
+    paths = limits_of_attempts(found)
     if limits_given:
         paths += [
             f"rate_limits.{name}"
@@ -82,6 +76,22 @@ class QueuePreparation:
             wanted = wanted_queue(path, classes, settings.get(path))
             if not await self._create(wanted):
                 await self._bring_in_line(wanted, limits_given=path in settings)
+
+    async def verify(self, paths: Iterable[str]) -> None:
+        """Of queues that others look after. Raises NotFound for one that is missing; one that gives up is told of.
+
+        An account that may not see queues has to believe that they are as they should be.
+        """
+        for path in sorted(paths):
+            try:
+                found = await self._client.get_queue(name=path, timeout=CALL_TIMEOUT, retry=None)
+            except Exception as error:
+                if (code := code_of(error)) == _PERMISSION_DENIED:
+                    _log.info("queues are not looked at, this account may not: %s", text_of(error))
+                    return
+                raise error_of(code, f"queue {path}: {text_of(error)}") from error
+            if limits := limits_of_attempts(found):
+                _log.error("the queue %s gives up on tasks, which are lost then: %s", path, ", ".join(limits))
 
     async def _create(self, wanted: tasks_v2.Queue) -> bool:
         """False: it was there."""

@@ -15,7 +15,14 @@ from ostinato.taskqueue.add_rules import due_time_violations, type_violations
 from ostinato.taskqueue.cloud_tasks.envelope import encode_envelope
 from ostinato.taskqueue.cloud_tasks.plain_messages import CreateTaskRequest, HttpRequest, OidcToken, Task
 from ostinato.taskqueue.cloud_tasks.remote_names import queue_path
-from ostinato.taskqueue.cloud_tasks.request_rules import METHODS, custom_violations, eta_violations, size_violations
+from ostinato.taskqueue.cloud_tasks.request_rules import (
+    METHODS,
+    custom_violations,
+    eta_violations,
+    header_size_violations,
+    size_violations,
+)
+from ostinato.taskqueue.cloud_tasks.retry_config import retry_config_of
 from ostinato.taskqueue.cloud_tasks.task_headers import task_headers
 from ostinato.taskqueue.remote_queue import RemoteAdd
 from ostinato.taskqueue.task_class import CustomPayload, TaskClass
@@ -74,7 +81,10 @@ class RequestBuilder:
         http = self._usual(url, task_class, payload) if custom is None else self._custom(task_class, custom)
         for header, value in headers.items():
             http.headers[header] = value
-        return self._request(task_class, picked_queue(task_class, payload), name, http, due)
+        request = self._request(task_class, picked_queue(task_class, payload), name, http, due)
+        if options.retry is not None:
+            request.task.retry_config.CopyFrom(tasks_v2.RetryConfig.pb(retry_config_of([options.retry])))
+        return _checked(request)
 
     def rebuild(
         self, task_class: str, queue: str, name: str, body: bytes, moment: Moment
@@ -112,7 +122,7 @@ class RequestBuilder:
         task.dispatch_deadline.seconds = int(dispatch_deadline(task_class).total_seconds())
         if due is not None:
             task.schedule_time.FromDatetime(due)
-        return _checked(CreateTaskRequest(parent=path, task=task))
+        return CreateTaskRequest(parent=path, task=task)
 
     def _usual(self, url: str, task_class: TaskClass[Any], payload: Message) -> tasks_v2.HttpRequest:
         return HttpRequest(
@@ -152,6 +162,9 @@ def _due(tasks: RemoteAdd, now: datetime) -> datetime | None:
 
 
 def _checked(request: tasks_v2.CreateTaskRequest) -> tasks_v2.CreateTaskRequest:
-    if violations := [*size_violations(request.task.ByteSize())]:
+    if violations := [
+        *size_violations(request.task.ByteSize()),
+        *header_size_violations(request.task.http_request.headers),
+    ]:
         raise InvalidArgument(violations)
     return request

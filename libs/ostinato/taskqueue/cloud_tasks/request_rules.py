@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from ostinato.errors import Violation
@@ -11,6 +11,7 @@ from ostinato.taskqueue.task_class import CustomPayload
 from ostinato.taskqueue.task_options import MAX_TASK_URL_BYTES
 
 MAX_TASK_BYTES = 102_400
+MAX_HEADER_BYTES = 81_919  # names and values together
 MAX_AHEAD = timedelta(days=30)
 METHODS = ("POST", "GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS")
 
@@ -30,6 +31,13 @@ def eta_violations(at: datetime, now: datetime, field: str) -> Iterator[Violatio
 def size_violations(size: int) -> Iterator[Violation]:
     if size > MAX_TASK_BYTES:
         yield Violation("payload", f"makes a task of {size} bytes; on a remote queue it may have {MAX_TASK_BYTES}")
+
+
+def header_size_violations(headers: Mapping[str, str]) -> Iterator[Violation]:
+    if sum(len(name) + len(value) for name, value in headers.items()) > MAX_HEADER_BYTES:
+        yield Violation(
+            "custom.headers", f"must have at most {MAX_HEADER_BYTES} bytes, with those that tasks always have"
+        )
 
 
 def custom_violations(custom: CustomPayload, url: str) -> Iterator[Violation]:

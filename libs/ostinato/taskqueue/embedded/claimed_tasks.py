@@ -182,7 +182,7 @@ class ClaimedTasks:
         load, executor = self._loads[pair_of(queue_id, class_id)], self._executors[pair_of(queue_id, class_id)]
         if executor.buffered or not self.is_open(queue_id) or not self._may_start_of(load):
             return 0
-        return executor.free - self.expected.of_class(class_id)
+        return executor.free - self.expected.count(class_id)
 
     def accept_born(self, tasks: Sequence[TaskContext]) -> None:
         """Starts tasks whose insert as ours was committed."""

@@ -6,39 +6,36 @@ asked already who is known.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 
 class ExpectedTasks:
     def __init__(self) -> None:
-        self._classes: dict[int, int] = {}  # by id
-        self._counts: Counter[int] = Counter()
+        self._ids: defaultdict[int, set[int]] = defaultdict(set)  # by class
         self._closed = False
 
     @property
-    def ids(self) -> Collection[int]:
-        return self._classes.keys()
+    def ids(self) -> list[int]:
+        return [task_id for ids in self._ids.values() for task_id in ids]
 
-    def of_class(self, class_id: int) -> int:
-        return self._counts[class_id]
+    def count(self, class_id: int) -> int:
+        return len(self._ids[class_id])
 
     def add(self, class_id: int, ids: Sequence[int]) -> bool:
         """False: not now."""
         if self._closed:
             return False
-        self._classes.update(dict.fromkeys(ids, class_id))
-        self._counts[class_id] += len(ids)
+        self._ids[class_id].update(ids)
         return True
 
-    def remove(self, ids: Sequence[int]) -> bool:
-        """Whether they were expected until now."""
-        if not ids or ids[0] not in self._classes:
+    def remove(self, class_id: int, ids: Sequence[int]) -> bool:
+        """Whether they were expected until now. `ids` were added together."""
+        expected = self._ids[class_id]
+        if expected.isdisjoint(ids):
             return False
-        self._counts[self._classes[ids[0]]] -= len(ids)
-        for task_id in ids:
-            del self._classes[task_id]
+        expected.difference_update(ids)
         return True
 
     @contextmanager

@@ -38,27 +38,27 @@ class Handover:
         tasks = self.tasks
         if tasks is None or tx.foreign or not rows or not self.has_room(rows[0].class_id, len(rows)):
             return False
-        ids = [row.id for row in rows]
-        if not tasks.expected.add(rows[0].class_id, ids):
+        ids, class_id = [row.id for row in rows], rows[0].class_id
+        if not tasks.expected.add(class_id, ids):
             return False
-        tx.at_end(partial(_give_up, tasks, ids, tx))
+        tx.at_end(partial(_give_up, tasks, class_id, ids, tx))
         worker_id = tasks.lease.worker_id
         inserted = await insert_claimed(tx, worker_id, queue_of(rows[0].strand), rows)
         if not inserted:
-            tasks.expected.remove(ids)
+            tasks.expected.remove(class_id, ids)
             return False
         parts = given() if given is not None else [None] * len(inserted)
         born = [TaskContext(row, worker_id, task_class, part) for row, part in zip(inserted, parts, strict=True)]
-        tx.after_commit(partial(_accept, tasks, ids, born))
+        tx.after_commit(partial(_accept, tasks, class_id, ids, born))
         return True
 
 
-def _accept(tasks: ClaimedTasks, ids: Sequence[int], born: Sequence[TaskContext]) -> None:
-    tasks.expected.remove(ids)
+def _accept(tasks: ClaimedTasks, class_id: int, ids: Sequence[int], born: Sequence[TaskContext]) -> None:
+    tasks.expected.remove(class_id, ids)
     tasks.accept_born(born)
 
 
-def _give_up(tasks: ClaimedTasks, ids: Sequence[int], tx: Tx) -> None:
+def _give_up(tasks: ClaimedTasks, class_id: int, ids: Sequence[int], tx: Tx) -> None:
     """Nothing to do after a commit. Else they may be there all the same: its answer was lost."""
-    if tasks.expected.remove(ids) and tx.in_doubt:
+    if tasks.expected.remove(class_id, ids) and tx.in_doubt:
         tasks.claiming.in_doubt()

@@ -90,7 +90,11 @@ select q.name,
                from tq_ready group by 1) r using (queue_id)
   left join (select strand >> 9 as queue_id, count(*) as later from tq_later group by 1) l using (queue_id)
   cross join lateral (select count(*) as dead
-                        from (select from tq_dead d where d.strand >> 9 = q.queue_id limit {MOST_DEAD_COUNTED}) first) d
+                        from ((select from tq_dead d where d.strand >> 9 = q.queue_id limit {MOST_DEAD_COUNTED})
+                              union all
+                              (select from tq_parked_reminder p
+                                where p.queue = substring(q.name from '[^/]*$') limit {MOST_DEAD_COUNTED})
+                              limit {MOST_DEAD_COUNTED}) first) d
  order by q.name
 """
 

@@ -61,6 +61,14 @@ async def load_payloads(db: Database, ids: Sequence[UUID]) -> dict[UUID, bytes]:
     return {row["id"]: row["payload"] for row in await db.fetch(_PAYLOADS, list(ids))}
 
 
+_PAGE = "select id, payload from tq_reminder where id > $1 order by id limit $2"
+
+
+async def load_page(db: Database, after: UUID, size: int) -> dict[UUID, bytes]:
+    """In the order of ids."""
+    return {row["id"]: row["payload"] for row in await db.fetch(_PAGE, after, size)}
+
+
 _SOME = """
 (select payload from tq_reminder limit $1) union all (select payload from tq_parked_reminder limit $1)
 """

@@ -1,4 +1,4 @@
-"""Cloud Tasks on loopback, and a dispatcher of it."""
+"""A dispatcher whose tasks wait in Cloud Tasks."""
 
 from __future__ import annotations
 
@@ -9,13 +9,7 @@ import pytest
 from ostinato.storage.database import Database
 from ostinato.taskqueue import Dispatcher
 from tests.integration.taskqueue.contract.conftest import CLASSES
-from tests.integration.taskqueue.contract.local_cloud import LocalCloud, open_local_cloud, open_remote_dispatcher
-
-
-@pytest.fixture
-async def cloud() -> AsyncIterator[LocalCloud]:
-    async with open_local_cloud() as opened:
-        yield opened
+from tests.integration.taskqueue.contract.local_cloud import LocalCloud, open_remote_dispatcher
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from ostinato.storage.database import Database
 from ostinato.taskqueue import Dispatcher, Handler, TaskContext, list_dead_letters
 from ostinato.taskqueue.cloud_tasks import push_store
 from ostinato.taskqueue.cloud_tasks.envelope import encode_envelope
+from ostinato.taskqueue.cloud_tasks.push_answers import REJECTIONS
 from ostinato.taskqueue.cloud_tasks.push_receiver import PushReceiver
 from ostinato.taskqueue.cloud_tasks.task_headers import format_eta
 from tests.integration.taskqueue.conftest import until
@@ -127,6 +128,7 @@ async def test_what_can_not_be_handled_comes_again_until_an_hour_after_it_was_du
     (dead,) = await list_dead_letters(database)
     assert (dead.queue, dead.payload, dead.attempts) == ("mail", body, 8)
     assert desk.receiver.rejected == {reason: 3}
+    assert reason in REJECTIONS
     assert desk.seen == []
 
 
@@ -156,6 +158,7 @@ async def test_who_has_no_valid_token_is_not_let_in(desk: Desk, cloud: LocalClou
     assert (await desk.push(token=cloud.issuer.issue(PUSHER, url, age=timedelta(hours=2))))[0] == 401
     assert (await desk.push(token=cloud.issuer.issue("stranger@shop.example", url)))[0] == 403
     assert desk.receiver.rejected == {"auth": 5}
+    assert "auth" in REJECTIONS
     assert desk.seen == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -10,19 +11,32 @@ from typing import Any
 import grpc
 import pytest
 from google.cloud import tasks_v2
+from google.protobuf.wrappers_pb2 import StringValue
 
 from ostinato import errors
 from ostinato.config.cloud_tasks import CloudTasksSettings
 from ostinato.localcloud.faults import Fault, FaultKind
+from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask
 from ostinato.storage.database import Database
-from ostinato.taskqueue import Backend, CustomPayload, Dispatcher, QueueSettings, TaskClass, TaskKind, open_dispatcher
+from ostinato.taskqueue import (
+    Backend,
+    CustomPayload,
+    Dispatcher,
+    QueueSettings,
+    TaskClass,
+    TaskKind,
+    TaskOptions,
+    open_dispatcher,
+)
 from ostinato.taskqueue.cloud_tasks.cloud_client import open_cloud_client
 from ostinato.taskqueue.cloud_tasks.cloud_tasks_queue import open_cloud_tasks_queue
 from ostinato.taskqueue.cloud_tasks.remote_names import number_of
 from ostinato.taskqueue.cloud_tasks.task_submitter import TaskSubmitter
 from ostinato.taskqueue.reminders.submitting_port import SubmitResult, SubmitVerdict
+from ostinato.taskqueue.stillborn_tasks import StillbornTasks
+from ostinato.taskqueue.task_name import hex_name_of
 from tests.integration.taskqueue.conftest import until
-from tests.integration.taskqueue.contract.conftest import CLASSES, LETTER, letter
+from tests.integration.taskqueue.contract.conftest import CLASSES, LETTER, ONLY_OUTSIDE, STAMP, letter
 from tests.integration.taskqueue.contract.local_cloud import PUSHER, LocalCloud, open_remote_dispatcher
 
 
@@ -39,8 +53,6 @@ async def waiting_reminders(db: Database) -> int:
 
 
 async def until_submitted(db: Database) -> None:
-    import asyncio
-
     async with asyncio.timeout(10):
         while await waiting_reminders(db):
             await asyncio.sleep(0.01)
@@ -183,6 +195,82 @@ async def test_queues_are_created_and_never_give_up(cloud: LocalCloud, database:
     assert queue.retry_config.max_attempts == -1
     assert queue.rate_limits.max_dispatches_per_second == 7
     assert queue.state is tasks_v2.Queue.State.PAUSED  # as somebody wanted it
+
+
+async def test_queues_that_others_look_after_are_verified(
+    cloud: LocalCloud, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    theirs = replace(cloud.settings, prepare_queues=False)
+    limited = tasks_v2.Queue(name=cloud.queue_path("mail"), retry_config=tasks_v2.RetryConfig(max_attempts=5))
+    async with open_cloud_tasks_queue(theirs, database) as remote:
+        await remote.prepare(CLASSES, [])
+        assert "gives up" not in caplog.text
+        async with cloud.client as client:
+            await client.update_queue(queue=limited, update_mask={"paths": ["retry_config.max_attempts"]})
+            await remote.prepare(CLASSES, [])
+            assert "mail gives up on tasks, which are lost then: retry_config.max_attempts" in caplog.text
+            await client.delete_queue(name=cloud.queue_path("parcels"))
+        with pytest.raises(errors.NotFound, match="queues/parcels"):
+            await remote.prepare(CLASSES, [])
+        cloud.faults.add(Fault("GetQueue", FaultKind.REFUSED, code="PERMISSION_DENIED"))
+        await remote.prepare(CLASSES, [])  # who may not look has to believe
+    async with open_cloud_tasks_queue(theirs, database, looks_after_queues=False) as remote:
+        cloud.faults.clear()
+        await remote.prepare(CLASSES, [])
+
+
+async def test_a_queue_that_does_not_answer_keeps_no_other_waiting(
+    dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, blue_is_done, blue = TaskSubmitter.create, asyncio.Event(), 0
+
+    async def waiting(self: TaskSubmitter, request: tasks_v2.CreateTaskRequest) -> str | None:
+        nonlocal blue
+        if request.parent.endswith("/red"):
+            await blue_is_done.wait()
+        name = await create(self, request)
+        blue += request.parent.endswith("/blue")
+        if blue == 150:
+            blue_is_done.set()
+        return name
+
+    monkeypatch.setattr(TaskSubmitter, "create", waiting)
+    stamps = [HandleNotificationTask(invocation_id=2 * n + (n < 250)) for n in range(400)]
+    async with asyncio.timeout(20):
+        ids = await dispatcher.add_many(STAMP, stamps)
+    assert len({*ids} - {None}) == 400
+
+
+async def test_a_dispatchers_namespace_keeps_its_keys_apart(
+    cloud: LocalCloud, dispatcher: Dispatcher, database: Database
+) -> None:
+    async with (
+        open_cloud_tasks_queue(cloud.settings, database) as remote,
+        open_dispatcher(
+            database, classes=CLASSES, backend=Backend.CLOUD_TASKS, remote=remote, namespace="other"
+        ) as other,
+    ):
+        assert await dispatcher.add(LETTER, letter(1), dedup_key="a") is not None
+        assert await other.add(LETTER, letter(2), dedup_key="a") is not None
+        assert await other.delete(LETTER, ["a"]) == 1
+    assert cloud.task_names() == [hex_name_of("test", "letter", "a")]
+
+
+async def test_a_single_task_may_wait_here_and_comes_back_here_if_it_is_too_large_for_there(
+    cloud: LocalCloud, dispatcher: Dispatcher, database: Database
+) -> None:
+    large = StringValue(value="x" * 110_000)
+    with pytest.raises(errors.InvalidArgument, match="payload: makes a task of 11"):
+        await dispatcher.add(ONLY_OUTSIDE, large)
+    await dispatcher.add(ONLY_OUTSIDE, large, options=TaskOptions(here=True))
+    await dispatcher.add_many(LETTER, [letter(1)], options=TaskOptions(here=True))
+    assert await database.fetchval("select count(*) from tq_ready") == 2
+    letters = StillbornTasks(dispatcher)
+    dead = [await letters.add(ONLY_OUTSIDE, large, "x"), await letters.add(LETTER, letter(2), "x")]
+    assert await dispatcher.requeue_dead_letters(dead) == 2
+    assert await database.fetchval("select count(*) from tq_ready") == 3
+    await until(lambda: len(cloud.task_names()) == 1)
+    await until_submitted(database)
 
 
 async def test_a_class_may_be_pinned_to_either_backend(cloud: LocalCloud, database: Database) -> None:

@@ -16,7 +16,7 @@ from ostinato.clock import SystemClock
 from ostinato.errors import InternalError, Unavailable
 from ostinato.storage.database import Database, DatabaseSettings, open_database
 from ostinato.taskqueue.sweeping.lessor import DatabaseLessor
-from ostinato.taskqueue.sweeping.partition import Partition
+from ostinato.taskqueue.sweeping.partition import Partition, parse_partition
 from tests.integration.engine.crashes import CrashAt
 
 MINUTE = timedelta(minutes=1)
@@ -146,20 +146,38 @@ async def test_a_crash_at_any_step_leaves_nothing_that_outlasts_its_lease(databa
 async def test_leases_that_are_alive_at_one_moment_never_overlap(
     database: Database, wanted: Sequence[Partition], seed: int
 ) -> None:
-    """Real sessions ask at the same time; some give back at once, some later, some never."""
+    """Real sessions ask at the same time; some give back at once, some later, some die and their leases expire."""
     await database.execute("truncate tq_sweep_lease")
-    lessor, random, held = lessor_of(database), Random(seed), []
+    lessor, random, held = lessor_of(database), Random(seed), list[Partition]()
+
+    async def hold(parts: Sequence[Partition], turns: int) -> None:
+        held.extend(parts)
+        assert_apart(held)
+        assert_apart(await alive(database))
+        for _ in range(turns):
+            await database.fetchval("select 1")
+        for part in parts:
+            held.remove(part)
 
     async def take(partition: Partition, turns: int) -> None:
         async with lessor.lease(SECTION, partition, MINUTE) as parts:
-            held.extend(parts)
-            taken = sorted(held)
-            assert all(before.high <= after.low for before, after in pairwise(taken))
-            for _ in range(turns):
-                await database.fetchval("select 1")
-            for part in parts:
-                held.remove(part)
+            await hold(parts, turns)
 
-    await asyncio.gather(*(take(partition, random.randrange(6)) for partition in wanted))
+    async def take_and_die(partition: Partition, turns: int) -> None:
+        lease_id, parts = await lessor._take(SECTION, partition, MINUTE)
+        await hold(parts, turns)
+        await database.execute("update tq_sweep_lease set expires_at = ostinato_now() where lease_id = $1", lease_id)
+
+    ways = [random.choice([take, take, take_and_die]) for _ in wanted]
+    await asyncio.gather(*(way(partition, random.randrange(6)) for way, partition in zip(ways, wanted, strict=True)))
     assert held == []
-    assert await stored(database) == []
+    assert await alive(database) == []
+
+
+async def alive(db: Database) -> list[Partition]:
+    rows = await db.fetch("select unnest(parts) as part from tq_sweep_lease where expires_at > ostinato_now()")
+    return [parse_partition(row["part"]) for row in rows]
+
+
+def assert_apart(parts: Sequence[Partition]) -> None:
+    assert all(before.high <= after.low for before, after in pairwise(sorted(parts)))

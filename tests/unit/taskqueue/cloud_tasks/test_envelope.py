@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.struct_pb2 import NullValue, Value
+from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import NullValue, Struct, Value
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import StringValue
 
+from ostinato.errors import InvalidArgument
 from ostinato.pb.internal.v1.engine_tasks_pb2 import TriageJobTask
 from ostinato.taskqueue.cloud_tasks.envelope import (
     Envelope,
@@ -30,6 +34,30 @@ def test_what_was_written_is_read() -> None:
         envelope = decode_envelope(encode_envelope("a-class", payload))
         assert (envelope.class_name, envelope.type_name) == ("a-class", payload.DESCRIPTOR.full_name)
         assert decode_payload(envelope, type(payload)) == payload
+
+
+def too_deep() -> Struct:
+    deep = Struct()
+    inner = deep
+    for _ in range(500):
+        inner["x"] = {}
+        inner = inner["x"]
+    return deep
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        Timestamp(seconds=10**15),
+        Value(number_value=float("nan")),
+        Any(type_url="type.googleapis.com/moon.Phase", value=b"1"),
+        too_deep(),
+    ],
+    ids=["year", "number", "type", "depth"],
+)
+def test_what_has_no_form_in_json_is_refused_when_it_is_added(payload: Message) -> None:
+    with pytest.raises(InvalidArgument, match="payload: can't be written as JSON"):
+        encode_envelope("x", payload)
 
 
 def test_enums_are_numbers() -> None:

@@ -76,6 +76,15 @@ def test_a_later_task_has_an_absolute_time(given: Any) -> None:
     assert task.http_request.headers["Ostinato-Expected-Eta"] == "1767229200.000000"
 
 
+def test_a_task_has_its_own_backoff_and_the_receiver_counts_its_attempts() -> None:
+    own = Retry(max_attempts=3, min_backoff=timedelta(seconds=7), max_backoff=timedelta(seconds=9), max_doublings=99)
+    task = build(options=TaskOptions(retry=own)).task
+    assert (task.retry_config.min_backoff, task.retry_config.max_backoff) == (own.min_backoff, own.max_backoff)
+    assert (task.retry_config.max_attempts, task.retry_config.max_doublings) == (-1, 16)
+    assert json.loads(task.http_request.headers["Ostinato-Retry"])["max_attempts"] == 3
+    assert "retry_config" not in build().task
+
+
 def test_no_delay_is_no_schedule() -> None:
     assert "schedule_time" not in build(delay=timedelta(0)).task
 
@@ -125,6 +134,11 @@ def custom_of(**fields: Any) -> TaskClass[Any]:
         (CLASS, {"options": TaskOptions(title="../x")}, "options.title: must be characters of a URL"),
         (CLASS, {"options": TaskOptions(title="x" * 2036)}, "options.title: makes a URL that is longer than 2083"),
         (CLASS, {"options": TaskOptions(name_prefix="a")}, "options.name_prefix: means nothing without a dedup key"),
+        (
+            CLASS,
+            {"options": TaskOptions(here=True), "dedup_keys": ["a"]},
+            "options.here: must not be said with a dedup",
+        ),
         (CLASS, {"options": TaskOptions(retry=Retry(max_attempts=-1))}, "options.retry.max_attempts: must not be neg"),
         (custom_of(method="BREW"), {}, "custom.method: must be one of POST, GET"),
         (custom_of(method="GET", body=b"x"), {}, "custom.body: must be empty unless the method is one of POST"),
@@ -138,6 +152,7 @@ def custom_of(**fields: Any) -> TaskClass[Any]:
         (custom_of(headers={"a": "x\r\nb: c"}), {}, r"custom.headers\[a\]: must be a token"),
         (custom_of(headers={"X-CloudTasks-TaskName": "x"}), {}, "is not the caller's to set"),
         (custom_of(headers={"authorization": "x"}), {}, "is not the caller's to set"),
+        (custom_of(headers={f"X-{n}": "x" * 1000 for n in range(82)}), {}, "custom.headers: must have at most 81919"),
         (custom_of(body=b"x" * 102_400), {}, "payload: makes a task of 1025.. bytes"),
     ],
 )

@@ -28,7 +28,7 @@ from ostinato.pb.scheduler.v1 import invocations_pb2 as ostinato_dot_scheduler_d
 from ostinato.pb.scheduler.v1 import triggers_pb2 as ostinato_dot_scheduler_dot_v1_dot_triggers__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!ostinato/scheduler/v1/admin.proto\x12\x15ostinato.scheduler.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'ostinato/scheduler/v1/invocations.proto\x1a$ostinato/scheduler/v1/triggers.proto\"\'\n\x17GetDebugJobStateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x95\x02\n\rDebugJobState\x12\x0f\n\x07\x65nabled\x18\x01 \x01(\x08\x12\x0e\n\x06paused\x18\x02 \x01(\x08\x12\x34\n\x10last_triage_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\ncron_state\x18\x04 \x01(\x0b\x32 .ostinato.scheduler.v1.CronState\x12=\n\x12\x61\x63tive_invocations\x18\x05 \x03(\x0b\x32!.ostinato.scheduler.v1.Invocation\x12\x38\n\x10pending_triggers\x18\x06 \x03(\x0b\x32\x1e.ostinato.scheduler.v1.Trigger\"\x9a\x01\n\tCronState\x12\x0f\n\x07\x65nabled\x18\x01 \x01(\x08\x12\x12\n\ngeneration\x18\x02 \x01(\x03\x12\x34\n\x10last_rewind_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0enext_slot_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x13\n\x11ListQueuesRequest\"\x86\x02\n\x05Queue\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05ready\x18\x02 \x01(\x03\x12\x0f\n\x07\x63laimed\x18\x03 \x01(\x03\x12\r\n\x05later\x18\x04 \x01(\x03\x12\x0c\n\x04\x64\x65\x61\x64\x18\x05 \x01(\x03\x12\x35\n\x11oldest_ready_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06paused\x18\x07 \x01(\x08\x12.\n\npause_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08max_rate\x18\t \x01(\x01\x12\x11\n\tmax_burst\x18\n \x01(\x05\x12\x16\n\x0emax_concurrent\x18\x0b \x01(\x05\"!\n\x11PauseQueueRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\"\n\x12ResumeQueueRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"!\n\x11PurgeQueueRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"$\n\x12PurgeQueueResponse\x12\x0e\n\x06purged\x18\x01 \x01(\x03\"B\n\x12ListQueuesResponse\x12,\n\x06queues\x18\x01 \x03(\x0b\x32\x1c.ostinato.scheduler.v1.Queue\"\x81\x02\n\nDeadLetter\x12\n\n\x02id\x18\x01 \x01(\x03\x12\r\n\x05queue\x18\x02 \x01(\t\x12\x12\n\ntask_class\x18\x03 \x01(\t\x12,\n\x08\x64ie_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\x05\x12\r\n\x05\x65rror\x18\x06 \x01(\t\x12\x14\n\x0cpayload_json\x18\x07 \x01(\t\x12\x10\n\x08\x66\x61ilures\x18\x08 \x01(\x05\x12\x13\n\x0btraceparent\x18\t \x01(\t\x12\x15\n\rpayload_bytes\x18\n \x01(\x05\x12\x13\n\x0braw_payload\x18\x0b \x01(\x0c\x12\x0c\n\x04kind\x18\x0c \x01(\t\"\"\n\x14GetDeadLetterRequest\x12\n\n\x02id\x18\x01 \x01(\x03\"N\n\x16ListDeadLettersRequest\x12\r\n\x05queue\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"k\n\x17ListDeadLettersResponse\x12\x37\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32!.ostinato.scheduler.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x19RequeueDeadLettersRequest\x12\x0b\n\x03ids\x18\x01 \x03(\x03\".\n\x1aRequeueDeadLettersResponse\x12\x10\n\x08requeued\x18\x01 \x01(\x05\"d\n\x17PurgeDeadLettersRequest\x12\x0b\n\x03ids\x18\x01 \x03(\x03\x12\r\n\x05queue\x18\x02 \x01(\t\x12-\n\nolder_than\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"*\n\x18PurgeDeadLettersResponse\x12\x0e\n\x06purged\x18\x01 \x01(\x05\"\x0e\n\x0cSweepRequest\"\x0f\n\rSweepResponse2\x83\x08\n\x0c\x41\x64minService\x12h\n\x10GetDebugJobState\x12..ostinato.scheduler.v1.GetDebugJobStateRequest\x1a$.ostinato.scheduler.v1.DebugJobState\x12\x61\n\nListQueues\x12(.ostinato.scheduler.v1.ListQueuesRequest\x1a).ostinato.scheduler.v1.ListQueuesResponse\x12T\n\nPauseQueue\x12(.ostinato.scheduler.v1.PauseQueueRequest\x1a\x1c.ostinato.scheduler.v1.Queue\x12V\n\x0bResumeQueue\x12).ostinato.scheduler.v1.ResumeQueueRequest\x1a\x1c.ostinato.scheduler.v1.Queue\x12\x61\n\nPurgeQueue\x12(.ostinato.scheduler.v1.PurgeQueueRequest\x1a).ostinato.scheduler.v1.PurgeQueueResponse\x12p\n\x0fListDeadLetters\x12-.ostinato.scheduler.v1.ListDeadLettersRequest\x1a..ostinato.scheduler.v1.ListDeadLettersResponse\x12_\n\rGetDeadLetter\x12+.ostinato.scheduler.v1.GetDeadLetterRequest\x1a!.ostinato.scheduler.v1.DeadLetter\x12y\n\x12RequeueDeadLetters\x12\x30.ostinato.scheduler.v1.RequeueDeadLettersRequest\x1a\x31.ostinato.scheduler.v1.RequeueDeadLettersResponse\x12s\n\x10PurgeDeadLetters\x12..ostinato.scheduler.v1.PurgeDeadLettersRequest\x1a/.ostinato.scheduler.v1.PurgeDeadLettersResponse\x12R\n\x05Sweep\x12#.ostinato.scheduler.v1.SweepRequest\x1a$.ostinato.scheduler.v1.SweepResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!ostinato/scheduler/v1/admin.proto\x12\x15ostinato.scheduler.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'ostinato/scheduler/v1/invocations.proto\x1a$ostinato/scheduler/v1/triggers.proto\"\'\n\x17GetDebugJobStateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x95\x02\n\rDebugJobState\x12\x0f\n\x07\x65nabled\x18\x01 \x01(\x08\x12\x0e\n\x06paused\x18\x02 \x01(\x08\x12\x34\n\x10last_triage_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\ncron_state\x18\x04 \x01(\x0b\x32 .ostinato.scheduler.v1.CronState\x12=\n\x12\x61\x63tive_invocations\x18\x05 \x03(\x0b\x32!.ostinato.scheduler.v1.Invocation\x12\x38\n\x10pending_triggers\x18\x06 \x03(\x0b\x32\x1e.ostinato.scheduler.v1.Trigger\"\x9a\x01\n\tCronState\x12\x0f\n\x07\x65nabled\x18\x01 \x01(\x08\x12\x12\n\ngeneration\x18\x02 \x01(\x03\x12\x34\n\x10last_rewind_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0enext_slot_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x13\n\x11ListQueuesRequest\"\xba\x02\n\x05Queue\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05ready\x18\x02 \x01(\x03\x12\x0f\n\x07\x63laimed\x18\x03 \x01(\x03\x12\r\n\x05later\x18\x04 \x01(\x03\x12\x0c\n\x04\x64\x65\x61\x64\x18\x05 \x01(\x03\x12\x35\n\x11oldest_ready_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06paused\x18\x07 \x01(\x08\x12.\n\npause_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08max_rate\x18\t \x01(\x01\x12\x11\n\tmax_burst\x18\n \x01(\x05\x12\x16\n\x0emax_concurrent\x18\x0b \x01(\x05\x12\x32\n\x06remote\x18\x0c \x01(\x0b\x32\".ostinato.scheduler.v1.RemoteTasks\"B\n\x0bRemoteTasks\x12\x14\n\x07waiting\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\treminders\x18\x02 \x01(\x03\x42\n\n\x08_waiting\"!\n\x11PauseQueueRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\"\n\x12ResumeQueueRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"!\n\x11PurgeQueueRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"R\n\x12PurgeQueueResponse\x12\x0e\n\x06purged\x18\x01 \x01(\x03\x12\x1a\n\rpurged_remote\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x10\n\x0e_purged_remote\"B\n\x12ListQueuesResponse\x12,\n\x06queues\x18\x01 \x03(\x0b\x32\x1c.ostinato.scheduler.v1.Queue\"\x81\x02\n\nDeadLetter\x12\n\n\x02id\x18\x01 \x01(\x03\x12\r\n\x05queue\x18\x02 \x01(\t\x12\x12\n\ntask_class\x18\x03 \x01(\t\x12,\n\x08\x64ie_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\x05\x12\r\n\x05\x65rror\x18\x06 \x01(\t\x12\x14\n\x0cpayload_json\x18\x07 \x01(\t\x12\x10\n\x08\x66\x61ilures\x18\x08 \x01(\x05\x12\x13\n\x0btraceparent\x18\t \x01(\t\x12\x15\n\rpayload_bytes\x18\n \x01(\x05\x12\x13\n\x0braw_payload\x18\x0b \x01(\x0c\x12\x0c\n\x04kind\x18\x0c \x01(\t\"\"\n\x14GetDeadLetterRequest\x12\n\n\x02id\x18\x01 \x01(\x03\"N\n\x16ListDeadLettersRequest\x12\r\n\x05queue\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"k\n\x17ListDeadLettersResponse\x12\x37\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32!.ostinato.scheduler.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x19RequeueDeadLettersRequest\x12\x0b\n\x03ids\x18\x01 \x03(\x03\".\n\x1aRequeueDeadLettersResponse\x12\x10\n\x08requeued\x18\x01 \x01(\x05\"d\n\x17PurgeDeadLettersRequest\x12\x0b\n\x03ids\x18\x01 \x03(\x03\x12\r\n\x05queue\x18\x02 \x01(\t\x12-\n\nolder_than\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"*\n\x18PurgeDeadLettersResponse\x12\x0e\n\x06purged\x18\x01 \x01(\x05\"\x0e\n\x0cSweepRequest\"\x0f\n\rSweepResponse2\x83\x08\n\x0c\x41\x64minService\x12h\n\x10GetDebugJobState\x12..ostinato.scheduler.v1.GetDebugJobStateRequest\x1a$.ostinato.scheduler.v1.DebugJobState\x12\x61\n\nListQueues\x12(.ostinato.scheduler.v1.ListQueuesRequest\x1a).ostinato.scheduler.v1.ListQueuesResponse\x12T\n\nPauseQueue\x12(.ostinato.scheduler.v1.PauseQueueRequest\x1a\x1c.ostinato.scheduler.v1.Queue\x12V\n\x0bResumeQueue\x12).ostinato.scheduler.v1.ResumeQueueRequest\x1a\x1c.ostinato.scheduler.v1.Queue\x12\x61\n\nPurgeQueue\x12(.ostinato.scheduler.v1.PurgeQueueRequest\x1a).ostinato.scheduler.v1.PurgeQueueResponse\x12p\n\x0fListDeadLetters\x12-.ostinato.scheduler.v1.ListDeadLettersRequest\x1a..ostinato.scheduler.v1.ListDeadLettersResponse\x12_\n\rGetDeadLetter\x12+.ostinato.scheduler.v1.GetDeadLetterRequest\x1a!.ostinato.scheduler.v1.DeadLetter\x12y\n\x12RequeueDeadLetters\x12\x30.ostinato.scheduler.v1.RequeueDeadLettersRequest\x1a\x31.ostinato.scheduler.v1.RequeueDeadLettersResponse\x12s\n\x10PurgeDeadLetters\x12..ostinato.scheduler.v1.PurgeDeadLettersRequest\x1a/.ostinato.scheduler.v1.PurgeDeadLettersResponse\x12R\n\x05Sweep\x12#.ostinato.scheduler.v1.SweepRequest\x1a$.ostinato.scheduler.v1.SweepResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,37 +44,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTQUEUESREQUEST']._serialized_start=682
   _globals['_LISTQUEUESREQUEST']._serialized_end=701
   _globals['_QUEUE']._serialized_start=704
-  _globals['_QUEUE']._serialized_end=966
-  _globals['_PAUSEQUEUEREQUEST']._serialized_start=968
-  _globals['_PAUSEQUEUEREQUEST']._serialized_end=1001
-  _globals['_RESUMEQUEUEREQUEST']._serialized_start=1003
-  _globals['_RESUMEQUEUEREQUEST']._serialized_end=1037
-  _globals['_PURGEQUEUEREQUEST']._serialized_start=1039
-  _globals['_PURGEQUEUEREQUEST']._serialized_end=1072
-  _globals['_PURGEQUEUERESPONSE']._serialized_start=1074
-  _globals['_PURGEQUEUERESPONSE']._serialized_end=1110
-  _globals['_LISTQUEUESRESPONSE']._serialized_start=1112
-  _globals['_LISTQUEUESRESPONSE']._serialized_end=1178
-  _globals['_DEADLETTER']._serialized_start=1181
-  _globals['_DEADLETTER']._serialized_end=1438
-  _globals['_GETDEADLETTERREQUEST']._serialized_start=1440
-  _globals['_GETDEADLETTERREQUEST']._serialized_end=1474
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=1476
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=1554
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=1556
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=1663
-  _globals['_REQUEUEDEADLETTERSREQUEST']._serialized_start=1665
-  _globals['_REQUEUEDEADLETTERSREQUEST']._serialized_end=1705
-  _globals['_REQUEUEDEADLETTERSRESPONSE']._serialized_start=1707
-  _globals['_REQUEUEDEADLETTERSRESPONSE']._serialized_end=1753
-  _globals['_PURGEDEADLETTERSREQUEST']._serialized_start=1755
-  _globals['_PURGEDEADLETTERSREQUEST']._serialized_end=1855
-  _globals['_PURGEDEADLETTERSRESPONSE']._serialized_start=1857
-  _globals['_PURGEDEADLETTERSRESPONSE']._serialized_end=1899
-  _globals['_SWEEPREQUEST']._serialized_start=1901
-  _globals['_SWEEPREQUEST']._serialized_end=1915
-  _globals['_SWEEPRESPONSE']._serialized_start=1917
-  _globals['_SWEEPRESPONSE']._serialized_end=1932
-  _globals['_ADMINSERVICE']._serialized_start=1935
-  _globals['_ADMINSERVICE']._serialized_end=2962
+  _globals['_QUEUE']._serialized_end=1018
+  _globals['_REMOTETASKS']._serialized_start=1020
+  _globals['_REMOTETASKS']._serialized_end=1086
+  _globals['_PAUSEQUEUEREQUEST']._serialized_start=1088
+  _globals['_PAUSEQUEUEREQUEST']._serialized_end=1121
+  _globals['_RESUMEQUEUEREQUEST']._serialized_start=1123
+  _globals['_RESUMEQUEUEREQUEST']._serialized_end=1157
+  _globals['_PURGEQUEUEREQUEST']._serialized_start=1159
+  _globals['_PURGEQUEUEREQUEST']._serialized_end=1192
+  _globals['_PURGEQUEUERESPONSE']._serialized_start=1194
+  _globals['_PURGEQUEUERESPONSE']._serialized_end=1276
+  _globals['_LISTQUEUESRESPONSE']._serialized_start=1278
+  _globals['_LISTQUEUESRESPONSE']._serialized_end=1344
+  _globals['_DEADLETTER']._serialized_start=1347
+  _globals['_DEADLETTER']._serialized_end=1604
+  _globals['_GETDEADLETTERREQUEST']._serialized_start=1606
+  _globals['_GETDEADLETTERREQUEST']._serialized_end=1640
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=1642
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=1720
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=1722
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=1829
+  _globals['_REQUEUEDEADLETTERSREQUEST']._serialized_start=1831
+  _globals['_REQUEUEDEADLETTERSREQUEST']._serialized_end=1871
+  _globals['_REQUEUEDEADLETTERSRESPONSE']._serialized_start=1873
+  _globals['_REQUEUEDEADLETTERSRESPONSE']._serialized_end=1919
+  _globals['_PURGEDEADLETTERSREQUEST']._serialized_start=1921
+  _globals['_PURGEDEADLETTERSREQUEST']._serialized_end=2021
+  _globals['_PURGEDEADLETTERSRESPONSE']._serialized_start=2023
+  _globals['_PURGEDEADLETTERSRESPONSE']._serialized_end=2065
+  _globals['_SWEEPREQUEST']._serialized_start=2067
+  _globals['_SWEEPREQUEST']._serialized_end=2081
+  _globals['_SWEEPRESPONSE']._serialized_start=2083
+  _globals['_SWEEPRESPONSE']._serialized_end=2098
+  _globals['_ADMINSERVICE']._serialized_start=2101
+  _globals['_ADMINSERVICE']._serialized_end=3128
 # @@protoc_insertion_point(module_scope)

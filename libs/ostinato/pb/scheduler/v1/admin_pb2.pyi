@@ -142,6 +142,7 @@ class Queue(_message.Message):
     MAX_RATE_FIELD_NUMBER: _builtins.int
     MAX_BURST_FIELD_NUMBER: _builtins.int
     MAX_CONCURRENT_FIELD_NUMBER: _builtins.int
+    REMOTE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     ready: _builtins.int
     """Due, not yet claimed."""
@@ -149,7 +150,7 @@ class Queue(_message.Message):
     later: _builtins.int
     """Due later: delayed tasks and retries."""
     dead: _builtins.int
-    """Counted up to 10,000."""
+    """Counted up to 10,000. With those that a remote queue refused."""
     paused: _builtins.bool
     max_rate: _builtins.float
     """Starts per second; 0: no limit."""
@@ -163,6 +164,10 @@ class Queue(_message.Message):
 
     @_builtins.property
     def pause_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def remote(self) -> Global___RemoteTasks:
+        """Of a queue whose tasks wait in another system: what waits there. Absent where they wait here."""
+
     def __init__(
         self,
         *,
@@ -177,14 +182,41 @@ class Queue(_message.Message):
         max_rate: _builtins.float = ...,
         max_burst: _builtins.int = ...,
         max_concurrent: _builtins.int = ...,
+        remote: Global___RemoteTasks | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_ready_time", b"oldest_ready_time", "pause_time", b"pause_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_ready_time", b"oldest_ready_time", "pause_time", b"pause_time", "remote", b"remote"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claimed", b"claimed", "dead", b"dead", "later", b"later", "max_burst", b"max_burst", "max_concurrent", b"max_concurrent", "max_rate", b"max_rate", "name", b"name", "oldest_ready_time", b"oldest_ready_time", "pause_time", b"pause_time", "paused", b"paused", "ready", b"ready"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claimed", b"claimed", "dead", b"dead", "later", b"later", "max_burst", b"max_burst", "max_concurrent", b"max_concurrent", "max_rate", b"max_rate", "name", b"name", "oldest_ready_time", b"oldest_ready_time", "pause_time", b"pause_time", "paused", b"paused", "ready", b"ready", "remote", b"remote"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Queue: _TypeAlias = Queue  # noqa: Y015
+
+@_typing.final
+class RemoteTasks(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WAITING_FIELD_NUMBER: _builtins.int
+    REMINDERS_FIELD_NUMBER: _builtins.int
+    waiting: _builtins.int
+    """Added there and not done, counted up to 1,000. Absent while that system does not tell."""
+    reminders: _builtins.int
+    """Committed and not added there yet. Among many only the first 10,000 of all queues are looked at."""
+    def __init__(
+        self,
+        *,
+        waiting: _builtins.int | None = ...,
+        reminders: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_waiting", b"_waiting", "waiting", b"waiting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_waiting", b"_waiting", "reminders", b"reminders", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__waiting: _TypeAlias = _typing.Literal["waiting"]  # noqa: Y015
+    _WhichOneofArgType__waiting: _TypeAlias = _typing.Literal["_waiting", b"_waiting"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__waiting) -> _WhichOneofReturnType__waiting | None: ...
+
+Global___RemoteTasks: _TypeAlias = RemoteTasks  # noqa: Y015
 
 @_typing.final
 class PauseQueueRequest(_message.Message):
@@ -248,18 +280,26 @@ class PurgeQueueResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PURGED_FIELD_NUMBER: _builtins.int
+    PURGED_REMOTE_FIELD_NUMBER: _builtins.int
     purged: _builtins.int
-    """Without those that waited in a remote queue, which does not tell."""
+    """Here: also tasks that were committed and not added to their remote queue yet."""
+    purged_remote: _builtins.int
+    """In a remote queue, as it was counted directly before, up to 1,000. Absent where there is none, or where it did not
+    tell.
+    """
     def __init__(
         self,
         *,
         purged: _builtins.int = ...,
+        purged_remote: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_purged_remote", b"_purged_remote", "purged_remote", b"purged_remote"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["purged", b"purged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_purged_remote", b"_purged_remote", "purged", b"purged", "purged_remote", b"purged_remote"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__purged_remote: _TypeAlias = _typing.Literal["purged_remote"]  # noqa: Y015
+    _WhichOneofArgType__purged_remote: _TypeAlias = _typing.Literal["_purged_remote", b"_purged_remote"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__purged_remote) -> _WhichOneofReturnType__purged_remote | None: ...
 
 Global___PurgeQueueResponse: _TypeAlias = PurgeQueueResponse  # noqa: Y015
 
