@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import heapq
 import selectors
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -52,6 +54,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self, steps: Steps, hold: Hold) -> None:
         self._virtual_now = 0.0
         self._hold = hold
+        self._timers = count()
         super().__init__(_VirtualSelector(self, steps))
         # Timers this close are due. Must exceed the spacing of floats, which is 4 ns after a year.
         self._clock_resolution = 1e-6
@@ -71,9 +74,29 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             return handle
         return super().call_soon(callback, *args, context=within)
 
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        timer = _Timer(when, callback, args, self, context)
+        timer.number = next(self._timers)
+        heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]
+        timer._scheduled = True  # type: ignore[attr-defined] # noqa: SLF001 - as the event loop does it
+        return timer
+
     def run_held(self, handle: asyncio.Handle) -> None:
         """What was held runs after all, unless it was cancelled meanwhile."""
         super().call_soon(_run_unless_cancelled, handle)
+
+
+class _Timer(asyncio.TimerHandle):
+    """Of several for one time the one that was set first comes first. The event loop knows no order among them."""
+
+    number = 0
+
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, _Timer):
+            return NotImplemented
+        return (self.when(), self.number) < (other.when(), other.number)
 
 
 class NoSteps:
