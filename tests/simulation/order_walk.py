@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from functools import partial
 
 import asyncpg
-from google.cloud import tasks_v2
 
+from ostinato.taskqueue.cloud_tasks.plain_messages import CreateTaskRequest
 from ostinato.taskqueue.reminders.reminder import decode_reminder
 from ostinato.testing.invariants import find_reminder_violations
 from ostinato.testing.simulation import open_simulation
@@ -95,5 +95,5 @@ async def _committed(connection: asyncpg.Connection[asyncpg.Record]) -> set[int]
 def _body_of(payload: bytes) -> bytes:
     reminder = decode_reminder(payload)
     assert reminder is not None
-    body: bytes = tasks_v2.CreateTaskRequest.deserialize(reminder.create_task_request).task.http_request.body
+    body: bytes = CreateTaskRequest.FromString(reminder.create_task_request).task.http_request.body
     return body

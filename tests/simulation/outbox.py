@@ -10,10 +10,9 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-from google.cloud import tasks_v2
 from google.protobuf.wrappers_pb2 import Int64Value, UInt64Value
 
 from ostinato.clock import Clock
@@ -36,7 +35,7 @@ from ostinato.taskqueue.sweeping.sweep_loop import Sweeper, SweepLoop
 from ostinato.taskqueue.sweeping.sweep_options import LESSOR, SweepOptions
 from ostinato.taskqueue.sweeping.undeterred_sweeper import UndeterredSweeper
 from ostinato.testing.simulated_database import SimulatedProcess
-from tests.simulation.remote_cloud import SETTINGS, RemoteClient, RemoteCloud
+from tests.simulation.remote_cloud import SETTINGS, RemoteChannel, RemoteCloud, client_on
 from tests.simulation.world import database_settings
 
 # Few reminders per scan, so that a sweep of dozens needs all its levels.
@@ -183,7 +182,7 @@ def has_caller() -> bool:
 async def open_outbox(shop: Shop, gate: SimulatedProcess, random: Random) -> AsyncIterator[Outbox]:
     gate.on_cancel = cancel_caller
     clock = shop.clock
-    client = cast(tasks_v2.CloudTasksAsyncClient, RemoteClient(shop.cloud, gate, random, clock, refuses=shop.refuses))
+    client = client_on(RemoteChannel(shop.cloud, gate, random, clock, refuses=shop.refuses))
     submitter = TaskSubmitter(client)
     async with open_database(database_settings(shop.url, gate.name), gate=gate) as db:
         submissions = Submissions(db, submitter, clock, policy=shop.policy)

@@ -15,6 +15,7 @@ from ostinato.errors import CommitOutcomeUnknown
 from ostinato.storage import database
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue.cloud_tasks import submit_verdicts, task_submitter
+from ostinato.taskqueue.cloud_tasks.plain_messages import CreateTaskRequest
 from ostinato.taskqueue.reminders import parked_store, reminder_store
 from ostinato.taskqueue.reminders.happy_path import HappyPath
 from ostinato.taskqueue.reminders.reminder_stats import Path
@@ -51,9 +52,9 @@ def a_name_per_request(patch: pytest.MonkeyPatch) -> None:
     submit = task_submitter.TaskSubmitter.submit
 
     async def submit_nameless(self: Any, request: bytes) -> Any:
-        decoded = task_submitter.tasks_v2.CreateTaskRequest.deserialize(request)
+        decoded = CreateTaskRequest.FromString(request)
         decoded.task.name = ""
-        return await submit(self, task_submitter.tasks_v2.CreateTaskRequest.serialize(decoded))
+        return await submit(self, decoded.SerializeToString())
 
     patch.setattr(task_submitter.TaskSubmitter, "submit", submit_nameless)
 

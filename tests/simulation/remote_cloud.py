@@ -10,16 +10,17 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import grpc
-from google.api_core.exceptions import from_grpc_status
 from google.cloud import tasks_v2
 
 from ostinato.clock import Clock
 from ostinato.config.cloud_tasks import CloudTasksSettings
 from ostinato.errors import OstinatoError, Unavailable
+from ostinato.localcloud.cloud_tasks import wire_types as wire
 from ostinato.localcloud.cloud_tasks.attempt_result import AttemptResult, answered, unanswered
 from ostinato.localcloud.cloud_tasks.dispatch_loop import DispatchLoop
 from ostinato.localcloud.cloud_tasks.http_push import HttpPusher, Push
@@ -50,22 +51,18 @@ class RemoteCloud:
         self._tasks = TaskMethods(queues, loop, clock)
 
     async def create_queue(self, name: str) -> None:
-        queue = tasks_v2.Queue(name=queue_path(SETTINGS.project, SETTINGS.location, name))
+        queue = wire.Queue(name=queue_path(SETTINGS.project, SETTINGS.location, name))
         parent = location_path(SETTINGS.project, SETTINGS.location)
-        await self._queues.create_queue(tasks_v2.CreateQueueRequest.pb(_request(parent, queue)))
+        await self._queues.create_queue(wire.CreateQueueRequest(parent=parent, queue=queue))
 
     async def create_task(self, request: tasks_v2.CreateTaskRequest) -> Any:
-        task = await self._tasks.create_task(tasks_v2.CreateTaskRequest.pb(request))
+        task = await self._tasks.create_task(request)
         self.added[request.task.http_request.body] += 1
         return task
 
 
-def _request(parent: str, queue: tasks_v2.Queue) -> tasks_v2.CreateQueueRequest:
-    return tasks_v2.CreateQueueRequest(parent=parent, queue=queue)
-
-
-class RemoteClient:
-    """What of the official client adds tasks, for one process. `refuses`: now and then it is refused for good."""
+class RemoteChannel:
+    """The connection of one process, for adding tasks. `refuses`: now and then it is refused for good."""
 
     def __init__(self, cloud: RemoteCloud, gate: Gate, random: Random, clock: Clock, *, refuses: bool) -> None:
         self._cloud = cloud
@@ -74,25 +71,50 @@ class RemoteClient:
         self._clock = clock
         self._not_done = _NOT_DONE + (_REFUSED if refuses else ())
 
-    async def create_task(self, request: tasks_v2.CreateTaskRequest, **_: object) -> Any:
-        """Takes its time; raises what the official client does."""
+    def unary_unary(self, method: str) -> Callable[..., Awaitable[bytes]]:
+        assert method == "/google.cloud.tasks.v2.CloudTasks/CreateTask"
+        return self._create_task
+
+    async def _create_task(self, request: bytes, **_: object) -> bytes:
+        """Takes its time; raises what a channel does."""
+        decoded = wire.CreateTaskRequest.FromString(request)
         if wait := self._random.choice((0.0, 0.0, 0.0, 0.01, 1.0)):
             await self._clock.sleep(wait)
         done = False
 
-        async def create() -> Any:
+        async def create() -> bytes:
             nonlocal done
-            task = await self._cloud.create_task(request)
+            task = await self._cloud.create_task(decoded)
             done = True
-            return task
+            answer: bytes = task.SerializeToString()
+            return answer
 
         try:
-            return await gated(self._gate, f"SUBMIT {request.task.name.rpartition('/')[2]}", None, create)
+            return await gated(self._gate, f"SUBMIT {decoded.task.name.rpartition('/')[2]}", None, create)
         except Unavailable as error:
-            code = self._random.choice(_IN_DOUBT if done else self._not_done)
-            raise from_grpc_status(grpc.StatusCode[code], str(error)) from error
+            raise _status(self._random.choice(_IN_DOUBT if done else self._not_done), error) from error
         except OstinatoError as error:
-            raise from_grpc_status(status_code(error), str(error)) from error
+            raise _status(status_code(error).name, error) from error
+
+
+def _status(code: str, error: OstinatoError) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(grpc.StatusCode[code], grpc.aio.Metadata(), grpc.aio.Metadata(), details=str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class _Transport:
+    grpc_channel: RemoteChannel
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteClient:
+    """What of the official client adds tasks."""
+
+    transport: _Transport
+
+
+def client_on(channel: RemoteChannel) -> tasks_v2.CloudTasksAsyncClient:
+    return cast(tasks_v2.CloudTasksAsyncClient, RemoteClient(_Transport(channel)))
 
 
 class _Pusher(HttpPusher):
