@@ -29,7 +29,7 @@ _REMEMBERED = "select payload from tq_reminder union all select payload from tq_
 def take_order_walk(url: str, seed: int, *, rounds: int = ROUNDS) -> WalkResult:
     """`url` is a fresh migrated database."""
     asyncio.run(on_database(url, _prepare))
-    with alarms() as logged, open_simulation(url, seed=seed, start=MONDAY) as simulation:
+    with alarms() as logged, open_simulation(url, seed=seed, start=MONDAY, keeps_order=True) as simulation:
         wanderer = OrderWanderer(simulation, rounds=rounds)
         simulation.check_between_steps(partial(_look, wanderer), every=CHECK_EVERY)
         simulation.run(wanderer.wander())

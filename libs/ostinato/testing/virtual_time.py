@@ -12,7 +12,7 @@ import heapq
 import selectors
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
-from itertools import count
+from itertools import count, repeat
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -49,12 +49,16 @@ Hold = Callable[[asyncio.Handle, contextvars.Context], bool]
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """Begins at time 0. `hold` is asked before anything is run."""
+    """Begins at time 0. `hold` is asked before anything is run.
 
-    def __init__(self, steps: Steps, hold: Hold) -> None:
+    With `keeps_order`, of several timers for one moment the one that was set first comes first. The event loop itself
+    knows no order among them: it hangs on how often the loop came round.
+    """
+
+    def __init__(self, steps: Steps, hold: Hold, *, keeps_order: bool = False) -> None:
         self._virtual_now = 0.0
         self._hold = hold
-        self._timers = count()
+        self._timers = count() if keeps_order else repeat(0)
         super().__init__(_VirtualSelector(self, steps))
         # Timers this close are due. Must exceed the spacing of floats, which is 4 ns after a year.
         self._clock_resolution = 1e-6
@@ -89,9 +93,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 class _Timer(asyncio.TimerHandle):
-    """Of several for one time the one that was set first comes first. The event loop knows no order among them."""
-
-    number = 0
+    number = 0  # those of one number are alike
 
     def __lt__(self, other: object) -> bool:
         if not isinstance(other, _Timer):
