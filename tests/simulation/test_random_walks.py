@@ -16,7 +16,7 @@ SECONDS = 30
 LEAST_WALKS = 2  # on a machine that has other things to do
 
 
-def simulate(server_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def simulate(server_url: str, *arguments: str, seconds: float = 150) -> subprocess.CompletedProcess[str]:
     """As the Makefile does it: the order of sets of strings is part of what a seed decides."""
     return subprocess.run(
         [sys.executable, "-m", "tests.simulation", *arguments],
@@ -24,7 +24,7 @@ def simulate(server_url: str, *arguments: str) -> subprocess.CompletedProcess[st
         env=os.environ | {"PYTHONHASHSEED": "0", "OSTINATO_TEST_DATABASE_URL": server_url},
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=seconds,
         check=False,
     )
 

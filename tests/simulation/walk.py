@@ -45,25 +45,25 @@ class WalkResult:
 
 def take_walk(url: str, seed: int) -> WalkResult:
     """`url` is a fresh migrated database."""
-    asyncio.run(_on(url, install_audit))
-    with _alarms() as alarms, open_simulation(url, seed=seed, start=MONDAY) as simulation:
+    asyncio.run(on_database(url, install_audit))
+    with alarms() as logged, open_simulation(url, seed=seed, start=MONDAY) as simulation:
         simulation.check_between_steps(_look, every=CHECK_EVERY)
         wanderer = Wanderer(simulation)
         simulation.run(wanderer.wander())
         problems = [*simulation.violations, *wanderer.problems]
     if not problems:
         problems = asyncio.run(
-            _on(url, partial(find_broken_promises, accepted=wanderer.accepted, reported=wanderer.reported))
+            on_database(url, partial(find_broken_promises, accepted=wanderer.accepted, reported=wanderer.reported))
         )
-        problems += asyncio.run(_on(url, _look))
-    return WalkResult(seed, tuple(simulation.trace), (*problems, *alarms))
+        problems += asyncio.run(on_database(url, _look))
+    return WalkResult(seed, tuple(simulation.trace), (*problems, *logged))
 
 
 async def _look(connection: asyncpg.Connection[asyncpg.Record]) -> list[str]:
     return [*await find_violations(connection), *await find_breaches(connection)]
 
 
-async def _on(url: str, act: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
+async def on_database(url: str, act: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
     connection = await asyncpg.connect(url)
     try:
         return await act(connection)
@@ -72,15 +72,15 @@ async def _on(url: str, act: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
 
 
 @contextmanager
-def _alarms() -> Iterator[list[str]]:
+def alarms() -> Iterator[list[str]]:
     """The log lines of the block that only a bug would write."""
-    alarms = _Alarms()
+    handler = _Alarms()
     root = logging.getLogger()
-    root.addHandler(alarms)
+    root.addHandler(handler)
     try:
-        yield alarms.lines
+        yield handler.lines
     finally:
-        root.removeHandler(alarms)
+        root.removeHandler(handler)
 
 
 class _Alarms(logging.Handler):

@@ -16,6 +16,10 @@ class Fault(StrEnum):
     REFUSED = "REFUSED"  # the server refuses it; the connection stays
     CUT_BEFORE = "CUT_BEFORE"  # the connection breaks, the step does not reach the server
     CUT_AFTER = "CUT_AFTER"  # it happens, the connection breaks before the answer
+    UNHEARD = "UNHEARD"  # it happens, an error is told instead of the answer; the connection stays
+    ROLLED_BACK = "ROLLED_BACK"  # of a COMMIT: the server refuses it and rolls back
+    LOST = "LOST"  # likewise, and nobody hears of it
+    CANCELLED = "CANCELLED"  # whoever asked for it gives up at this moment: it may happen or not
     STALL = "STALL"  # the process stands still for longer than its lease, then goes on with this very step
     DEATH_BEFORE = "DEATH_BEFORE"  # the process dies
     DEATH_AFTER = "DEATH_AFTER"
@@ -23,7 +27,12 @@ class Fault(StrEnum):
     @property
     def happens(self) -> bool:
         """The step reaches the server."""
-        return self in (Fault.CUT_AFTER, Fault.DEATH_AFTER)
+        return self in (Fault.CUT_AFTER, Fault.UNHEARD, Fault.DEATH_AFTER)
+
+    @property
+    def rolls_back(self) -> bool:
+        """By the server's own decision, on a connection that stays."""
+        return self in (Fault.ROLLED_BACK, Fault.LOST)
 
     @property
     def cuts(self) -> bool:
@@ -35,7 +44,7 @@ class Fault(StrEnum):
 
     def error(self, step: str) -> OstinatoError:
         """What the process is told, as storage would tell it."""
-        if step == "COMMIT" and self is not Fault.REFUSED:
+        if step == "COMMIT" and self not in (Fault.REFUSED, Fault.ROLLED_BACK):
             return CommitOutcomeUnknown(f"simulated: {self}")
         return Unavailable(f"simulated: {self}")
 

@@ -1,5 +1,7 @@
 """What holds in every committed state of a scheduler's database, whatever ran, crashed or stands still at the moment.
 
+Likewise of the reminders of tasks that wait in a remote queue: each will be taken by a sweep, at a time that is near.
+
 `find_violations` reads one snapshot and returns a sentence for each thing that is as no commit may leave it: work
 that nothing will carry on, slots with more or less than one outcome, more runs than allowed. Each rule follows from
 how transactions are made: a state and the task that carries on from it commit together. So a test may stop
@@ -8,10 +10,14 @@ anywhere; only one that damages rows by hand, or takes work away from the queue,
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import TypeAlias
 
 import asyncpg
 
+from ostinato.taskqueue.sweeping.partition import Partition, parse_partition
 from ostinato.testing.standstill import find_standstill
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -103,6 +109,57 @@ select format('invocation %s was started by slot %s of job %s, whose outcome is 
 """
 
 
+# A reminder is the business of whoever wrote it for a minute, or waits ten minutes at most after a refusal; then it is
+# due, and sweeps take what is due.
+_REMINDER_CONTRADICTIONS = """
+select format('reminder %s is fresh until %s, no later than in a minute was expected', r.id, r.fresh_until)
+  from tq_reminder r
+ where r.fresh_until > (select ostinato_now()) + interval '1 min'
+union all
+select format('reminder %s is to be tried at %s, no later than in ten minutes was expected', r.id, r.next_try_at)
+  from tq_reminder r
+ where r.next_try_at > (select ostinato_now()) + interval '10 min'
+union all
+select format('reminder %s was never refused and waits until %s', r.id, r.next_try_at)
+  from tq_reminder r
+ where r.attempts = 0 and (r.next_try_at > '-infinity' or r.first_refused_at is not null or r.last_error is not null)
+union all
+select format('reminder %s was refused %s times, and nobody knows when or why', r.id, r.attempts)
+  from tq_reminder r
+ where r.attempts > 0 and (r.first_refused_at is null or r.last_error is null)
+union all
+select format('reminder %s is parked and waits', r.id)
+  from tq_reminder r join tq_parked_reminder p using (id)
+union all
+select format('reminder %s is parked and was never refused', p.id)
+  from tq_parked_reminder p
+ where p.attempts = 0
+union all
+select format('section %s is leased until %s, no later than in a minute was expected', l.section, l.expires_at)
+  from tq_sweep_lease l
+ where l.expires_at > (select ostinato_now()) + interval '1 min'
+union all
+select 'no sweep can begin: nobody can take a turn'
+ where not exists (select from tq_sweep_turn)
+"""
+_LEASES = """
+select section, parts from tq_sweep_lease where expires_at > (select ostinato_now()) order by section, lease_id
+"""
+
+
+async def find_reminder_violations(connection: Connection) -> list[str]:
+    """`connection` is in a transaction that reads one snapshot."""
+    found = [row[0] for row in await connection.fetch(_REMINDER_CONTRADICTIONS)]
+    for section, leases in groupby(await connection.fetch(_LEASES), key=itemgetter("section")):
+        parts = sorted(parse_partition(text) for lease in leases for text in lease["parts"])
+        found += [f"{one} and {other} of section {section} are leased twice" for one, other in _overlapping(parts)]
+    return found
+
+
+def _overlapping(parts: Sequence[Partition]) -> Iterator[tuple[Partition, Partition]]:
+    return ((one, other) for one, other in pairwise(parts) if other.low < one.high)
+
+
 async def find_violations(connection: Connection, *, tasks_elsewhere: bool = False) -> list[str]:
     """Reads only, in one snapshot. A database without the scheduler's schema has nothing to violate.
 
@@ -113,4 +170,8 @@ async def find_violations(connection: Connection, *, tasks_elsewhere: bool = Fal
     queries = [*([] if tasks_elsewhere else [_TIMERS_WITHOUT_A_TASK]), _STORED_CONTRADICTIONS, _LEDGER_CONTRADICTIONS]
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         found = [row[0] for query in queries for row in await connection.fetch(query)]
-        return [*found, *await find_standstill(connection, tasks_elsewhere=tasks_elsewhere)]
+        return [
+            *found,
+            *await find_standstill(connection, tasks_elsewhere=tasks_elsewhere),
+            *await find_reminder_violations(connection),
+        ]

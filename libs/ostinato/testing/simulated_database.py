@@ -157,6 +157,7 @@ class SimulatedProcess:
         self.frozen = False  # nothing of it runs
         self.held: list[asyncio.Handle] = []  # what it will do when it goes on
         self.on_stall: Callable[[], None] = _nothing  # a fault wants it to stall
+        self.on_cancel: Callable[[], None] = _nothing  # a fault wants whoever asked for this step to give up
         self._quiet = asyncio.Event()
         self._order = order
         self._now = now
@@ -198,6 +199,8 @@ class SimulatedProcess:
         self._steps[_current_task()] = entry
         try:
             self._check_alive()
+            if fault is not None and fault.rolls_back and connection is not None:
+                await self._roll_back(pid, connection)
             self._fail(entry, happened=False)
             await self._tell_time(step, pid, connection)
         except BaseException:
@@ -225,6 +228,9 @@ class SimulatedProcess:
     def _fail(self, entry: _Step, *, happened: bool) -> None:
         fault = entry.fault
         if fault is None or fault is Fault.STALL or fault.happens != happened:
+            return
+        if fault is Fault.CANCELLED:
+            self.on_cancel()
             return
         if fault.kills:
             self.die()
@@ -255,18 +261,28 @@ class SimulatedProcess:
         if step == "ROLLBACK":
             self._told.pop(pid, None)  # what was set in the transaction is undone with it
 
+    async def _roll_back(self, pid: int, connection: Connection) -> None:
+        await _ask(connection, "ROLLBACK")
+        self._in_transaction.discard(pid)
+        self._told.pop(pid, None)
+
     async def _tell_time(self, step: str, pid: int, connection: Connection | None) -> None:
         now = self._now()
         if connection is None or self._told.get(pid) == now or not any(part in step for part in _READS_TIME):
             return
-        telling = asyncio.ensure_future(connection.execute(f"set testing.now = '{now.isoformat()}'"))
-        try:
-            with translated_errors():
-                await asyncio.shield(telling)
-        except asyncio.CancelledError:
-            await asyncio.wait([telling])  # the connection is not free before
-            raise
+        await _ask(connection, f"set testing.now = '{now.isoformat()}'")
         self._told[pid] = now
+
+
+async def _ask(connection: Connection, sql: str) -> None:
+    """A statement of the simulation's own. The connection is not free before its answer."""
+    asking = asyncio.ensure_future(connection.execute(sql))
+    try:
+        with translated_errors():
+            await asyncio.shield(asking)
+    except asyncio.CancelledError:
+        await asyncio.wait([asking])
+        raise
 
 
 def _nothing() -> None:

@@ -64,12 +64,13 @@ class Life:
 class Simulation:
     """Build it with `open_simulation`."""
 
-    def __init__(self, url: str, seed: int, start: datetime, watcher: LockWatcher) -> None:
+    def __init__(self, url: str, seed: int, start: datetime, watcher: LockWatcher, *, keeps_order: bool) -> None:
         self.url = url
         self.seed = seed
         self.clock = VirtualClock(start)
         self.violations: list[str] = []  # what `check_between_steps` found
         self._watcher = watcher
+        self._keeps_order = keeps_order
         self._order = StepOrder(seed, watcher)
         self._processes = 0
         self._checked_until = 0
@@ -158,7 +159,7 @@ class Simulation:
         self._watcher.wait_until_gone(life.process.pids)
 
     def _make_loop(self) -> VirtualTimeLoop:
-        loop = VirtualTimeLoop(self._order, _held)
+        loop = VirtualTimeLoop(self._order, _held, keeps_order=self._keeps_order)
         loop.set_task_factory(_make_task)  # type: ignore[arg-type]
         return loop
 
@@ -182,12 +183,15 @@ def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T
 
 
 @contextmanager
-def open_simulation(url: str, *, seed: int, start: datetime) -> Iterator[Simulation]:
-    """`url` is a migrated database of its own: its clock is replaced, its partitions are made around `start`."""
+def open_simulation(url: str, *, seed: int, start: datetime, keeps_order: bool = False) -> Iterator[Simulation]:
+    """`url` is a migrated database of its own: its clock is replaced, its partitions are made around `start`.
+
+    `keeps_order`: where many wait for the same moment, they go on in the order in which they began to wait.
+    """
     asyncio.run(_prepare(url, start))
     watcher = LockWatcher(url)
     try:
-        yield Simulation(url, seed, start, watcher)
+        yield Simulation(url, seed, start, watcher, keeps_order=keeps_order)
     finally:
         watcher.close()
 

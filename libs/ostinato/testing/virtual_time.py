@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import heapq
 import selectors
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
+from itertools import count, repeat
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -47,11 +49,16 @@ Hold = Callable[[asyncio.Handle, contextvars.Context], bool]
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """Begins at time 0. `hold` is asked before anything is run."""
+    """Begins at time 0. `hold` is asked before anything is run.
 
-    def __init__(self, steps: Steps, hold: Hold) -> None:
+    With `keeps_order`, of several timers for one moment the one that was set first comes first. The event loop itself
+    knows no order among them: it hangs on how often the loop came round.
+    """
+
+    def __init__(self, steps: Steps, hold: Hold, *, keeps_order: bool = False) -> None:
         self._virtual_now = 0.0
         self._hold = hold
+        self._timers = count() if keeps_order else repeat(0)
         super().__init__(_VirtualSelector(self, steps))
         # Timers this close are due. Must exceed the spacing of floats, which is 4 ns after a year.
         self._clock_resolution = 1e-6
@@ -71,9 +78,27 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             return handle
         return super().call_soon(callback, *args, context=within)
 
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        timer = _Timer(when, callback, args, self, context)
+        timer.number = next(self._timers)
+        heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]
+        timer._scheduled = True  # type: ignore[attr-defined] # noqa: SLF001 - as the event loop does it
+        return timer
+
     def run_held(self, handle: asyncio.Handle) -> None:
         """What was held runs after all, unless it was cancelled meanwhile."""
         super().call_soon(_run_unless_cancelled, handle)
+
+
+class _Timer(asyncio.TimerHandle):
+    number = 0  # those of one number are alike
+
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, _Timer):
+            return NotImplemented
+        return (self.when(), self.number) < (other.when(), other.number)
 
 
 class NoSteps:

@@ -60,6 +60,7 @@ class CloudTasksQueue:
         happy_path: HappyPath,
         clock: Clock,
         looks_after_queues: bool = True,
+        new_id: Callable[[], UUID] = new_reminder_id,
     ) -> None:
         self.settings = settings
         self.submissions = submissions
@@ -69,6 +70,7 @@ class CloudTasksQueue:
         self._happy_path = happy_path
         self._clock = clock
         self._looks_after_queues = looks_after_queues
+        self._new_id = new_id
         self._builder = RequestBuilder(settings)
 
     async def prepare(self, classes: Sequence[TaskClass[Any]], queues: Sequence[QueueSettings]) -> None:
@@ -110,7 +112,7 @@ class CloudTasksQueue:
         moment = Moment(self._clock.now())
         reminders = []
         for body in bodies:
-            reminder_id = new_reminder_id()
+            reminder_id = self._new_id()
             request = self._builder.rebuild(task_class, queue, reminder_id.hex, body, moment)
             reminders.append(self._reminder(reminder_id, task_class, request, moment))
         await self._write(tx, reminders)
@@ -172,7 +174,7 @@ class CloudTasksQueue:
     async def _remind(self, tasks: RemoteAdd, tx: Tx, moment: Moment) -> list[int]:
         reminders, numbers = [], []
         for payload in tasks.payloads:
-            reminder_id = new_reminder_id()
+            reminder_id = self._new_id()
             request = self._builder.build(tasks, payload, reminder_id.hex, moment)
             reminders.append(self._reminder(reminder_id, tasks.task_class.name, request, moment))
             numbers.append(number_of(reminder_id.hex))

@@ -108,7 +108,7 @@ class Submissions:
         async def submit(reminder_id: UUID) -> None:
             attempts.append(await self.submit(reminder_id, payloads.pop(reminder_id), Path.SWEEP))
 
-        asked = list(payloads)
+        asked = [reminder_id for reminder_id in ids if reminder_id in payloads]
         await for_each(asked, submit, most=REQUESTS_PER_BATCH)
         done = await self._saved(attempts)
         return BatchResult(done=done, failed=len(asked) - done)

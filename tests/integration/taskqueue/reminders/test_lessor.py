@@ -102,6 +102,7 @@ async def test_a_block_that_outlasts_its_lease_is_cut_short(database: Database) 
     assert await stored(database) == []
 
 
+@pytest.mark.leaves_damage("a lease that no release would write")
 async def test_a_lease_that_cannot_be_read_is_told_and_nothing_begins(database: Database) -> None:
     await database.execute(
         "insert into tq_sweep_lease (section, parts, expires_at) values ($1, '{nonsense}', 'infinity')", SECTION

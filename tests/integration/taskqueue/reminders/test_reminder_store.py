@@ -83,6 +83,7 @@ async def test_a_scan_tells_fresh_from_stale_by_the_databases_clock(database: Da
     assert found[stale.id].stale_for >= timedelta()
 
 
+@pytest.mark.leaves_damage("a next try without a refusal is written by hand")
 async def test_a_reminder_is_stale_from_the_very_end_of_its_time(database: Database) -> None:
     """And due again from the very time that was set for its next try."""
     made = reminder()
