@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
@@ -46,19 +47,34 @@ def registry() -> CollectorRegistry:
     return CollectorRegistry()
 
 
-@pytest.fixture
-async def loop(counting: CountingDatabase, registry: CollectorRegistry) -> AsyncIterator[WatchLoop]:
+@asynccontextmanager
+async def looking(
+    counting: CountingDatabase, registry: CollectorRegistry, *, every: timedelta
+) -> AsyncIterator[WatchLoop]:
     loop = WatchLoop(
         counting,  # type: ignore[arg-type]
         clock=SystemClock(),
         metrics=WatchMetrics(registry),
-        every=timedelta(milliseconds=30),
+        every=every,
         patience=timedelta(milliseconds=300),
         max_watches=3,
     )
     running = asyncio.ensure_future(loop.run())
     yield loop
     running.cancel()
+
+
+@pytest.fixture
+async def loop(counting: CountingDatabase, registry: CollectorRegistry) -> AsyncIterator[WatchLoop]:
+    async with looking(counting, registry, every=timedelta(milliseconds=30)) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def seldom(counting: CountingDatabase, registry: CollectorRegistry) -> AsyncIterator[WatchLoop]:
+    """Looks by itself only when somebody knows that there is something to read."""
+    async with looking(counting, registry, every=timedelta(hours=1)) as opened:
+        yield opened
 
 
 async def seen(loop: WatchLoop, invocation_id: int) -> WatchPlace:
@@ -76,18 +92,18 @@ async def watchers(loop: WatchLoop, *places: WatchPlace) -> list[asyncio.Task[Wa
 
 
 async def test_a_look_for_many_watchers_of_quiet_runs_is_one_statement(
-    loop: WatchLoop, counting: CountingDatabase, stage: Stage
+    seldom: WatchLoop, counting: CountingDatabase, stage: Stage
 ) -> None:
     runs = [await start_run(stage, f"job-{number}") for number in range(20)]
-    places = [await seen(loop, run.id) for run in runs]
-    waiting = await watchers(loop, *places, *places)
+    places = [await seen(seldom, run.id) for run in runs]
+    waiting = await watchers(seldom, *places, *places)
     counting.statements = 0
-    await loop.look()
+    await seldom.look()
     assert counting.statements == 1
     for run in runs:
         await set_status(stage, run.id, S.RUNNING)
     counting.statements = 0
-    await loop.look()
+    await seldom.look()
     assert counting.statements == 2
     assert len(await asyncio.gather(*waiting)) == 40
 
