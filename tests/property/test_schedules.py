@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ostinato.scheduling.duration import DurationError, parse_duration
-from ostinato.scheduling.schedule import ScheduleError, parse_schedule
+from ostinato.scheduling.schedule import CronTerms, ScheduleError, parse_schedule
 from tests.property.cron_oracle import CronOracle
 
 HORIZON_DAYS = 3 * 366
 SECOND = timedelta(seconds=1)
+OF_A_JOB = CronTerms(job_name="projects/p/jobs/j")
 MONTHS = ["jan", "FEB", "March", "apr", "May", "JUNE", "july", "aug", "sep", "October", "nov", "dec"]
 WEEKDAYS = ["sun", "MON", "Tuesday", "wed", "thu", "FRI", "saturday"]
 
@@ -54,8 +55,23 @@ def fields(draw: st.DrawFn, low: int, high: int, names: list[str] | None = None,
     return ",".join(item(kind) for kind in kinds)
 
 
-DAYS = st.one_of(st.just("?"), fields(1, 31))
-WEEKDAY_FIELDS = st.one_of(st.just("?"), fields(0, 6, WEEKDAYS, highest=7))
+MONTH_DAYS = st.one_of(st.sampled_from(["L", "l", "LW", "1W", "31w"]), st.integers(1, 31).map(lambda day: f"{day}W"))
+DAY_NAMES = st.sampled_from([*"01234567", *WEEKDAYS])
+MONTH_WEEKDAYS = st.one_of(
+    DAY_NAMES.map(lambda day: f"{day}L"),
+    st.tuples(DAY_NAMES, st.integers(1, 5)).map(lambda pair: f"{pair[0]}#{pair[1]}"),
+)
+
+
+@st.composite
+def days(draw: st.DrawFn, plain: st.SearchStrategy[str], operators: st.SearchStrategy[str]) -> str:
+    items = draw(st.lists(operators, max_size=2))
+    rest = draw(st.one_of(st.just("?"), plain))
+    return rest if not items else ",".join(items if rest in "*?" else [*items, rest])
+
+
+DAYS = days(fields(1, 31), MONTH_DAYS)
+WEEKDAY_FIELDS = days(fields(0, 6, WEEKDAYS, highest=7), MONTH_WEEKDAYS)
 # Mostly near the instants that are asked about, or no year at all would ever match.
 YEARS = st.one_of(st.sampled_from(["*", "2020-2030", "2025/2", "2024,2028,2032"]), fields(1970, 2099))
 
@@ -175,13 +191,13 @@ def test_an_interval_is_never_due_before_its_time_nor_in_the_past(ns: int, rewou
 def refusal_of(text: str) -> ScheduleError | None:
     """Any other error is a bug, and fails the test."""
     try:
-        parse_schedule(text).next_after(datetime(2026, 1, 1, tzinfo=UTC))
+        parse_schedule(text, OF_A_JOB).next_after(datetime(2026, 1, 1, tzinfo=UTC))
     except ScheduleError as error:
         return error
     return None
 
 
-CRONISH = st.text(st.sampled_from(list("0123456789*/,-?LWH# \t@jansunfri:.xµ\n")), max_size=40)
+CRONISH = st.text(st.sampled_from(list("0123456789*/,-?LWH#() \t@jansunfri:.xµ\n")), max_size=40)
 WORDS = st.lists(
     st.one_of(
         CRONISH, st.sampled_from(["with", "every", "interval", "triggered", "continuously", "1h", "-1s", "@daily", "*"])
@@ -234,6 +250,13 @@ def test_the_oracle_itself_is_right_about_a_known_week() -> None:
     assert found == [2, 3, 4, 9, 10, 11, 13]
 
 
+def test_the_oracle_itself_is_right_about_a_known_month() -> None:
+    """May 2026 begins on a Friday and ends on a Sunday."""
+    oracle = CronOracle("0 0 LW,16W,2W * FRIL,SUN#1")
+    found = [day for day in range(1, 32) if oracle.matches(datetime(2026, 5, day, tzinfo=UTC))]
+    assert found == [1, 3, 15, 29]
+
+
 @pytest.mark.parametrize("field", ["7", "07", "0-7", "5-7/2", "7/3"])
 def test_the_oracle_takes_seven_for_sunday(field: str) -> None:
-    assert 0 in CronOracle(f"0 0 * * {field}").weekdays
+    assert CronOracle(f"0 0 * * {field}").matches_day(date(2026, 1, 4))

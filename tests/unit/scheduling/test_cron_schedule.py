@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from datetime import UTC, datetime, timedelta, timezone
 from timeit import repeat
 
 import pytest
 
-from ostinato.scheduling.schedule import parse_schedule
+from ostinato.scheduling.schedule import CronSchedule, CronTerms, parse_schedule
 
 
 def at(text: str) -> datetime:
@@ -186,6 +188,78 @@ def test_an_expression_that_matches_nothing_more_has_no_next_slot(expression: st
     assert slots(expression, "2026-06-01T00:00:00", 1) == ["never"]
 
 
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("0 0 L * *", ["2026-01-31", "2026-02-28", "2026-03-31", "2026-04-30"]),
+        ("0 0 l 2 * 2028", ["2028-02-29", "never"]),
+        ("0 0 LW * *", ["2026-01-30", "2026-02-27", "2026-03-31"]),
+        ("0 0 lw 5 *", ["2026-05-29", "2027-05-31"]),  # May 2026 ends on a Sunday
+        ("0 0 15W * *", ["2026-01-15", "2026-02-16", "2026-03-16", "2026-04-15", "2026-05-15"]),
+        ("0 0 1w * *", ["2026-01-01", "2026-02-02", "2026-03-02", "2026-04-01", "2026-05-01", "2026-06-01"]),
+        ("0 0 1W 8 *", ["2026-08-03", "2027-08-02"]),  # a Saturday: Monday, and not in July
+        ("0 0 31W * *", ["2026-01-30", "2026-03-31", "2026-05-29", "2026-07-31"]),  # no slot where there is no 31st
+        ("0 0 30W 8,11 *", ["2026-08-31", "2026-11-30"]),
+        ("0 0 L,1,15W 2 *", ["2026-02-01", "2026-02-16", "2026-02-28", "2027-02-01"]),
+        ("0 0 * * 5L", ["2026-01-30", "2026-02-27", "2026-03-27"]),
+        ("0 0 * * FRIL", ["2026-01-30", "2026-02-27"]),
+        ("0 0 * * 7l,0L,sundayL", ["2026-01-25", "2026-02-22"]),
+        ("0 0 * * 5#3", ["2026-01-16", "2026-02-20", "2026-03-20"]),
+        ("0 0 * * FRI#5", ["2026-01-30", "2026-05-29", "2026-07-31"]),
+        ("0 0 * * 7#1", ["2026-01-04", "2026-02-01"]),
+        (
+            "0 0 * * mon#1,3,FRIL 2026",
+            ["2026-01-05", "2026-01-07", "2026-01-14", "2026-01-21", "2026-01-28", "2026-01-30"],
+        ),
+        ("0 0 L * 1#1", ["2026-01-05", "2026-01-31", "2026-02-02"]),  # either of two restricted fields
+        ("0 0 * 2 5#5", ["2036-02-29", "2064-02-29", "2092-02-29", "never"]),
+    ],
+)
+def test_days_that_depend_on_the_month(expression: str, expected: list[str]) -> None:
+    found = slots(expression, "2025-12-31T23:59:59", len(expected))
+    assert [slot.removesuffix("T00:00:00") for slot in found] == expected
+
+
+def hashed(expression: str, job: str = "j") -> CronSchedule:
+    schedule = parse_schedule(expression, CronTerms(job_name=f"projects/p/jobs/{job}"))
+    assert isinstance(schedule, CronSchedule)
+    return schedule
+
+
+def members(mask: int) -> list[int]:
+    return [bit for bit in range(mask.bit_length()) if mask >> bit & 1]
+
+
+def choice(index: int, choices: int, job: str = "j") -> int:
+    digest = hashlib.sha256(f"projects/p/jobs/{job}\n{index}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % choices
+
+
+def test_a_hash_picks_one_value_for_each_job_and_field() -> None:
+    times = hashed("H H H H H * *").times
+    assert members(times.seconds) == [choice(0, 60)]
+    assert members(times.minutes) == [choice(1, 60)]
+    assert members(times.hours) == [choice(2, 24)]
+    assert hashed("H * * * *").times.minutes == hashed("0 H * * * * *").times.minutes
+    assert members(hashed("0 0 H * *").times.days.days_by_shape[0]) == [1 + choice(3, 28)]
+    assert members(hashed("0 0 1 h *").times.days.months) == [1 + choice(4, 12)]
+
+
+def test_a_hash_in_a_range_with_a_step_or_in_a_list() -> None:
+    assert members(hashed("H(10-19) * * * *").times.minutes) == [10 + choice(1, 10)]
+    assert members(hashed("H/15 * * * *").times.minutes) == list(range(choice(1, 15), 60, 15))
+    assert members(hashed("H(7-50)/20 * * * *").times.minutes) == list(range(7 + choice(1, 20), 51, 20))
+    assert members(hashed("H/1 * * * *").times.minutes) == list(range(60))
+    assert members(hashed("0 H,0 * * *").times.hours) == sorted({0, choice(2, 24)})
+    assert members(hashed("0 0 * * H(5-7)").times.days.days_by_shape[0])[0] in (1, 6, 7)
+
+
+def test_a_thousand_jobs_spread_over_the_hour() -> None:
+    minutes = Counter(members(hashed("H * * * *", f"job-{n}").times.minutes)[0] for n in range(1000))
+    assert len(minutes) == 60
+    assert max(minutes.values()) < 40
+
+
 def test_years_end_with_2099_and_begin_with_1970() -> None:
     assert slots("* * * * * * *", "2099-12-31T23:59:58", 2) == ["2099-12-31T23:59:59", "never"]
     assert slots("* * * * *", "9999-12-31T23:59:59", 1) == ["never"]
@@ -222,3 +296,5 @@ def test_a_schedule_that_never_fires_is_as_quick_to_ask_as_one_that_does() -> No
     assert best("0 0 30 2 *") < 20 * usual
     assert best("0 0 29 2 * 2097-2099") < 20 * usual
     assert best("0 0 29 2 */2") < 20 * usual
+    assert best("0 0 * 2 5#5 2093-2099") < 20 * usual
+    assert best("0 0 29 2 * 2001/2") < 20 * usual

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ostinato.scheduling.schedule import ScheduleError, parse_schedule
+from ostinato.scheduling.schedule import CronTerms, ScheduleError, parse_schedule
 
 
 def refusal(text: str) -> ScheduleError:
@@ -105,26 +105,63 @@ def test_a_step_is_at_least_one_and_at_most_the_width_of_the_field(text: str, mo
 
 
 @pytest.mark.parametrize(
-    ("text", "operator", "position"),
+    ("text", "position", "fragment"),
     [
-        ("0 0 L * *", "L", 5),
-        ("0 0 l * *", "L", 5),
-        ("0 0 LW * *", "L", 5),
-        ("0 0 15W * *", "W", 5),
-        ("0 0 1,15w * *", "W", 7),
-        ("0 0 * * 5L", "L", 9),
-        ("0 0 * * FRIL", "L", 9),
-        ("0 0 * * 5#3", "#", 9),
-        ("0 0 * * FRI#3", "#", 9),
-        ("H * * * *", "H", 1),
-        ("0 h/6 * * *", "H", 3),
-        ("H(0-29) * * * *", "H", 1),
+        ("L * * * *", 1, "'L' is not understood, expected 0-59"),
+        ("0 0 * L *", 7, "'L' is not understood, expected 1-12"),
+        ("0 0 * * L", 9, "L follows a weekday here, as in 5L"),
+        ("0 0 * * 15W", 9, "'15W' is not understood, expected 0-7"),
+        ("0 0 FRIL * *", 5, "'FRIL' is not understood, expected 1-31"),
+        ("0 0 5#3 * *", 5, "'5#3' is not understood, expected 1-31"),
+        ("0 0 1,32W * *", 7, "day of month (field 3, column 7): 32 is out of range, expected 1-31"),
+        ("0 0 0W * *", 5, "0 is out of range"),
+        ("0 0 W * *", 5, "'W' is not understood"),
+        ("0 0 WL * *", 5, "'WL' is not understood"),
+        ("0 0 L-3 * *", 5, "'L' is not understood"),
+        ("0 0 1W-5W * *", 5, "'1W' is not understood"),
+        ("0 0 L/2 * *", 5, "'L' is not understood"),
+        ("0 0 * * 8L", 9, "8 is out of range, expected 0-7"),
+        ("0 0 * * xL", 9, "'xL' is not understood"),
+        ("0 0 * * 1-5L", 11, "'5L' is not understood"),
+        ("0 0 * * mon,5#6", 15, "expected which one of the month, 1-5, not '6'"),
+        ("0 0 * * 5#0", 11, "1-5, not '0'"),
+        ("0 0 * * 5#", 11, "1-5, not ''"),
+        ("0 0 * * 5#1#2", 11, "1-5, not '1#2'"),
+        ("0 0 * * #3", 9, "'' is not understood"),
+        ("0 0 * * 9#3", 9, "9 is out of range"),
     ],
 )
-def test_operators_of_other_dialects_are_named(text: str, operator: str, position: int) -> None:
+def test_operators_of_the_day_fields(text: str, position: int, fragment: str) -> None:
     error = refusal(text)
-    assert f"{operator} is not supported" in str(error)
+    assert fragment in str(error)
     assert error.position == position
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "fragment"),
+    [
+        ("H * * * * H", 11, "H is not for the year"),
+        ("H(1) * * * *", 1, "expected H, H/n, H(a-b) or H(a-b)/n, not 'H(1)'"),
+        ("H() * * * *", 1, "not 'H()'"),
+        ("H(0-60) * * * *", 5, "60 is out of range, expected 0-59"),
+        ("H(9-3) * * * *", 5, "runs backwards, expected at least 9"),
+        ("H(x-3) * * * *", 3, "'x' is not understood"),
+        ("H(0-9)/11 * * * *", 8, "expected a step of 1-10, not 11"),
+        ("0 0 H/29 * *", 7, "expected a step of 1-28, not 29"),
+        ("H/0 * * * *", 3, "expected a step of 1-60"),
+        ("0 0 * * H(1-5", 9, "'H(1' is not understood"),
+        ("H-5 * * * *", 1, "'H' is not understood"),
+    ],
+)
+def test_hashes(text: str, position: int, fragment: str) -> None:
+    with pytest.raises(ScheduleError) as caught:
+        parse_schedule(text, CronTerms(job_name="projects/p/jobs/j"))
+    assert fragment in str(caught.value)
+    assert caught.value.position == position
+
+
+def test_a_hash_without_a_job_is_refused() -> None:
+    assert "follows from the name of a job" in str(refusal("0 H * * *"))
 
 
 @pytest.mark.parametrize("text", ["@reboot", "@", "@daily @daily", "@daily 0", "0 0 * * @daily", "@every 1h"])

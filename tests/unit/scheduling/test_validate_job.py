@@ -106,7 +106,7 @@ def test_all_mistakes_are_reported_at_once() -> None:
         ("realm", "Upper", "1 to 400"),
         ("realm", "x" * 401, "1 to 400"),
         ("schedule", "", "is empty"),
-        ("schedule", "0 0 L * *", "column 5"),
+        ("schedule", "0 0 W * *", "column 5"),
         ("timeout", timedelta(milliseconds=999), "between 1s and 7 days"),
         ("labels", {f"k{n}": "" for n in range(65)}, "at most 64"),
         ("annotations", {f"k{n}": "" for n in range(65)}, "at most 64"),

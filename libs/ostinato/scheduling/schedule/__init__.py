@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from ostinato.scheduling.schedule.cron import CronSchedule
+from ostinato.scheduling.schedule.cron import CronSchedule, FoldPolicy, GapPolicy
 from ostinato.scheduling.schedule.every import EverySchedule
 from ostinato.scheduling.schedule.interval import IntervalSchedule
-from ostinato.scheduling.schedule.parse_schedule import Schedule, parse_schedule
+from ostinato.scheduling.schedule.parse_schedule import CronTerms, Schedule, parse_schedule
 from ostinato.scheduling.schedule.schedule_error import ScheduleError
 from ostinato.scheduling.schedule.triggered import TriggeredSchedule
+from ostinato.scheduling.schedule.zone import UTC_ZONE, Zone
 
 __all__ = [
+    "UTC_ZONE",
     "CronSchedule",
+    "CronTerms",
     "EverySchedule",
+    "FoldPolicy",
+    "GapPolicy",
     "IntervalSchedule",
     "Schedule",
     "ScheduleError",
     "TriggeredSchedule",
+    "Zone",
     "parse_schedule",
 ]

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from ostinato.scheduling.schedule.cron_day_rules import read_day_rule, read_weekday_rule
 from ostinato.scheduling.schedule.cron_field import FieldRule, FieldText, ParsedField, parse_field
 from ostinato.scheduling.schedule.schedule_error import ScheduleError
 from ostinato.scheduling.schedule.word import Word, split_words
@@ -23,16 +24,19 @@ def _names(first: int, *names: str) -> Mapping[str, int]:
     return MappingProxyType({name[:3]: n for n, name in numbered} | {name: n for n, name in numbered})
 
 
-SECOND = FieldRule("second", 0, 59, 59)
-MINUTE = FieldRule("minute", 0, 59, 59)
-HOUR = FieldRule("hour", 0, 23, 23)
-DAY = FieldRule("day of month", 1, 31, 31, allows_question_mark=True)
+SECOND = FieldRule("second", 0, 0, 59, 59, high_hash=59)
+MINUTE = FieldRule("minute", 1, 0, 59, 59, high_hash=59)
+HOUR = FieldRule("hour", 2, 0, 23, 23, high_hash=23)
+# Every month has a 28th (Jenkins).
+DAY = FieldRule("day of month", 3, 1, 31, 31, high_hash=28, read_days=read_day_rule)
 MONTH = FieldRule(
     "month",
+    4,
     1,
     12,
     12,
-    _names(
+    high_hash=12,
+    names=_names(
         1,
         *("january", "february", "march", "april", "may", "june"),
         *("july", "august", "september", "october", "november", "december"),
@@ -40,13 +44,15 @@ MONTH = FieldRule(
 )
 WEEKDAY = FieldRule(
     "day of week",
+    5,
     0,
     6,
     7,
-    _names(0, "sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"),
-    allows_question_mark=True,
+    high_hash=6,
+    names=_names(0, "sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"),
+    read_days=read_weekday_rule,
 )
-YEAR = FieldRule("year", FIRST_YEAR, LAST_YEAR, LAST_YEAR)
+YEAR = FieldRule("year", 6, FIRST_YEAR, LAST_YEAR, LAST_YEAR, high_hash=0)
 
 _RULES = (SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY, YEAR)
 _ALIASES = MappingProxyType(
@@ -64,7 +70,7 @@ _ALIASES = MappingProxyType(
 _AT_SECOND_ZERO = ParsedField(SECOND.mask_of(range(1)), is_restricted=True)
 _ANY_YEAR = ParsedField(YEAR.full_mask, is_restricted=False)
 _LAYOUT = "[second] minute hour day-of-month month day-of-week [year]"
-_LIKE_CRON = re.compile(r"[0-9*?@]")
+_LIKE_CRON = re.compile(r"[0-9*?@]|H([/(]|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +91,15 @@ def looks_like_cron(words: list[Word]) -> bool:
     return len(words) >= 5 or any(_LIKE_CRON.match(word.text) for word in words)
 
 
-def parse_cron_expression(words: list[Word]) -> CronExpression:
-    """Raises ScheduleError."""
+def parse_cron_expression(words: list[Word], job_name: str | None) -> CronExpression:
+    """`job_name` is what `H` hashes. Raises ScheduleError."""
     if words[0].text.startswith("@"):
         words = _expand_alias(words)
     if not 5 <= len(words) <= 7:
         raise _wrong_number_of_fields(words)
     rules = _RULES if len(words) == 7 else _RULES[1:]
     fields = [
-        parse_field(FieldText(rule, word.text, number, word.column))
+        parse_field(FieldText(rule, word.text, number, word.column, job_name))
         for number, (rule, word) in enumerate(zip(rules, words, strict=False), 1)
     ]
     if len(words) < 7:

@@ -5,18 +5,20 @@ triggered · continuously · with <duration> interval · every <duration> · cro
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from typing import TypeAlias
 
 from ostinato.scheduling.duration import GO_UNITS, DurationError, parse_nanoseconds
-from ostinato.scheduling.schedule.cron import CronSchedule
+from ostinato.scheduling.schedule.cron import CronSchedule, FoldPolicy, GapPolicy
 from ostinato.scheduling.schedule.cron_expression import looks_like_cron, parse_cron_expression
 from ostinato.scheduling.schedule.every import EverySchedule
 from ostinato.scheduling.schedule.interval import IntervalSchedule
 from ostinato.scheduling.schedule.schedule_error import ScheduleError
 from ostinato.scheduling.schedule.triggered import TriggeredSchedule
 from ostinato.scheduling.schedule.word import Word, split_words
+from ostinato.scheduling.schedule.zone import UTC_ZONE, Zone
 
 Schedule: TypeAlias = CronSchedule | EverySchedule | IntervalSchedule | TriggeredSchedule
 
@@ -31,13 +33,26 @@ _FORMS = (
 )
 
 
-def parse_schedule(text: str) -> Schedule:
+@dataclass(frozen=True, slots=True)
+class CronTerms:
+    """What a cron expression means beyond its text. `job_name` is what `H` hashes; without it `H` is refused."""
+
+    zone: Zone = UTC_ZONE
+    gap_policy: GapPolicy = GapPolicy.SHIFT
+    fold_policy: FoldPolicy = FoldPolicy.FIRST
+    job_name: str | None = None
+
+
+IN_UTC = CronTerms()
+
+
+def parse_schedule(text: str, terms: CronTerms = IN_UTC) -> Schedule:
     """Raises ScheduleError. Values are immutable and remembered, so asking again for the same text costs nothing."""
-    return _parse(text)
+    return _parse(text, terms)
 
 
 @lru_cache(maxsize=8192)
-def _parse(text: str) -> Schedule:
+def _parse(text: str, terms: CronTerms) -> Schedule:
     if len(text) > MAX_TEXT:
         raise ScheduleError(f"is longer than {MAX_TEXT} characters")
     words = split_words(text)
@@ -53,7 +68,7 @@ def _parse(text: str) -> Schedule:
         case ["every", *_]:
             return _parse_every(text, words)
         case _:
-            return _parse_cron(text, words)
+            return _parse_cron(text, words, terms)
 
 
 def _parse_interval(text: str, words: list[Word]) -> IntervalSchedule:
@@ -78,10 +93,11 @@ def _parse_every(text: str, words: list[Word]) -> EverySchedule:
     return EverySchedule(text, timedelta(seconds=seconds))
 
 
-def _parse_cron(text: str, words: list[Word]) -> CronSchedule:
+def _parse_cron(text: str, words: list[Word], terms: CronTerms) -> CronSchedule:
     if not looks_like_cron(words):
         raise _at(words[0], f"{_FORMS}, not {text.strip()!r}")
-    return CronSchedule.compile(text, parse_cron_expression(words))
+    expression = parse_cron_expression(words, terms.job_name)
+    return CronSchedule.compile(text, expression, terms.zone, terms.gap_policy, terms.fold_policy)
 
 
 def _parse_duration(word: Word, units: tuple[str, ...]) -> int:
