@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from ostinato.auth.call_access import CallAccess
 from ostinato.errors import InvalidArgument
-from ostinato.jobflow.poke_cron import cached_schedule
+from ostinato.jobflow.timetables import cached_timetable
 from ostinato.jobstore.explain_store import (
     Namesake,
     StoredRecord,
@@ -172,13 +172,13 @@ def _drops(records: Sequence[TriageRecord]) -> list[Drop]:
 
 async def _slot_situation(tx: Tx, job: JobRow, at: datetime) -> SlotSituation:
     span = _in_force(await load_spans(tx, job.job_id), at)
-    next_slot = _next_slot(span, at)
+    next_slot = _next_slot(span, at, job.resource_name)
     is_slot = next_slot == at
     found = await find_outcome(tx, job.job_id, at)
     if found is not None and found.slot != at and not (is_slot and found.until_slot and at < found.until_slot):
         found = None
     cron = await find_cron(tx, job.job_id)
-    planned = cron is not None and cron.state.slot == at
+    planned = cron is not None and cron.state.slot is not None and cron.state.slot <= at
     run = None if found is None else found.invocation_id
     return SlotSituation(
         now=await tx.now(),
@@ -203,12 +203,12 @@ def _in_force(spans: Sequence[ScheduleSpan], at: datetime) -> ScheduleSpan | Non
     return next((span for span in reversed(spans) if span.from_at <= at), None)
 
 
-def _next_slot(span: ScheduleSpan | None, at: datetime) -> datetime | None:
+def _next_slot(span: ScheduleSpan | None, at: datetime, name: str) -> datetime | None:
     """The first slot not before `at`; None too for what has none: relative schedules, and such as nobody here reads."""
     if span is None or not span.enabled:
         return None
     try:
-        schedule = cached_schedule(span.schedule)
+        schedule = cached_timetable(span.schedule, span.terms, name)
     except ScheduleError:
         return None
     return schedule.next_after(at - _SECOND) if schedule.is_absolute else None

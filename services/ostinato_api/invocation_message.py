@@ -36,12 +36,24 @@ def invocation_message(row: ListedInvocation) -> Invocation:
         message.error.message = row.error_message
         message.error.retryable = row.error_retryable
     set_time(message.scheduled_for, row.scheduled_for)
+    _set_due_time(message)
     set_time(message.create_time, row.created_at)
     set_time(message.start_time, row.started_at)
     set_time(message.finish_time, row.finished_at)
     set_time(message.deadline_time, _deadline(row))
     set_time(message.last_heartbeat_time, row.last_heartbeat_at)
     return message
+
+
+def _set_due_time(message: Invocation) -> None:
+    """Of several slots in one run the newest counts, as in `scheduled_for`."""
+    crons = [trigger.cron for trigger in message.incoming_triggers if trigger.HasField("cron")]
+    newest = max(crons, key=lambda cron: cron.slot.ToNanoseconds(), default=None)
+    if newest is None or not message.HasField("scheduled_for"):
+        return
+    message.tzdata_version = newest.tzdata_version
+    if newest.HasField("due_time"):
+        message.due_time.CopyFrom(newest.due_time)
 
 
 def _timer(timer: ListedTimer) -> Invocation.Timer:

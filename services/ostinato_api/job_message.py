@@ -7,8 +7,10 @@ from ostinato.jobstore.job_listing_store import JobView
 from ostinato.pb.scheduler.v1.jobs_pb2 import Job
 from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
 from ostinato.scheduling.job_definition import Intake, RetryPolicy
+from ostinato.scheduling.schedule import ScheduleTerms
 from ostinato_api.proto_time import set_time
 
+_DEFAULT_TERMS = ScheduleTerms()
 _DEFAULT_RETRY = retry_to_proto(RetryPolicy())
 
 
@@ -60,6 +62,13 @@ def _set_definition(message: Job, config: JobConfig) -> None:
     message.annotations.update(config.annotations)
     message.owner = config.owner
     message.schedule = config.schedule
+    message.time_zone = config.time_zone or _DEFAULT_TERMS.time_zone  # older ones have none of these
+    message.gap_policy = config.gap_policy or Job.SHIFT
+    message.fold_policy = config.fold_policy or Job.FIRST
+    for field in ("offset", "jitter", "start_after", "end_before"):
+        if config.HasField(field):
+            getattr(message, field).CopyFrom(getattr(config, field))
+    message.blackouts.extend(config.blackouts)
     message.triggering_policy.CopyFrom(config.triggering_policy)
     if config.HasField("http"):
         message.http.CopyFrom(config.http)

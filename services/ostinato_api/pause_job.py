@@ -12,6 +12,7 @@ from ostinato.jobflow.poke_cron import CronWish, poke_cron
 from ostinato.jobstore.invocation_listing_store import find_running_invocations
 from ostinato.jobstore.job_listing_store import find_job_view
 from ostinato.jobstore.job_store import JobKey, JobRow, set_paused
+from ostinato.jobstore.schedule_terms_codec import terms_of
 from ostinato.pb.scheduler.v1.jobs_pb2 import Job, PauseJobRequest, ResumeJobRequest
 from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
 from ostinato.storage.transaction import Tx
@@ -77,11 +78,13 @@ async def _change(tx: Tx, api: ApiResources, access: CallAccess, job: JobRow, wi
 
 
 def _cron_wish(job: JobRow) -> CronWish:
+    config = JobConfig.FromString(job.definition)
     return CronWish(
         job_id=job.job_id,
         project_id=job.project_id,
         job_name=job.resource_name,
-        schedule=JobConfig.FromString(job.definition).schedule,
+        schedule=config.schedule,
+        terms=terms_of(config),
         enabled=job.enabled,
         paused=job.paused,
         revision=job.revision,

@@ -11,12 +11,12 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from ostinato.clock import Clock
 from ostinato.errors import OstinatoError
 from ostinato.jobflow.fire_slots import Firing, apply_firings, decide_firing
-from ostinato.jobflow.poke_cron import cached_schedule
+from ostinato.jobflow.timetables import cached_timetable
 from ostinato.jobstore.job_cron_store import (
     JobCronRow,
     find_wait,
@@ -141,11 +141,13 @@ def _decide(rows: Sequence[JobCronRow], now: datetime) -> _Ticks:
 
 
 def _tick(ticks: _Ticks, row: JobCronRow) -> None:
-    firing = decide_firing(row, cached_schedule(row.schedule), ticks.now)
+    schedule = cached_timetable(row.schedule, row.terms, row.job_name)
+    firing = decide_firing(row, schedule, ticks.now)
     if firing is None or row.state.slot is None:
         raise ValueError(f"its row is due, but its state is not: {row.state}")
     ticks.firings.append(firing)
-    ticks.lateness.append(ticks.now - row.state.slot)
+    if firing.emission is not None:
+        ticks.lateness.append(ticks.now - firing.emission.trigger.cron.due_time.ToDatetime(tzinfo=UTC))
 
 
 async def _apply(tx: Tx, dispatcher: Dispatcher, ticks: _Ticks) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ostinato.jobflow.poke_cron import cached_schedule
+from ostinato.jobflow.timetables import cached_timetable
 from ostinato.jobstore.job_cron_store import JobCronRow, find_unplanned, lock_unplanned, save_cron_states
 from ostinato.jobstore.reconcile_store import JobRef, find_idle
 from ostinato.scheduling.cron_machine import CronState, on_schedule_change
@@ -51,16 +51,18 @@ async def plan_again(tx: Tx, job_ids: Collection[int]) -> list[int]:
 
 def _planned(row: JobCronRow, now: datetime) -> CronState:
     """A slot that is there stays: it is due at once if its time has passed."""
-    if row.state.slot is not None:
-        return row.state
+    slot = row.state.slot
     try:
-        return on_schedule_change(row.state, cached_schedule(row.schedule), now).state
+        schedule = cached_timetable(row.schedule, row.terms, row.job_name)
+        if slot is not None:
+            return replace(row.state, due_at=schedule.due_time(slot))
+        return on_schedule_change(row.state, schedule, now).state
     except ScheduleError:
-        return row.state  # another release's
+        return replace(row.state, due_at=slot)  # another release's
 
 
 def _waits_for_an_end(row: JobCronRow) -> bool:
     try:
-        return row.state.waits_for_rewind and not cached_schedule(row.schedule).is_absolute
+        return row.state.waits_for_rewind and not cached_timetable(row.schedule, row.terms, row.job_name).is_absolute
     except ScheduleError:
         return False

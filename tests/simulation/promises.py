@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
+from ostinato.jobflow.timetables import cached_timetable
 from ostinato.jobstore.job_definition_codec import decode_definition
 from ostinato.pb.internal.v1.stored_pb2 import TriggerList
 from ostinato.scheduling.downstream import triggered_jobs
@@ -19,7 +20,6 @@ from ostinato.scheduling.job_definition import JobDefinition
 from ostinato.scheduling.names import invocation_name, job_name
 from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.scheduling.retrying import decide_retry
-from ostinato.scheduling.schedule import parse_schedule
 from ostinato.scheduling.targets import can_report
 from ostinato.scheduling.triage_plan import DROPS
 from ostinato.scheduling.trigger import upstream_trigger_id
@@ -127,7 +127,7 @@ def _slots_in(history: History, run: Row) -> list[datetime]:
 def _slots(spans: Sequence[Row]) -> Iterator[datetime]:
     """A slot that falls on the instant of an edit is the old plan's."""
     for span, following in zip(spans, [*spans[1:], None], strict=True):
-        schedule = parse_schedule(span["schedule"])
+        schedule = cached_timetable(span["schedule"], span["terms"])
         if not span["enabled"] or not schedule.is_absolute:
             continue
         slot = schedule.next_after(span["from_at"])

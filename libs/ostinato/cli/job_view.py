@@ -47,6 +47,12 @@ def print_job(job: Job) -> None:
             ("state", Job.State.Name(job.state)),
             ("paused", _pause(job)),
             ("schedule", job.schedule),
+            ("time zone", _time_zone(job)),
+            ("offset", _duration(job, "offset")),
+            ("jitter", _duration(job, "jitter")),
+            ("slots after", time_of(job, "start_after")),
+            ("slots before", time_of(job, "end_before")),
+            ("blackouts", _blackouts(job)),
             ("next run", time_of(job, "next_run_time")),
             ("target", _target(job)),
             ("timeout", _duration(job, "timeout")),
@@ -72,8 +78,25 @@ def print_job(job: Job) -> None:
     )
 
 
-def _duration(job: Job, field: Literal["timeout", "heartbeat_timeout"]) -> str:
+def _duration(job: Job, field: Literal["timeout", "heartbeat_timeout", "offset", "jitter"]) -> str:
     return format_duration(getattr(job, field).ToTimedelta()) if job.HasField(field) else ""
+
+
+def _time_zone(job: Job) -> str:
+    """With the policies that are not the usual ones."""
+    told = [job.time_zone]
+    if job.gap_policy == Job.SKIP:
+        told.append("gap SKIP")
+    if job.fold_policy in (Job.LAST, Job.BOTH):
+        told.append(f"fold {Job.FoldPolicy.Name(job.fold_policy)}")
+    return ", ".join(filter(None, told))
+
+
+def _blackouts(job: Job) -> str:
+    """Calendars by their names, others by their number."""
+    calendars = sorted({blackout.calendar for blackout in job.blackouts if blackout.calendar})
+    own = sum(not blackout.calendar for blackout in job.blackouts)
+    return ", ".join([*calendars, *([f"{own} of its own"] if own else [])])
 
 
 def _pause(job: Job) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
 
-from ostinato.jobflow.fire_slots import Firing, apply_firings, decide_firing
+from ostinato.jobflow.fire_slots import Firing, apply_firings, firing_of
+from ostinato.jobflow.timetables import cached_timetable
 from ostinato.jobstore.job_cron_store import (
     JobCronRow,
     lock_crons,
@@ -21,8 +21,16 @@ from ostinato.jobstore.job_cron_store import (
 )
 from ostinato.jobstore.job_store import JobId
 from ostinato.jobstore.schedule_span_store import ScheduleSpan, add_spans
-from ostinato.scheduling.cron_machine import CronState, disable, enable, on_schedule_change, rewind_if_necessary
-from ostinato.scheduling.schedule import Schedule, ScheduleError, parse_schedule
+from ostinato.scheduling.cron_machine import (
+    CronState,
+    disable,
+    enable,
+    on_delay_change,
+    on_schedule_change,
+    rewind_if_necessary,
+    settle,
+)
+from ostinato.scheduling.schedule import ScheduleError, Timetable
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher
 
@@ -32,7 +40,7 @@ _NEVER_ENABLED = CronState()
 
 @dataclass(frozen=True, slots=True)
 class CronWish:
-    """What a locked job is now. `schedule` is the text of its definition."""
+    """What a locked job is now. `schedule` and `terms` (encoded) are those of its definition."""
 
     job_id: JobId
     project_id: int
@@ -41,16 +49,26 @@ class CronWish:
     enabled: bool
     paused: bool
     revision: str
+    terms: bytes = b""
 
     @property
     def effective_schedule(self) -> str:
         return TRIGGERED if self.paused else self.schedule
 
+    @property
+    def effective_terms(self) -> bytes:
+        return b"" if self.paused else self.terms
+
+    @property
+    def timetable(self) -> Timetable:
+        """The effective one."""
+        return cached_timetable(self.effective_schedule, self.effective_terms, self.job_name)
+
 
 async def poke_cron(tx: Tx, dispatcher: Dispatcher, wishes: Collection[CronWish], now: datetime) -> None:
     """Saves new cron rows and schedule spans where something changes. The jobs are locked by the caller.
 
-    A slot that is due already but was not fired yet is fired first, under the old plan: no edit swallows it.
+    Slots whose time has come but that were not fired yet are settled first, under the old plan: no edit swallows them.
     """
     rows = {row.job_id: row for row in await lock_crons(tx, [wish.job_id for wish in wishes])}
     pokes = [poke for wish in wishes if (poke := decide_poke(rows.get(wish.job_id), wish, now)) is not None]
@@ -74,7 +92,7 @@ async def rewind(tx: Tx, not_before: Mapping[int, datetime], now: datetime) -> b
 
 @dataclass(frozen=True, slots=True)
 class CronPoke:
-    """`row` is to be saved; `firing` is of the slot that was due under the old plan."""
+    """`row` is to be saved; `firing` is of what the old plan had left, or of an `at` that is past when it begins."""
 
     wish: CronWish
     row: JobCronRow
@@ -85,50 +103,53 @@ def decide_poke(row: JobCronRow | None, wish: CronWish, now: datetime) -> CronPo
     """None if nothing changes."""
     if row is None or not row.state.enabled:
         return _enabled(row, wish, now) if wish.enabled else None
-    if wish.enabled and row.schedule == wish.effective_schedule:
+    if wish.enabled and (row.schedule, row.terms) == (wish.effective_schedule, wish.effective_terms):
         return None
-    firing = _overdue(row, now)
+    old = _understood(row)
+    if wish.enabled and old is not None and old.is_absolute and old.has_same_slots(wish.timetable):
+        return CronPoke(wish, _row(wish, on_delay_change(row.state, wish.timetable).state), None)
+    firing = None if old is None else firing_of(row, settle(row.state, old, now), old, now)
     state = row.state if firing is None else firing.row.state
-    if wish.enabled:
-        step = on_schedule_change(state, cached_schedule(wish.effective_schedule), now)
-    else:
-        step = disable(state, now)
+    step = on_schedule_change(state, wish.timetable, now) if wish.enabled else disable(state, now)
     return CronPoke(wish, _row(wish, step.state), firing)
-
-
-@lru_cache(maxsize=4096)
-def cached_schedule(text: str) -> Schedule:
-    """Schedules of stored jobs, parsed once: they were valid when they were stored."""
-    return parse_schedule(text)
 
 
 def _enabled(row: JobCronRow | None, wish: CronWish, now: datetime) -> CronPoke:
     before = _NEVER_ENABLED if row is None else row.state
-    step = enable(before, cached_schedule(wish.effective_schedule), now)
-    return CronPoke(wish, _row(wish, step.state), None)
+    step = enable(before, wish.timetable, now)
+    enabled = _row(wish, step.state)
+    return CronPoke(wish, enabled, firing_of(enabled, step, wish.timetable, now))
 
 
-def _overdue(row: JobCronRow, now: datetime) -> Firing | None:
+def _understood(row: JobCronRow) -> Timetable | None:
+    """None if another release stored it; its slot goes with the plan that nobody here understands."""
     try:
-        return decide_firing(row, cached_schedule(row.schedule), now)
+        return cached_timetable(row.schedule, row.terms, row.job_name)
     except ScheduleError:
-        return None  # stored by another release; its slot goes with the plan that nobody here understands
+        return None
 
 
 def _row(wish: CronWish, state: CronState) -> JobCronRow:
-    return JobCronRow(wish.job_id, wish.project_id, wish.job_name, wish.effective_schedule, state)
+    return JobCronRow(wish.job_id, wish.project_id, wish.job_name, wish.effective_schedule, state, wish.effective_terms)
 
 
 def _rewound(rows: Sequence[JobCronRow], not_before: Mapping[int, datetime], now: datetime) -> list[JobCronRow]:
-    pairs = [
-        (
-            row,
-            rewind_if_necessary(row.state, cached_schedule(row.schedule), now, not_before=not_before[row.job_id]).state,
-        )
-        for row in rows
-    ]
+    pairs = [(row, _rewind_one(row, not_before[row.job_id], now)) for row in rows]
     return [replace(row, state=state) for row, state in pairs if state != row.state]
 
 
+def _rewind_one(row: JobCronRow, not_before: datetime, now: datetime) -> CronState:
+    schedule = cached_timetable(row.schedule, row.terms, row.job_name)
+    return rewind_if_necessary(row.state, schedule, now, not_before=not_before).state
+
+
 def _span(wish: CronWish, now: datetime) -> ScheduleSpan:
-    return ScheduleSpan(wish.job_id, now, wish.effective_schedule, wish.revision, wish.paused, wish.enabled)
+    return ScheduleSpan(
+        job_id=wish.job_id,
+        from_at=now,
+        schedule=wish.effective_schedule,
+        revision=wish.revision,
+        paused=wish.paused,
+        enabled=wish.enabled,
+        terms=wish.effective_terms,
+    )

@@ -14,20 +14,20 @@ from ostinato.storage.transaction import Row, Tx
 
 @dataclass(frozen=True, slots=True)
 class JobCronRow:
-    """One row of `job_cron`. `schedule` is the effective one: `triggered` while the job is paused."""
+    """One row of `job_cron`. `schedule` and `terms` are the effective ones: `triggered` while the job is paused."""
 
     job_id: JobId
     project_id: int
     job_name: str
     schedule: str
     state: CronState
-
-    @property
-    def due_at(self) -> datetime | None:
-        return self.state.slot
+    terms: bytes = b""
 
 
-_COLUMNS = "c.job_id, c.project_id, c.job_name, c.schedule, c.enabled, c.generation, c.last_rewind_at, c.slot"
+_COLUMNS = (
+    "c.job_id, c.project_id, c.job_name, c.schedule, c.terms, c.enabled, c.generation, c.last_rewind_at, c.slot, "
+    "c.due_at"
+)
 
 
 def _cron_from_row(row: Row) -> JobCronRow:
@@ -41,7 +41,9 @@ def _cron_from_row(row: Row) -> JobCronRow:
             generation=row["generation"],
             last_rewind_at=row["last_rewind_at"],
             slot=row["slot"],
+            due_at=row["due_at"],
         ),
+        terms=row["terms"],
     )
 
 
@@ -102,14 +104,17 @@ async def postpone_crons(tx: Tx, job_ids: Collection[int], until: datetime) -> N
 
 
 _SAVE = """
-insert into job_cron as c (job_id, project_id, job_name, schedule, enabled, generation, last_rewind_at, slot, due_at)
-select s.job_id, s.project_id, s.job_name, s.schedule, s.enabled, s.generation, s.last_rewind_at, s.slot, s.slot
-  from unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::boolean[], $6::bigint[], $7::timestamptz[],
-              $8::timestamptz[])
-       s(job_id, project_id, job_name, schedule, enabled, generation, last_rewind_at, slot)
+insert into job_cron as c (job_id, project_id, job_name, schedule, terms, enabled, generation, last_rewind_at, slot,
+                           due_at)
+select s.job_id, s.project_id, s.job_name, s.schedule, s.terms, s.enabled, s.generation, s.last_rewind_at, s.slot,
+       s.due_at
+  from unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::bytea[], $6::boolean[], $7::bigint[],
+              $8::timestamptz[], $9::timestamptz[], $10::timestamptz[])
+       s(job_id, project_id, job_name, schedule, terms, enabled, generation, last_rewind_at, slot, due_at)
     on conflict (job_id) do update
-   set schedule = excluded.schedule, enabled = excluded.enabled, generation = excluded.generation,
-       last_rewind_at = excluded.last_rewind_at, slot = excluded.slot, due_at = excluded.due_at
+   set schedule = excluded.schedule, terms = excluded.terms, enabled = excluded.enabled,
+       generation = excluded.generation, last_rewind_at = excluded.last_rewind_at, slot = excluded.slot,
+       due_at = excluded.due_at
 """
 
 
@@ -123,6 +128,7 @@ async def save_crons(tx: Tx, rows: Sequence[JobCronRow]) -> None:
         [row.project_id for row in rows],
         [row.job_name for row in rows],
         [row.schedule for row in rows],
+        [row.terms for row in rows],
         *_state_columns(rows),
     )
 
@@ -130,9 +136,9 @@ async def save_crons(tx: Tx, rows: Sequence[JobCronRow]) -> None:
 _SAVE_STATES = """
 update job_cron c
    set enabled = s.enabled, generation = s.generation, last_rewind_at = s.last_rewind_at, slot = s.slot,
-       due_at = s.slot
-  from unnest($1::bigint[], $2::boolean[], $3::bigint[], $4::timestamptz[], $5::timestamptz[])
-       s(job_id, enabled, generation, last_rewind_at, slot)
+       due_at = s.due_at
+  from unnest($1::bigint[], $2::boolean[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[])
+       s(job_id, enabled, generation, last_rewind_at, slot, due_at)
  where c.job_id = s.job_id
 """
 
@@ -145,13 +151,14 @@ async def save_cron_states(tx: Tx, rows: Sequence[JobCronRow]) -> None:
 
 def _state_columns(
     rows: Sequence[JobCronRow],
-) -> tuple[list[bool], list[int], list[datetime | None], list[datetime | None]]:
+) -> tuple[list[bool], list[int], list[datetime | None], list[datetime | None], list[datetime | None]]:
     states = [row.state for row in rows]
     return (
         [state.enabled for state in states],
         [state.generation for state in states],
         [state.last_rewind_at for state in states],
         [state.slot for state in states],
+        [state.due_at for state in states],
     )
 
 

@@ -16,6 +16,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 
 from ostinato.errors import InvalidArgument, Violation
+from ostinato.jobstore.schedule_terms_codec import set_terms, to_terms
 from ostinato.pb.scheduler.v1 import jobs_pb2
 from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
 from ostinato.scheduling.deadline import RunTimeouts
@@ -33,6 +34,7 @@ from ostinato.scheduling.job_definition import (
     TriggeringPolicy,
     TriggerOn,
 )
+from ostinato.scheduling.schedule import FoldPolicy, GapPolicy
 from ostinato.scheduling.targets import HttpSpec, NoopSpec, TargetSpec
 from ostinato.scheduling.targets.http import DEFAULT_METHOD
 from ostinato.scheduling.targets.http import DEFAULT_TIMEOUT as DEFAULT_HTTP_TIMEOUT
@@ -40,6 +42,8 @@ from ostinato.scheduling.targets.http import DEFAULT_TIMEOUT as DEFAULT_HTTP_TIM
 _REMEMBERED_BYTES = 2048  # a larger one is decoded each time, so that few of them can't fill the memory
 _POLICY_KINDS = {0: PolicyKind.GREEDY_BATCHING} | {kind.value: kind for kind in PolicyKind}
 _OVERFLOWS = {0: Overflow.DROP_OLDEST} | {way.value: way for way in Overflow}
+_GAP_POLICIES = {0, *(policy.value for policy in GapPolicy)}
+_FOLD_POLICIES = {0, *(policy.value for policy in FoldPolicy)}
 _TRIGGER_ON = {0: TriggerOn.SUCCESS} | {
     jobs_pb2.Downstream.TriggerOn.Value(condition.value): condition for condition in TriggerOn
 }
@@ -57,6 +61,7 @@ def to_definition(config: JobConfig, path: str = "job") -> JobDefinition:
         owner=config.owner,
         realm=config.realm or DEFAULT_REALM,
         schedule=config.schedule or DEFAULT_SCHEDULE,
+        terms=to_terms(config),
         policy=_policy(config.triggering_policy),
         target=_target(config),
         downstream=_downstream(config),
@@ -87,6 +92,7 @@ def from_definition(definition: JobDefinition) -> JobConfig:
         overflow=jobs_pb2.Job.Overflow.Value(definition.intake.overflow.name),
         min_triage_interval=_to_proto(definition.intake.min_interval),
     )
+    set_terms(config, definition.terms)
     if definition.heartbeat_timeout is not None:
         config.heartbeat_timeout.CopyFrom(_to_proto(definition.heartbeat_timeout))
     match definition.target:
@@ -161,6 +167,10 @@ def _inexpressible(config: JobConfig, path: str) -> list[Violation]:
         violations.append(Violation(f"{path}.triggering_policy.kind", "is no known kind"))
     if config.overflow not in _OVERFLOWS:
         violations.append(Violation(f"{path}.overflow", "is no known way"))
+    if config.gap_policy not in _GAP_POLICIES:
+        violations.append(Violation(f"{path}.gap_policy", "is no known policy"))
+    if config.fold_policy not in _FOLD_POLICIES:
+        violations.append(Violation(f"{path}.fold_policy", "is no known policy"))
     for index, entry in enumerate(config.downstream):
         if entry.trigger_on not in _TRIGGER_ON:
             violations.append(Violation(f"{path}.downstream[{index}].trigger_on", "is no known condition"))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ostinato.scheduling.invocation_id import InvocationId
-from ostinato.scheduling.occurrence import OccurrenceOutcome
+from ostinato.scheduling.occurrence import GAP_TAG, OccurrenceOutcome
 from ostinato.storage.transaction import Tx
 
 
@@ -24,13 +24,17 @@ class Occurrence:
     until_slot: datetime | None = None
     invocation_id: InvocationId | None = None
 
+    @property
+    def fold_tag(self) -> int:
+        return GAP_TAG if self.outcome is OccurrenceOutcome.SKIPPED_DST_GAP else 0
+
 
 _INSERT = """
-insert into occurrence (job_id, slot, until_slot, outcome, invocation_id, decided_at)
-select n.job_id, n.slot, n.until_slot, n.outcome, n.invocation_id, $6
-  from unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::smallint[], $5::bigint[])
-       n(job_id, slot, until_slot, outcome, invocation_id)
- order by n.job_id, n.slot
+insert into occurrence (job_id, slot, until_slot, outcome, invocation_id, decided_at, fold_tag)
+select n.job_id, n.slot, n.until_slot, n.outcome, n.invocation_id, $6, n.fold_tag
+  from unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::smallint[], $5::bigint[], $7::smallint[])
+       n(job_id, slot, until_slot, outcome, invocation_id, fold_tag)
+ order by n.job_id, n.slot, n.fold_tag
     on conflict do nothing
 """
 
@@ -46,4 +50,5 @@ async def insert_occurrences(tx: Tx, occurrences: Sequence[Occurrence], *, now: 
         [occurrence.outcome for occurrence in occurrences],
         [occurrence.invocation_id for occurrence in occurrences],
         now,
+        [occurrence.fold_tag for occurrence in occurrences],
     )

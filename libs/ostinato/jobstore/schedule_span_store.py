@@ -16,7 +16,7 @@ from ostinato.storage.transaction import Tx
 
 @dataclass(frozen=True, slots=True)
 class ScheduleSpan:
-    """From `from_at` until the next span of the job begins. `schedule` is the effective one."""
+    """From `from_at` until the next span of the job begins. `schedule` and `terms` are the effective ones."""
 
     job_id: JobId
     from_at: datetime
@@ -24,14 +24,16 @@ class ScheduleSpan:
     revision: str
     paused: bool
     enabled: bool
+    terms: bytes = b""
 
 
 _INSERT = """
-insert into job_schedule_span as s (job_id, from_at, schedule, revision, paused, enabled)
-select * from unnest($1::bigint[], $2::timestamptz[], $3::text[], $4::text[], $5::boolean[], $6::boolean[])
+insert into job_schedule_span as s (job_id, from_at, schedule, revision, paused, enabled, terms)
+select * from unnest($1::bigint[], $2::timestamptz[], $3::text[], $4::text[], $5::boolean[], $6::boolean[],
+                     $7::bytea[])
     on conflict (job_id, from_at) do update
    set schedule = excluded.schedule, revision = excluded.revision, paused = excluded.paused,
-       enabled = excluded.enabled
+       enabled = excluded.enabled, terms = excluded.terms
 """
 
 
@@ -47,13 +49,14 @@ async def add_spans(tx: Tx, spans: Sequence[ScheduleSpan]) -> None:
         [span.revision for span in spans],
         [span.paused for span in spans],
         [span.enabled for span in spans],
+        [span.terms for span in spans],
     )
 
 
 async def load_spans(reader: Reader, job_id: int) -> list[ScheduleSpan]:
     """Oldest first."""
     rows = await reader.fetch(
-        "select job_id, from_at, schedule, revision, paused, enabled from job_schedule_span "
+        "select job_id, from_at, schedule, revision, paused, enabled, terms from job_schedule_span "
         "where job_id = $1 order by from_at",
         job_id,
     )
@@ -65,6 +68,7 @@ async def load_spans(reader: Reader, job_id: int) -> list[ScheduleSpan]:
             revision=row["revision"],
             paused=row["paused"],
             enabled=row["enabled"],
+            terms=row["terms"],
         )
         for row in rows
     ]

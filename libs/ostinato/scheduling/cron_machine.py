@@ -7,28 +7,40 @@ row cannot arrive twice or early, and an edit replaces it in place.
 - An absolute schedule plans its next slot the moment one fires. A relative one waits, without a slot, until the
   host says that nothing runs any more (`rewind_if_necessary`). While it waits `last_rewind_at` is None; an enabled
   machine is in that state at no other time.
+- A slot is due later than its time by the job's offset and jitter. Slots fire in their order, so one may wait for the
+  one before it; none that may still be waiting for its delay is taken for missed.
 - An edit keeps `last_rewind_at`: a relative schedule stays measured from the last rewind, not from the edit.
 - What was missed is skipped as one range, found by two look-ups of the schedule however long it is.
-- No slot vanishes without a word: the host asks `on_due` first, under the old schedule, before it reports an edit,
-  a pause or a disable.
+- No slot vanishes without a word: the host asks `settle` first, under the old schedule, before it reports an edit,
+  a pause or a disable. What starts nothing (a blackout, a gap of the clock) has its outcome as well.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from ostinato.scheduling.schedule import Schedule
+from ostinato.scheduling.occurrence import OccurrenceOutcome
+from ostinato.scheduling.schedule import AtSchedule, Timetable
+
+# How late an `at` may be when its job is created, and still run.
+CATCH_UP_WINDOW = timedelta(hours=24)
+_INSTANT = timedelta(microseconds=1)
+_DISTANT_PAST = datetime(1, 1, 2, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class CronState:
-    """`slot` is None if nothing is planned: disabled, `triggered`, never again, or waiting for a rewind."""
+    """`slot` is None if nothing is planned: disabled, `triggered`, never again, or waiting for a rewind.
+
+    `due_at` is None with it: when the host asks `on_due`.
+    """
 
     enabled: bool = False
     generation: int = 0
     last_rewind_at: datetime | None = None
     slot: datetime | None = None
+    due_at: datetime | None = None
 
     @property
     def waits_for_rewind(self) -> bool:
@@ -42,31 +54,43 @@ class FiredSlot:
 
     generation: int
     slot: datetime
+    due_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class SkippedRange:
-    """Slots in [from_slot, until_slot) will not fire. `from_slot` is one; only absolute schedules have a ledger.
+    """Slots in [from_slot, until_slot), or `from_slot` alone, will not fire. Only absolute schedules have a ledger.
 
-    It ends directly after the time of the decision: the next slot may be another one by then, of another schedule.
+    It ends no later than directly after the time of the decision: the next slot may be another one by then, of another
+    schedule.
     """
 
     from_slot: datetime
-    until_slot: datetime
+    until_slot: datetime | None
+    outcome: OccurrenceOutcome = OccurrenceOutcome.SKIPPED_CATCHUP
 
 
 @dataclass(frozen=True, slots=True)
 class CronStep:
     state: CronState
     fired: FiredSlot | None = None
-    skipped: SkippedRange | None = None
+    skipped: tuple[SkippedRange, ...] = ()
 
 
-def enable(state: CronState, schedule: Schedule, now: datetime) -> CronStep:
+def enable(state: CronState, schedule: Timetable, now: datetime) -> CronStep:
     if state.enabled:
         return CronStep(state)
     fresh = CronState(enabled=True, generation=state.generation + 1, last_rewind_at=now)
+    if state.generation == 0 and isinstance(schedule.schedule, AtSchedule):
+        return _created_late(fresh, schedule, now)
     return CronStep(_plan(fresh, schedule, now))
+
+
+def _created_late(fresh: CronState, schedule: Timetable, now: datetime) -> CronStep:
+    """Whoever creates a job that runs once, a little late, wants that run."""
+    planned = _plan(fresh, schedule, now - CATCH_UP_WINDOW - _INSTANT)
+    missed = schedule.next_after(_DISTANT_PAST) if planned.slot is None else None
+    return CronStep(planned, None, () if missed is None else (SkippedRange(missed, None),))
 
 
 def disable(state: CronState, now: datetime) -> CronStep:  # noqa: ARG001  (all events take the time)
@@ -75,7 +99,7 @@ def disable(state: CronState, now: datetime) -> CronStep:  # noqa: ARG001  (all 
     return CronStep(CronState(enabled=False, generation=state.generation + 1))
 
 
-def on_schedule_change(state: CronState, schedule: Schedule, now: datetime) -> CronStep:
+def on_schedule_change(state: CronState, schedule: Timetable, now: datetime) -> CronStep:
     """Pausing and resuming are changes to and from `triggered`. Idempotent: the same plan keeps the generation."""
     if not state.enabled:
         return CronStep(state)
@@ -84,20 +108,29 @@ def on_schedule_change(state: CronState, schedule: Schedule, now: datetime) -> C
     return CronStep(_plan(state, schedule, now))
 
 
-def on_due(state: CronState, schedule: Schedule, now: datetime) -> CronStep:
+def on_delay_change(state: CronState, schedule: Timetable) -> CronStep:
+    """The slots stay as they are and only become due earlier or later, the one that is waiting for it too."""
+    if state.slot is None or not schedule.is_absolute:
+        return CronStep(state)
+    return CronStep(replace(state, generation=state.generation + 1, due_at=schedule.due_time(state.slot)))
+
+
+def on_due(state: CronState, schedule: Timetable, now: datetime) -> CronStep:
     """Fires the slot if its time has come, however late; nothing otherwise, so hosts may ask again."""
+    if not state.enabled or state.slot is None or state.due_at is None or state.due_at > now:
+        return CronStep(state)
+    return _pass(state, schedule, state.slot, now, missed_until=now - schedule.delay.longest)
+
+
+def settle(state: CronState, schedule: Timetable, now: datetime) -> CronStep:
+    """The schedule is no longer in force from now on: what it has up to now fires or is recorded, due or not."""
     if not state.enabled or state.slot is None or state.slot > now:
         return CronStep(state)
-    fired = FiredSlot(state.generation + 1, state.slot)
-    waiting = CronState(enabled=True, generation=fired.generation)
-    if not schedule.is_absolute:
-        return CronStep(waiting, fired)
-    planned = _rewind(waiting, schedule, now)
-    return CronStep(planned, fired, _skipped(schedule, fired.slot, now))
+    return _pass(state, schedule, state.slot, now, missed_until=now)
 
 
 def rewind_if_necessary(
-    state: CronState, schedule: Schedule, now: datetime, *, not_before: datetime | None = None
+    state: CronState, schedule: Timetable, now: datetime, *, not_before: datetime | None = None
 ) -> CronStep:
     """Nothing runs any more: a relative schedule that has fired counts from now on.
 
@@ -108,23 +141,51 @@ def rewind_if_necessary(
     rewound = _rewind(state, schedule, now)
     if not_before is None or rewound.slot is None or rewound.slot >= not_before:
         return CronStep(rewound)
-    return CronStep(replace(rewound, slot=not_before))
+    return CronStep(replace(rewound, slot=not_before, due_at=not_before))
 
 
-def _rewind(state: CronState, schedule: Schedule, now: datetime) -> CronState:
-    return _plan(replace(state, generation=state.generation + 1, last_rewind_at=now), schedule, now)
+def _pass(state: CronState, schedule: Timetable, first: datetime, now: datetime, *, missed_until: datetime) -> CronStep:
+    """`first`, or the first slot behind it that starts something, fires unless that is yet to come."""
+    if not schedule.is_absolute:
+        fired = FiredSlot(state.generation + 1, first, first)
+        return CronStep(CronState(enabled=True, generation=fired.generation), fired)
+    start = schedule.start_from(first)
+    if start is None or start > now:
+        waiting = CronState(enabled=True, generation=state.generation)
+        return CronStep(_rewind(waiting, schedule, now), None, _passed_over(schedule, first, now))
+    fired = FiredSlot(state.generation + 1, start, schedule.delay.due_time(start))
+    waiting = CronState(enabled=True, generation=fired.generation)
+    passed = max(start, missed_until)
+    planned = _rewind(waiting, schedule, now, after=passed)
+    return CronStep(planned, fired, (*_passed_over(schedule, first, start), *_missed(schedule, start, passed)))
 
 
-def _plan(state: CronState, schedule: Schedule, now: datetime) -> CronState:
-    slot = schedule.next_after(now, last_rewind_at=state.last_rewind_at)
-    if slot == state.slot:
+def _rewind(state: CronState, schedule: Timetable, now: datetime, *, after: datetime | None = None) -> CronState:
+    rewound = replace(state, generation=state.generation + 1, last_rewind_at=now)
+    return _plan(rewound, schedule, now if after is None else after)
+
+
+def _plan(state: CronState, schedule: Timetable, after: datetime) -> CronState:
+    plan = schedule.plan_after(after, last_rewind_at=state.last_rewind_at)
+    slot, due_at = (None, None) if plan is None else (plan.slot, plan.due_at)
+    if (slot, due_at) == (state.slot, state.due_at):
         return state
-    return replace(state, generation=state.generation + 1, slot=slot)
+    return replace(state, generation=state.generation + 1, slot=slot, due_at=due_at)
 
 
-def _skipped(schedule: Schedule, fired: datetime, now: datetime) -> SkippedRange | None:
+def _passed_over(schedule: Timetable, first: datetime, until: datetime) -> tuple[SkippedRange, ...]:
+    return tuple(
+        SkippedRange(passed.slot, passed.until_slot, passed.outcome) for passed in schedule.passed_over(first, until)
+    )
+
+
+def _missed(schedule: Timetable, fired: datetime, passed: datetime) -> tuple[SkippedRange, ...]:
     missed = schedule.next_after(fired)
-    if missed is None or missed > now:
-        return None
-    # Slots are whole seconds: the first that can be planned after now.
-    return SkippedRange(missed, now.replace(microsecond=0) + timedelta(seconds=1))
+    if missed is not None and missed > passed:
+        missed = None
+    left_out = schedule.left_out(fired, passed if missed is None else missed)
+    gaps = tuple(SkippedRange(at, None, OccurrenceOutcome.SKIPPED_DST_GAP) for at in left_out)
+    if missed is None:
+        return gaps
+    # Slots are whole seconds: the first that can be planned after it.
+    return (*gaps, SkippedRange(missed, passed.replace(microsecond=0) + timedelta(seconds=1)))

@@ -11,9 +11,11 @@ from datetime import timedelta
 from enum import IntEnum, StrEnum
 
 from ostinato.scheduling.deadline import RunTimeouts
+from ostinato.scheduling.schedule import ScheduleTerms
 from ostinato.scheduling.targets import NoopSpec, TargetSpec, can_report
 
 DEFAULT_SCHEDULE = "triggered"
+DEFAULT_TERMS = ScheduleTerms()
 DEFAULT_TIMEOUT = timedelta(hours=1)
 DEFAULT_PENDING_TIMEOUT = timedelta(days=7)
 DEFAULT_TARGET = NoopSpec()
@@ -94,6 +96,7 @@ class JobDefinition:
     owner: str = ""
     realm: str = DEFAULT_REALM
     schedule: str = DEFAULT_SCHEDULE
+    terms: ScheduleTerms = DEFAULT_TERMS
     policy: TriggeringPolicy = TriggeringPolicy()
     target: TargetSpec = DEFAULT_TARGET
     downstream: tuple[Downstream, ...] = ()

@@ -18,3 +18,7 @@ class OccurrenceOutcome(IntEnum):
     SKIPPED_DST_GAP = 8
     SKIPPED_BLACKOUT = 9
     START_DEADLINE = 10
+
+
+# Tells a time that a gap of the clock leaves out from a slot at the instant to which it would have been moved.
+GAP_TAG = 1

@@ -18,9 +18,9 @@ from ostinato.scheduling.job_definition import (
     RetryPolicy,
     TriggeringPolicy,
 )
-from ostinato.scheduling.names import JOB_ID_RULE, PROJECT_ID_RULE, is_job_id, is_project_id
-from ostinato.scheduling.schedule import ScheduleError, parse_schedule
+from ostinato.scheduling.names import JOB_ID_RULE, PROJECT_ID_RULE, is_job_id, is_project_id, job_name
 from ostinato.scheduling.targets import can_report, validate_target
+from ostinato.scheduling.validate_schedule import FindZone, only_utc, validate_schedule
 
 MAX_DISPLAY_NAME_BYTES = 200
 MAX_OWNER_BYTES = 200
@@ -51,7 +51,12 @@ def validate_project_id(project: str, path: str) -> list[Violation]:
 
 
 def validate_job(
-    definition: JobDefinition, path: str, *, downstream_paths: Sequence[str] | None = None
+    definition: JobDefinition,
+    path: str,
+    *,
+    project: str = "",
+    find_zone: FindZone = only_utc,
+    downstream_paths: Sequence[str] | None = None,
 ) -> list[Violation]:
     """`downstream_paths` are for whoever merged several fields into `downstream`; parallel to it."""
     return [
@@ -61,7 +66,7 @@ def validate_job(
         *_check_pairs(definition.annotations, MAX_ANNOTATION_BYTES, f"{path}.annotations"),
         *_check_line(definition.owner, MAX_OWNER_BYTES, f"{path}.owner"),
         *validate_realm(definition.realm, f"{path}.realm"),
-        *_check_schedule(definition.schedule, f"{path}.schedule"),
+        *validate_schedule(definition.schedule, definition.terms, path, job_name(project, definition.id), find_zone),
         *_check_policy(definition.policy, f"{path}.triggering_policy"),
         *validate_target(definition.target, path),
         *_check_downstream(definition.downstream, downstream_paths_of(definition, path, downstream_paths), path),
@@ -108,14 +113,6 @@ def _check_pairs(pairs: Mapping[str, str], max_value_bytes: int, path: str) -> l
 
 def validate_realm(realm: str, path: str) -> list[Violation]:
     return [] if _REALM.fullmatch(realm) else [Violation(path, REALM_RULE)]
-
-
-def _check_schedule(text: str, path: str) -> list[Violation]:
-    try:
-        parse_schedule(text)
-    except ScheduleError as error:
-        return [Violation(path, str(error))]
-    return []
 
 
 def _check_policy(policy: TriggeringPolicy, path: str) -> list[Violation]:

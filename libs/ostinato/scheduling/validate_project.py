@@ -9,6 +9,7 @@ from ostinato.errors import Violation
 from ostinato.scheduling.job_definition import JobDefinition
 from ostinato.scheduling.names import is_job_id
 from ostinato.scheduling.validate_job import downstream_paths_of, validate_job
+from ostinato.scheduling.validate_schedule import FindZone, only_utc
 
 MAX_JOBS = 10_000
 
@@ -28,6 +29,8 @@ def validate_project(
     jobs: Sequence[JobDefinition],
     paths: Sequence[str],
     *,
+    project: str = "",
+    find_zone: FindZone = only_utc,
     downstream_paths: Sequence[Sequence[str]] | None = None,
 ) -> list[Violation]:
     """Every violation of `validate_job`, then those that show only in the jobs together. Arguments are parallel."""
@@ -35,7 +38,7 @@ def validate_project(
     violations = [Violation("jobs", f"must be at most {MAX_JOBS}")] if len(jobs) > MAX_JOBS else []
     edges: dict[str, list[_Edge]] = {}
     for job, path, entry_paths in zip(jobs, paths, given, strict=True):
-        violations += validate_job(job, path, downstream_paths=entry_paths)
+        violations += validate_job(job, path, project=project, find_zone=find_zone, downstream_paths=entry_paths)
         targets = zip(job.downstream, downstream_paths_of(job, path, entry_paths), strict=True)
         edges.setdefault(job.id, []).extend(_Edge(entry.job, where) for entry, where in targets)
     return [*violations, *_duplicates(jobs, paths), *_unknown(edges), *_cycles(edges)]

@@ -17,13 +17,15 @@ from google.protobuf.message import DecodeError
 from ostinato.errors import InvalidArgument
 from ostinato.jobflow.engine_tasks import LAUNCH_INVOCATION, TRIAGE_JOB
 from ostinato.jobflow.poke_cron import TRIGGERED
+from ostinato.jobflow.timetables import cached_timetable
 from ostinato.jobstore.job_definition_codec import decode_definition
+from ostinato.jobstore.schedule_terms_codec import encode_terms
 from ostinato.pb.internal.v1.engine_tasks_pb2 import TriageJobTask
 from ostinato.scheduling.cron_machine import CronState
 from ostinato.scheduling.deadline import RunTimeouts
 from ostinato.scheduling.invocation import InvocationStatus, is_final, is_initial
 from ostinato.scheduling.job_definition import DEFAULT_TIMEOUT, JobDefinition
-from ostinato.scheduling.schedule import ScheduleError, parse_schedule
+from ostinato.scheduling.schedule import ScheduleError
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -34,8 +36,8 @@ select t.id, c.name, t.payload
  where c.name = any($1::text[])
 """
 _JOBS = """
-select j.job_id, j.name, j.enabled, j.paused, j.definition, c.enabled as cron_enabled, c.schedule, c.generation,
-       c.last_rewind_at, c.slot, c.due_at
+select j.job_id, j.name, j.enabled, j.paused, j.definition, c.enabled as cron_enabled, c.schedule, c.terms,
+       c.job_name, c.generation, c.last_rewind_at, c.slot, c.due_at
   from job j left join job_cron c using (job_id)
 """
 _ACTIVE = """
@@ -86,6 +88,8 @@ class _Job:
     definition: JobDefinition | None
     cron: CronState | None
     schedule: str | None  # of the cron row
+    terms: bytes
+    name_in_full: str
     pending: _Pending
     kicked: bool
     active: Sequence[_Active] = field(default_factory=list)
@@ -102,6 +106,10 @@ class _Job:
         if self.definition is None:
             return None
         return TRIGGERED if self.paused else self.definition.schedule
+
+    @property
+    def wanted_terms(self) -> bytes:
+        return b"" if self.paused or self.definition is None else encode_terms(self.definition.terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,18 +201,20 @@ def _of_schedule(job: _Job, now: datetime) -> Iterator[str]:
         yield f"{job} is {'enabled' if job.enabled else 'disabled'}, its cron row is not"
     elif job.enabled and job.schedule != wanted:
         yield f"the cron row of {job} follows {job.schedule!r} instead of {wanted!r}"
+    elif job.enabled and job.terms != job.wanted_terms:
+        yield f"the cron row of {job} has other terms than its definition"
     elif job.enabled and job.cron.slot is None and _plans_nothing(job, job.cron, job.schedule, now):
         yield f"the schedule {job.schedule!r} of {job} goes on, but nothing is planned"
 
 
 def _plans_nothing(job: _Job, cron: CronState, text: str, now: datetime) -> bool:
     try:
-        schedule = parse_schedule(text)
+        schedule = cached_timetable(text, job.terms, job.name_in_full)
     except ScheduleError:
         return False  # another release's
     if cron.waits_for_rewind and not schedule.is_absolute:
         return not job.kicked and not job.running  # the triage after the last end plans the next slot
-    return schedule.next_after(now, last_rewind_at=cron.last_rewind_at) is not None
+    return schedule.plan_after(now, last_rewind_at=cron.last_rewind_at) is not None
 
 
 async def _load(connection: Connection, *, tasks_elsewhere: bool) -> _Picture:
@@ -260,6 +270,8 @@ def _job_from_row(
         definition=_definition_of(row["definition"]),
         cron=_cron_state(row),
         schedule=row["schedule"],
+        terms=row["terms"] or b"",
+        name_in_full=row["job_name"] or "",
         pending=pending.get(job_id, _Pending()),
         kicked=job_id in kicked,
         active=active.get(job_id, ()),
@@ -269,7 +281,7 @@ def _job_from_row(
 def _cron_state(row: asyncpg.Record) -> CronState | None:
     if row["schedule"] is None:
         return None
-    return CronState(row["cron_enabled"], row["generation"], row["last_rewind_at"], row["slot"])
+    return CronState(row["cron_enabled"], row["generation"], row["last_rewind_at"], row["slot"], row["due_at"])
 
 
 def _definition_of(data: bytes | None) -> JobDefinition | None:

@@ -1,7 +1,7 @@
 """Fills a protobuf message from a YAML tree, field by field as its descriptor says.
 
-Keys are the proto's field names. Durations are text such as `1h30m`, enum values their short names. Whatever does
-not fit is noted with its path and left out, so that one pass finds every mistake.
+Keys are the proto's field names. Durations are text such as `1h30m`, instants RFC 3339, enum values their short names.
+Whatever does not fit is noted with its path and left out, so that one pass finds every mistake.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from typing import Any, cast
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from ostinato.scheduling.duration import DurationError, parse_duration
+from ostinato.scheduling.schedule.instant import EXPECTATION, InstantError, parse_instant
 from ostinato_api.project_config.mistakes import Mistakes
 from ostinato_api.project_config.yaml_tree import ROOT, YamlList, YamlMapping, YamlNode, YamlScalar, child_path
 
 _DURATION = Duration.DESCRIPTOR.full_name
+_TIMESTAMP = Timestamp.DESCRIPTOR.full_name
 _INT_RANGES = {
     FieldDescriptor.TYPE_INT32: range(-(1 << 31), 1 << 31),
     FieldDescriptor.TYPE_INT64: range(-(1 << 63), 1 << 63),
@@ -55,6 +58,8 @@ class MessageReader:
                 setattr(message, field.name, value)
         elif field.message_type.full_name == _DURATION:
             self._fill_duration(target, node)
+        elif field.message_type.full_name == _TIMESTAMP:
+            self._fill_timestamp(target, node)
         else:
             target.SetInParent()
             self.fill(target, node)
@@ -88,6 +93,12 @@ class MessageReader:
             target.FromTimedelta(parse_duration(node.text))
         except DurationError as error:
             self._refuse(node, f"must be a duration such as 3600s or 1h30m: {error}")
+
+    def _fill_timestamp(self, target: Timestamp, node: YamlNode) -> None:
+        try:
+            target.FromDatetime(parse_instant(node.text if isinstance(node, YamlScalar) else ""))
+        except InstantError:
+            self._refuse(node, f"must be {EXPECTATION}")
 
     def _scalar(self, field: FieldDescriptor, node: YamlNode) -> Any:
         if field.enum_type is not None:

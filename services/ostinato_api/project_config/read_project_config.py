@@ -12,7 +12,9 @@ from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig, ProjectConfig
 from ostinato.scheduling.job_definition import JobDefinition
 from ostinato.scheduling.validate_job import validate_project_id
 from ostinato.scheduling.validate_project import MAX_JOBS, validate_project
+from ostinato.zones import load_zone
 from ostinato_api.project_config.bindings import fill_binding_defaults, validate_bindings
+from ostinato_api.project_config.calendars import read_calendars, resolve_calendars
 from ostinato_api.project_config.message_reader import MessageReader
 from ostinato_api.project_config.mistakes import Mistakes
 from ostinato_api.project_config.yaml_tree import YamlMapping, parse_yaml
@@ -68,14 +70,20 @@ def _validate(config: ProjectConfig) -> tuple[list[Violation], list[JobDefinitio
         for job, path in zip(config.jobs, paths, strict=True)
         if job.WhichOneof("target") is None
     ]
+    calendars, broken_calendars = read_calendars(config.calendars)
+    unresolved = resolve_calendars(config.jobs, calendars)
     definitions = [to_definition(_with_target(job), path) for job, path in zip(config.jobs, paths, strict=True)]
     violations = [
         *validate_project_id(config.project, "project"),
         *validate_bindings(config.bindings),
+        *broken_calendars,
         *missing,
+        *unresolved,
         *validate_project(
             definitions,
             paths,
+            project=config.project,
+            find_zone=load_zone,
             downstream_paths=[_downstream_paths(job, path) for job, path in zip(config.jobs, paths, strict=True)],
         ),
     ]

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from ostinato.pb.scheduler.v1.jobs_pb2 import PauseJobRequest, PreviewScheduleRequest
+from ostinato.pb.scheduler.v1.jobs_pb2 import (
+    GetJobRequest,
+    Job,
+    PauseJobRequest,
+    PreviewScheduleRequest,
+    PreviewScheduleResponse,
+)
 from tests.integration.api.served_api import Client, refused
 
 
@@ -88,3 +94,92 @@ async def test_all_mistakes_are_told_at_once(api: Client) -> None:
 @pytest.mark.parametrize("schedule", ["* * * * *", "every 1w", "with 1s interval", "0 0 29 2 * 2000"])
 async def test_the_ends_of_time_are_no_surprise(api: Client, start: str, schedule: str) -> None:
     await preview(api, start, schedule=schedule, limit=3)
+
+
+async def test_an_expression_is_previewed_in_a_zone_with_its_policies(api: Client) -> None:
+    fields: dict[str, Any] = {"schedule": "30 2 * * *", "time_zone": "America/New_York", "limit": 2}
+    start = "2026-03-07T12:00:00Z"
+    assert await preview(api, start, **fields) == ["2026-03-08T07:00:00Z", "2026-03-09T06:30:00Z"]
+    skipping = await preview(api, start, gap_policy=Job.SKIP, **fields)
+    assert skipping == ["2026-03-09T06:30:00Z", "2026-03-10T06:30:00Z"]
+    fields["schedule"] = "30 1 * * *"
+    start = "2026-10-31T12:00:00Z"
+    for policy, hours in ((Job.FIRST, [5]), (Job.LAST, [6]), (Job.BOTH, [5, 6])):
+        slots = await preview(api, start, fold_policy=policy, **fields)
+        assert [int(slot[11:13]) for slot in slots if slot.startswith("2026-11-01")] == hours
+
+
+async def test_a_job_s_preview_tells_of_the_clock_and_of_blackouts(api: Client) -> None:
+    await api.apply(
+        """
+project: shop
+calendars: [{id: freeze, time_zone: America/New_York, days: ['2026-03-10']}]
+jobs:
+  - {id: a, schedule: 30 2 * * *, time_zone: America/New_York, blackout_calendars: [freeze], noop: {}}
+"""
+    )
+    request = PreviewScheduleRequest(job="projects/shop/jobs/a", limit=3)
+    request.start_time.FromDatetime(datetime(2026, 3, 7, 12, tzinfo=UTC))
+    answer = await api.send("PreviewSchedule", request)
+    assert [slot.ToJsonString() for slot in answer.slots] == [
+        "2026-03-08T07:00:00Z",
+        "2026-03-09T06:30:00Z",
+        "2026-03-11T06:30:00Z",
+    ]
+    kinds = PreviewScheduleResponse.Note
+    assert [(note.kind, note.time.ToJsonString()) for note in answer.notes] == [
+        (kinds.GAP_SHIFTED, "2026-03-08T07:00:00Z"),
+        (kinds.BLACKOUT, "2026-03-10T06:30:00Z"),
+    ]
+    assert answer.notes[1].until_time.ToJsonString() == "2026-03-11T04:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("fields", "broken"),
+    [
+        ({"schedule": "0 3 * * *", "time_zone": "Mars/Olympus"}, ["time_zone"]),
+        ({"schedule": "0 3 * * *", "gap_policy": 9}, ["gap_policy"]),
+        ({"schedule": "0 3 * * *", "fold_policy": -1}, ["fold_policy"]),
+        ({"schedule": "blah", "time_zone": "\0"}, ["time_zone", "schedule"]),
+        ({"schedule": "H 3 * * *"}, ["schedule"]),
+        ({"job": "projects/shop/jobs/a", "time_zone": "UTC", "fold_policy": 1}, ["time_zone", "fold_policy"]),
+    ],
+)
+async def test_mistakes_in_the_zone_and_its_policies(api: Client, fields: dict[str, Any], broken: list[str]) -> None:
+    refusal = await refused(preview(api, **fields))
+    assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", broken)
+
+
+async def test_a_job_shows_the_terms_of_its_schedule(api: Client) -> None:
+    await api.apply(
+        """
+project: shop
+jobs:
+  - {id: plain, schedule: every 1h, noop: {}}
+  - id: full
+    schedule: H 3 * * *
+    time_zone: Europe/Rome
+    gap_policy: SKIP
+    fold_policy: BOTH
+    offset: 5m
+    jitter: 1500ms
+    start_after: 2026-01-01T00:00:00Z
+    end_before: 2099-01-01T00:00:00Z
+    blackouts: [{start_time: 2026-02-01T00:00:00Z, end_time: 2026-02-02T00:00:00Z}]
+    noop: {}
+"""
+    )
+    plain = await api.send("GetJob", GetJobRequest(name="projects/shop/jobs/plain"))
+    assert (plain.time_zone, plain.gap_policy, plain.fold_policy) == ("UTC", Job.SHIFT, Job.FIRST)
+    assert not any(plain.HasField(field) for field in ("offset", "jitter", "start_after", "end_before"))
+    full = await api.send("GetJob", GetJobRequest(name="projects/shop/jobs/full"))
+    assert (full.time_zone, full.gap_policy, full.fold_policy) == ("Europe/Rome", Job.SKIP, Job.BOTH)
+    assert (full.offset.seconds, full.jitter.nanos, len(full.blackouts)) == (300, 500_000_000, 1)
+    assert (full.start_after.ToJsonString(), full.end_before.ToJsonString()) == (
+        "2026-01-01T00:00:00Z",
+        "2099-01-01T00:00:00Z",
+    )
+    again = await api.apply(
+        "project: shop\njobs: [{id: full, schedule: H 3 * * *, time_zone: Europe/Rome, noop: {}}]", revision="2"
+    )
+    assert list(again.changed) == ["full"]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ostinato.errors import InvalidArgument
-from ostinato.pb.scheduler.v1.jobs_pb2 import PreviewScheduleRequest, PreviewScheduleResponse
+from ostinato.pb.scheduler.v1.jobs_pb2 import Job, PreviewScheduleRequest, PreviewScheduleResponse
 from tests.integration.cli.conftest import Ran
 from tests.integration.client.fake_api import FakeApi
 
@@ -31,7 +31,10 @@ def test_slots_of_an_expression_are_one_per_line(ostinato: Ostinato, api: FakeAp
 
 def test_slots_of_a_job_come_from_now_on(ostinato: Ostinato, api: FakeApi) -> None:
     api.answers["PreviewSchedule"] = slots(1)
-    assert ostinato("preview", "shop/nightly", "--output", "json").json == {"slots": ["2015-09-15T01:00:00Z"]}
+    assert ostinato("preview", "shop/nightly", "--output", "json").json == {
+        "slots": ["2015-09-15T01:00:00Z"],
+        "notes": [],
+    }
     assert api.requests == [PreviewScheduleRequest(job="projects/shop/jobs/nightly", limit=10)]
 
 
@@ -66,3 +69,22 @@ def test_an_empty_expression_is_the_apis_to_judge(ostinato: Ostinato, api: FakeA
     api.answers["PreviewSchedule"] = InvalidArgument.of("schedule", "must not be empty")
     assert ostinato("preview", "--schedule", "").exit_code == 1
     assert api.requests[0].WhichOneof("source") == "schedule"
+
+
+def test_a_zone_and_its_policies_are_asked_for_and_notes_go_to_stderr(ostinato: Ostinato, api: FakeApi) -> None:
+    answer = slots(1)
+    shifted = answer.notes.add(kind=PreviewScheduleResponse.Note.GAP_SHIFTED, text="moved")
+    shifted.time.FromDatetime(datetime(2015, 9, 15, 1, tzinfo=UTC))
+    blackout = answer.notes.add(kind=PreviewScheduleResponse.Note.BLACKOUT, text="no slot")
+    blackout.time.FromDatetime(datetime(2015, 9, 15, 2, tzinfo=UTC))
+    blackout.until_time.FromDatetime(datetime(2015, 9, 16, tzinfo=UTC))
+    api.answers["PreviewSchedule"] = answer
+    zoned = ("--zone", "Europe/Rome", "--gap", "SKIP", "--fold", "BOTH")
+    assert ostinato("preview", "--schedule", "0 3 * * *", *zoned) == Ran(
+        0,
+        "2015-09-15T01:00:00Z\n",
+        "2015-09-15T01:00:00Z: moved\n2015-09-15T02:00:00Z to 2015-09-16T00:00:00Z: no slot\n",
+    )
+    (request,) = api.requests
+    assert (request.time_zone, request.gap_policy, request.fold_policy) == ("Europe/Rome", Job.SKIP, Job.BOTH)
+    assert ostinato("preview", "shop/nightly", "--zone", "Europe/Rome").code == 2

@@ -20,8 +20,10 @@ from ostinato.jobflow.engine_tasks import LAUNCH_INVOCATION, TRIAGE_JOB
 from ostinato.jobflow.kick_triage import kick_triage
 from ostinato.jobflow.poke_cron import CronWish, poke_cron
 from ostinato.jobstore.job_definition_codec import encode_definition
+from ostinato.jobstore.schedule_terms_codec import encode_terms
 from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger
-from ostinato.scheduling.job_definition import JobDefinition, TriggeringPolicy
+from ostinato.scheduling.job_definition import DEFAULT_TERMS, JobDefinition, TriggeringPolicy
+from ostinato.scheduling.schedule import ScheduleTerms
 from ostinato.storage.database import Database
 from ostinato.storage.transaction import Row
 from ostinato.taskqueue import Dispatcher, Outcome, TaskClass, TaskContext
@@ -69,9 +71,8 @@ class Stage:
         self, name: str, *, policy: TriggeringPolicy | None = None, schedule: str = "triggered", **definition: Any
     ) -> int:
         """An enabled job with its cron row."""
-        stored = encode_definition(
-            JobDefinition(id=name, schedule=schedule, policy=policy or TriggeringPolicy(), **definition)
-        )
+        job = JobDefinition(id=name, schedule=schedule, policy=policy or TriggeringPolicy(), **definition)
+        stored = encode_definition(job)
         async with self.db.transaction() as tx:
             job_id: int = await tx.fetchval(
                 """
@@ -84,10 +85,10 @@ class Stage:
                 name,
                 stored,
             )
-            await poke_cron(tx, self.dispatcher, [await self._wish(job_id, name, schedule)], await tx.now())
+            await poke_cron(tx, self.dispatcher, [await self._wish(job_id, name, schedule, job.terms)], await tx.now())
         return job_id
 
-    async def _wish(self, job_id: int, name: str, schedule: str) -> CronWish:
+    async def _wish(self, job_id: int, name: str, schedule: str, terms: ScheduleTerms = DEFAULT_TERMS) -> CronWish:
         return CronWish(
             job_id=job_id,  # type: ignore[arg-type]
             project_id=PROJECT_ID,
@@ -96,6 +97,7 @@ class Stage:
             enabled=True,
             paused=False,
             revision="r1",
+            terms=encode_terms(terms),
         )
 
     async def emit(self, job_id: int, *triggers: Trigger) -> Emitted:

@@ -13,7 +13,8 @@ import pytest
 from ostinato.clock import SystemClock
 from ostinato.errors import Unavailable
 from ostinato.jobflow.engine_tasks import ENGINE_TASK_CLASSES
-from ostinato.jobflow.poke_cron import cached_schedule, poke_cron
+from ostinato.jobflow.poke_cron import poke_cron
+from ostinato.jobflow.timetables import cached_timetable
 from ostinato.jobstore.job_definition_codec import encode_definition
 from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger
 from ostinato.scheduling.job_definition import JobDefinition
@@ -178,7 +179,7 @@ async def edit(stage: Stage, job_id: int, name: str, schedule: str) -> None:
 async def assert_fired_once(stage: Stage, job_id: int, slot: datetime, schedule: str) -> None:
     assert await stage.db.fetch("select slot from trigger where job_id = $1", job_id) == [(slot,)]
     row = await cron_row(stage, job_id)
-    planned = cached_schedule(schedule).next_after(await now(stage))
+    planned = cached_timetable(schedule).next_after(await now(stage))
     assert (row["schedule"], row["slot"], row["due_at"]) == (schedule, planned, planned)
     await stage.triage_until_quiet()
     outcomes = await stage.db.fetch("select slot, outcome from occurrence where until_slot is null")

@@ -68,6 +68,8 @@ NEEDED = {
     "JobConfig": {"id": "j", "noop": "{}"},
     "HttpTarget": {"url": "http://h"},
     "RoleBinding": {"role": "owner"},
+    "Calendar": {"id": "c"},
+    "Blackout": {"start_time": "2026-01-01T00:00:00Z", "end_time": "2026-01-02T00:00:00Z"},
 }
 
 

@@ -141,7 +141,7 @@ def test_a_config_without_jobs_is_an_empty_list() -> None:
         (job("schedule: [a]"), "jobs[0].schedule"),
         (job("state: RUNNING"), "jobs[0].state"),
         (job("next_run_time: x"), "jobs[0].next_run_time"),
-        (job("time_zone: Europe/Rome"), "jobs[0].time_zone"),
+        (job("timezone: Europe/Rome"), "jobs[0].timezone"),
         (job("displayName: x"), "jobs[0].displayName"),
         (job("owner: x, owner: y"), "jobs[0].owner"),
         (job("labels: [a]"), "jobs[0].labels"),

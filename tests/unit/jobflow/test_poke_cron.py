@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from ostinato.jobflow.poke_cron import CronWish, decide_poke
 from ostinato.jobstore.job_cron_store import JobCronRow
 from ostinato.jobstore.job_store import JobId
+from ostinato.jobstore.schedule_terms_codec import encode_terms
 from ostinato.scheduling.cron_machine import CronState
+from ostinato.scheduling.schedule import ScheduleTerms
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -23,7 +27,7 @@ def wish(schedule: str = "every 1h", *, enabled: bool = True, paused: bool = Fal
 def planned(
     schedule: str = "every 1h", slot: datetime | None = NEXT, rewound: datetime | None = NOW - HOUR
 ) -> JobCronRow:
-    state = CronState(enabled=True, generation=5, last_rewind_at=rewound, slot=slot)
+    state = CronState(enabled=True, generation=5, last_rewind_at=rewound, slot=slot, due_at=slot)
     return JobCronRow(JobId(7), 1, "projects/p/jobs/j", schedule, state)
 
 
@@ -34,7 +38,7 @@ def test_a_new_job_is_planned_from_now() -> None:
     poke = decide_poke(None, wish(), NOW)
     assert poke is not None
     assert (poke.row.state.slot, poke.row.state.last_rewind_at, poke.firing) == (NEXT, NOW, None)
-    assert (poke.row.job_id, poke.row.schedule, poke.row.due_at) == (7, "every 1h", NEXT)
+    assert (poke.row.job_id, poke.row.schedule, poke.row.state.due_at) == (7, "every 1h", NEXT)
 
 
 def test_a_job_that_comes_back_goes_on_with_its_generations() -> None:
@@ -91,10 +95,11 @@ def test_a_slot_that_is_due_is_fired_under_the_old_plan_first(wanted: CronWish) 
     poke = decide_poke(overdue, wanted, NOW)
     assert poke is not None
     assert poke.firing is not None
+    assert poke.firing.emission is not None
     assert poke.firing.emission.slot == NOW - timedelta(minutes=150)
     assert poke.firing.emission.trigger.id == "cron:v1:6"
-    assert poke.firing.skipped is not None
-    assert poke.firing.skipped.slot == NOW.replace(minute=0) - HOUR
+    (skipped,) = poke.firing.skipped
+    assert skipped.slot == NOW.replace(minute=0) - HOUR
     assert poke.row.state.generation > 6
     assert poke.row.state.slot is None or poke.row.state.slot > NOW
 
@@ -103,3 +108,48 @@ def test_a_plan_that_nobody_understands_does_not_hold_up_an_edit() -> None:
     poke = decide_poke(planned("of the future", NOW - HOUR), wish(), NOW)
     assert poke is not None
     assert (poke.firing, poke.row.state.slot) == (None, NEXT)
+
+
+def with_terms(**terms: Any) -> CronWish:
+    return replace(wish(), terms=encode_terms(ScheduleTerms(**terms)))
+
+
+def test_a_new_offset_moves_the_slot_that_waits_and_swallows_nothing() -> None:
+    slot = NOW.replace(minute=0)
+    delayed = with_terms(offset=HOUR)
+    row = replace(planned(slot=slot), terms=delayed.terms)
+    row = replace(row, state=replace(row.state, due_at=slot + HOUR))
+    poke = decide_poke(row, with_terms(offset=2 * HOUR), NOW)
+    assert poke is not None
+    assert (poke.firing, poke.row.state.slot, poke.row.state.due_at) == (None, slot, slot + 2 * HOUR)
+
+
+@pytest.mark.parametrize("wanted", [wish("every 2h"), wish(paused=True), wish(enabled=False)])
+def test_an_edit_fires_a_slot_that_has_its_time_but_was_not_due(wanted: CronWish) -> None:
+    slot = NOW.replace(minute=0)
+    row = replace(planned(slot=slot), terms=with_terms(offset=HOUR).terms)
+    poke = decide_poke(replace(row, state=replace(row.state, due_at=slot + HOUR)), wanted, NOW)
+    assert poke is not None
+    assert poke.firing is not None
+    assert poke.firing.emission is not None
+    assert poke.firing.emission.slot == slot
+
+
+def test_a_job_gets_its_terms_and_loses_them_while_it_is_paused() -> None:
+    wanted = with_terms(time_zone="Europe/Rome")
+    poke = decide_poke(planned(), wanted, NOW)
+    assert poke is not None
+    assert poke.row.terms == wanted.terms
+    assert decide_poke(poke.row, wanted, NOW) is None
+    paused = decide_poke(poke.row, replace(wanted, paused=True), NOW)
+    assert paused is not None
+    assert (paused.row.schedule, paused.row.terms) == ("triggered", b"")
+
+
+def test_an_at_that_is_long_past_when_its_job_is_created_is_in_the_ledger() -> None:
+    poke = decide_poke(None, wish("at 2026-02-01T00:00:00Z"), NOW)
+    assert poke is not None
+    assert poke.firing is not None
+    (skipped,) = poke.firing.skipped
+    assert (skipped.slot, skipped.outcome.name) == (datetime(2026, 2, 1, tzinfo=UTC), "SKIPPED_CATCHUP")
+    assert (poke.row.state.enabled, poke.row.state.slot, poke.firing.emission) == (True, None, None)

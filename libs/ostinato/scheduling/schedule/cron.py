@@ -41,6 +41,16 @@ class FoldPolicy(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ClockNote:
+    """`wall` is what the clock shows; `comes_again` and `came_before`: in the first or second turn of a fold."""
+
+    wall: datetime
+    is_after_gap: bool
+    comes_again: bool
+    came_before: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CronSchedule:
     """`is_elapsed`: the hour is `*`, so policies have nothing to decide."""
 
@@ -52,6 +62,7 @@ class CronSchedule:
     fold_policy: FoldPolicy
 
     is_absolute: ClassVar[bool] = True
+    last_instant: ClassVar[datetime] = _EPOCH + timedelta(seconds=_END)
 
     @classmethod
     def compile(
@@ -80,14 +91,31 @@ class CronSchedule:
             start = self.zone.starts[stretch]
         return None
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether times in a gap have no slot."""
+        return not self.is_elapsed and self.gap_policy is GapPolicy.SKIP
+
     def skipped_in_gaps(self, after: datetime, until: datetime) -> Iterator[datetime]:
         """Instants in (after, until] that times without a slot would have been moved to."""
-        if self.is_elapsed or self.gap_policy is not GapPolicy.SKIP:
+        if not self.leaves_out:
             return
         first, last = (after - _EPOCH) // _ONE_SECOND + 1, (until - _EPOCH) // _ONE_SECOND
         for stretch in range(bisect_left(self.zone.starts, first), bisect_right(self.zone.starts, last)):
             if self._matches_in_gap(stretch):
                 yield _EPOCH + timedelta(seconds=self.zone.starts[stretch])
+
+    def clock_at(self, slot: datetime) -> ClockNote:
+        """What the wall clock shows at a slot. Instants of shifted times are after a gap, whatever else is there."""
+        at = (slot - _EPOCH) // _ONE_SECOND
+        stretch = bisect_right(self.zone.starts, at) - 1
+        wall = at + self.zone.offsets[stretch]
+        return ClockNote(
+            wall=_WALL_EPOCH + timedelta(seconds=wall),
+            is_after_gap=at == self.zone.starts[stretch] and self._shifted_to(stretch) is not None,
+            comes_again=wall >= self.zone.shown_after[stretch],
+            came_before=wall < self.zone.shown_before[stretch],
+        )
 
     def _shifted_to(self, stretch: int) -> int | None:
         """Its begin, if times of the gap before it are moved there."""

@@ -6,6 +6,7 @@ or by a whole day, is nothing special. Who reads the files of the zones makes th
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -40,6 +41,11 @@ class Zone:
         reached = tuple(accumulate(ends, max))
         returns = tuple(accumulate(reversed([*begins[1:], _LAST]), min))[::-1]
         return cls(name, starts, offsets, (_FIRST, *reached[:-1]), returns, reached)
+
+    def first_instant(self, wall: int) -> int:
+        """The first at which the wall clock shows `wall` or, because a gap leaves it out, more."""
+        stretch = bisect_right(self.reached, wall)
+        return max(self.starts[stretch], wall - self.offsets[stretch])
 
     def end_of(self, stretch: int) -> int:
         """The instant at which it ends."""

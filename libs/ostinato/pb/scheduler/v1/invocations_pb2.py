@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from ostinato.pb.scheduler.v1 import triggers_pb2 as ostinato_dot_scheduler_dot_v1_dot_triggers__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'ostinato/scheduler/v1/invocations.proto\x12\x15ostinato.scheduler.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$ostinato/scheduler/v1/triggers.proto\"\xf6\x08\n\nInvocation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07job_uid\x18\x02 \x01(\t\x12\x38\n\x06status\x18\x03 \x01(\x0e\x32(.ostinato.scheduler.v1.Invocation.Status\x12\r\n\x05\x66inal\x18\x04 \x01(\x08\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\x12\x31\n\rscheduled_for\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inish_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0ctriggered_by\x18\n \x01(\t\x12\x39\n\x11incoming_triggers\x18\x0b \x03(\x0b\x32\x1e.ostinato.scheduler.v1.Trigger\x12\x39\n\x11outgoing_triggers\x18\x0c \x03(\x0b\x32\x1e.ostinato.scheduler.v1.Trigger\x12\'\n\x06result\x18\r \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x10\n\x08view_url\x18\x0e \x01(\t\x12\x36\n\x05\x65rror\x18\x0f \x01(\x0b\x32\'.ostinato.scheduler.v1.Invocation.Error\x12\x17\n\x0f\x63onfig_revision\x18\x10 \x01(\t\x12\x17\n\x0flaunch_attempts\x18\x11 \x01(\x05\x12\x31\n\rdeadline_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08retry_of\x18\x13 \x01(\t\x12\x37\n\x06timers\x18\x14 \x03(\x0b\x32\'.ostinato.scheduler.v1.Invocation.Timer\x12\x37\n\x13last_heartbeat_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a;\n\x05\x45rror\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\tretryable\x18\x03 \x01(\x08\x1a\x81\x01\n\x05Timer\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64ue_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x80\x01\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x0c\n\x08STARTING\x10\x01\x12\x0c\n\x08RETRYING\x10\x02\x12\x0b\n\x07RUNNING\x10\x03\x12\r\n\tSUCCEEDED\x10\x04\x12\n\n\x06\x46\x41ILED\x10\x05\x12\x0b\n\x07\x41\x42ORTED\x10\x06\x12\r\n\tTIMED_OUT\x10\x07\"$\n\x14GetInvocationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"O\n\x16ListInvocationsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"j\n\x17ListInvocationsResponse\x12\x36\n\x0binvocations\x18\x01 \x03(\x0b\x32!.ostinato.scheduler.v1.Invocation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"6\n\x16\x41\x62ortInvocationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"H\n\x0fListLogsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"A\n\x07LogLine\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04text\x18\x02 \x01(\t\"Z\n\x10ListLogsResponse\x12-\n\x05lines\x18\x01 \x03(\x0b\x32\x1e.ostinato.scheduler.v1.LogLine\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x16RetryInvocationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"J\n\x17RetryInvocationResponse\x12/\n\x07trigger\x18\x01 \x01(\x0b\x32\x1e.ostinato.scheduler.v1.Trigger\"<\n\x16WatchInvocationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"\x95\x01\n\x17WatchInvocationResponse\x12\x35\n\ninvocation\x18\x01 \x01(\x0b\x32!.ostinato.scheduler.v1.Invocation\x12-\n\x05lines\x18\x02 \x03(\x0b\x32\x1e.ostinato.scheduler.v1.LogLine\x12\x14\n\x0cresume_token\x18\x03 \x01(\t\"S\n\x11\x41ppendLogsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x12\n\nmessage_id\x18\x03 \x01(\t\x12\r\n\x05lines\x18\x04 \x03(\t\"\x14\n\x12\x41ppendLogsResponse2\xf1\x05\n\x11InvocationService\x12_\n\rGetInvocation\x12+.ostinato.scheduler.v1.GetInvocationRequest\x1a!.ostinato.scheduler.v1.Invocation\x12p\n\x0fListInvocations\x12-.ostinato.scheduler.v1.ListInvocationsRequest\x1a..ostinato.scheduler.v1.ListInvocationsResponse\x12\x63\n\x0f\x41\x62ortInvocation\x12-.ostinato.scheduler.v1.AbortInvocationRequest\x1a!.ostinato.scheduler.v1.Invocation\x12p\n\x0fRetryInvocation\x12-.ostinato.scheduler.v1.RetryInvocationRequest\x1a..ostinato.scheduler.v1.RetryInvocationResponse\x12[\n\x08ListLogs\x12&.ostinato.scheduler.v1.ListLogsRequest\x1a\'.ostinato.scheduler.v1.ListLogsResponse\x12r\n\x0fWatchInvocation\x12-.ostinato.scheduler.v1.WatchInvocationRequest\x1a..ostinato.scheduler.v1.WatchInvocationResponse0\x01\x12\x61\n\nAppendLogs\x12(.ostinato.scheduler.v1.AppendLogsRequest\x1a).ostinato.scheduler.v1.AppendLogsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'ostinato/scheduler/v1/invocations.proto\x12\x15ostinato.scheduler.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$ostinato/scheduler/v1/triggers.proto\"\xbc\t\n\nInvocation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07job_uid\x18\x02 \x01(\t\x12\x38\n\x06status\x18\x03 \x01(\x0e\x32(.ostinato.scheduler.v1.Invocation.Status\x12\r\n\x05\x66inal\x18\x04 \x01(\x08\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\x12\x31\n\rscheduled_for\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inish_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0ctriggered_by\x18\n \x01(\t\x12\x39\n\x11incoming_triggers\x18\x0b \x03(\x0b\x32\x1e.ostinato.scheduler.v1.Trigger\x12\x39\n\x11outgoing_triggers\x18\x0c \x03(\x0b\x32\x1e.ostinato.scheduler.v1.Trigger\x12\'\n\x06result\x18\r \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x10\n\x08view_url\x18\x0e \x01(\t\x12\x36\n\x05\x65rror\x18\x0f \x01(\x0b\x32\'.ostinato.scheduler.v1.Invocation.Error\x12\x17\n\x0f\x63onfig_revision\x18\x10 \x01(\t\x12\x17\n\x0flaunch_attempts\x18\x11 \x01(\x05\x12\x31\n\rdeadline_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08retry_of\x18\x13 \x01(\t\x12\x37\n\x06timers\x18\x14 \x03(\x0b\x32\'.ostinato.scheduler.v1.Invocation.Timer\x12\x37\n\x13last_heartbeat_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64ue_time\x18\x1e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0etzdata_version\x18\x1f \x01(\t\x1a;\n\x05\x45rror\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\tretryable\x18\x03 \x01(\x08\x1a\x81\x01\n\x05Timer\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64ue_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x80\x01\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x0c\n\x08STARTING\x10\x01\x12\x0c\n\x08RETRYING\x10\x02\x12\x0b\n\x07RUNNING\x10\x03\x12\r\n\tSUCCEEDED\x10\x04\x12\n\n\x06\x46\x41ILED\x10\x05\x12\x0b\n\x07\x41\x42ORTED\x10\x06\x12\r\n\tTIMED_OUT\x10\x07\"$\n\x14GetInvocationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"O\n\x16ListInvocationsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"j\n\x17ListInvocationsResponse\x12\x36\n\x0binvocations\x18\x01 \x03(\x0b\x32!.ostinato.scheduler.v1.Invocation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"6\n\x16\x41\x62ortInvocationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"H\n\x0fListLogsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"A\n\x07LogLine\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04text\x18\x02 \x01(\t\"Z\n\x10ListLogsResponse\x12-\n\x05lines\x18\x01 \x03(\x0b\x32\x1e.ostinato.scheduler.v1.LogLine\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x16RetryInvocationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"J\n\x17RetryInvocationResponse\x12/\n\x07trigger\x18\x01 \x01(\x0b\x32\x1e.ostinato.scheduler.v1.Trigger\"<\n\x16WatchInvocationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"\x95\x01\n\x17WatchInvocationResponse\x12\x35\n\ninvocation\x18\x01 \x01(\x0b\x32!.ostinato.scheduler.v1.Invocation\x12-\n\x05lines\x18\x02 \x03(\x0b\x32\x1e.ostinato.scheduler.v1.LogLine\x12\x14\n\x0cresume_token\x18\x03 \x01(\t\"S\n\x11\x41ppendLogsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x12\n\nmessage_id\x18\x03 \x01(\t\x12\r\n\x05lines\x18\x04 \x03(\t\"\x14\n\x12\x41ppendLogsResponse2\xf1\x05\n\x11InvocationService\x12_\n\rGetInvocation\x12+.ostinato.scheduler.v1.GetInvocationRequest\x1a!.ostinato.scheduler.v1.Invocation\x12p\n\x0fListInvocations\x12-.ostinato.scheduler.v1.ListInvocationsRequest\x1a..ostinato.scheduler.v1.ListInvocationsResponse\x12\x63\n\x0f\x41\x62ortInvocation\x12-.ostinato.scheduler.v1.AbortInvocationRequest\x1a!.ostinato.scheduler.v1.Invocation\x12p\n\x0fRetryInvocation\x12-.ostinato.scheduler.v1.RetryInvocationRequest\x1a..ostinato.scheduler.v1.RetryInvocationResponse\x12[\n\x08ListLogs\x12&.ostinato.scheduler.v1.ListLogsRequest\x1a\'.ostinato.scheduler.v1.ListLogsResponse\x12r\n\x0fWatchInvocation\x12-.ostinato.scheduler.v1.WatchInvocationRequest\x1a..ostinato.scheduler.v1.WatchInvocationResponse0\x01\x12\x61\n\nAppendLogs\x12(.ostinato.scheduler.v1.AppendLogsRequest\x1a).ostinato.scheduler.v1.AppendLogsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,39 +35,39 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ostinato.scheduler.v1.invoc
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INVOCATION']._serialized_start=168
-  _globals['_INVOCATION']._serialized_end=1310
-  _globals['_INVOCATION_ERROR']._serialized_start=988
-  _globals['_INVOCATION_ERROR']._serialized_end=1047
-  _globals['_INVOCATION_TIMER']._serialized_start=1050
-  _globals['_INVOCATION_TIMER']._serialized_end=1179
-  _globals['_INVOCATION_STATUS']._serialized_start=1182
-  _globals['_INVOCATION_STATUS']._serialized_end=1310
-  _globals['_GETINVOCATIONREQUEST']._serialized_start=1312
-  _globals['_GETINVOCATIONREQUEST']._serialized_end=1348
-  _globals['_LISTINVOCATIONSREQUEST']._serialized_start=1350
-  _globals['_LISTINVOCATIONSREQUEST']._serialized_end=1429
-  _globals['_LISTINVOCATIONSRESPONSE']._serialized_start=1431
-  _globals['_LISTINVOCATIONSRESPONSE']._serialized_end=1537
-  _globals['_ABORTINVOCATIONREQUEST']._serialized_start=1539
-  _globals['_ABORTINVOCATIONREQUEST']._serialized_end=1593
-  _globals['_LISTLOGSREQUEST']._serialized_start=1595
-  _globals['_LISTLOGSREQUEST']._serialized_end=1667
-  _globals['_LOGLINE']._serialized_start=1669
-  _globals['_LOGLINE']._serialized_end=1734
-  _globals['_LISTLOGSRESPONSE']._serialized_start=1736
-  _globals['_LISTLOGSRESPONSE']._serialized_end=1826
-  _globals['_RETRYINVOCATIONREQUEST']._serialized_start=1828
-  _globals['_RETRYINVOCATIONREQUEST']._serialized_end=1866
-  _globals['_RETRYINVOCATIONRESPONSE']._serialized_start=1868
-  _globals['_RETRYINVOCATIONRESPONSE']._serialized_end=1942
-  _globals['_WATCHINVOCATIONREQUEST']._serialized_start=1944
-  _globals['_WATCHINVOCATIONREQUEST']._serialized_end=2004
-  _globals['_WATCHINVOCATIONRESPONSE']._serialized_start=2007
-  _globals['_WATCHINVOCATIONRESPONSE']._serialized_end=2156
-  _globals['_APPENDLOGSREQUEST']._serialized_start=2158
-  _globals['_APPENDLOGSREQUEST']._serialized_end=2241
-  _globals['_APPENDLOGSRESPONSE']._serialized_start=2243
-  _globals['_APPENDLOGSRESPONSE']._serialized_end=2263
-  _globals['_INVOCATIONSERVICE']._serialized_start=2266
-  _globals['_INVOCATIONSERVICE']._serialized_end=3019
+  _globals['_INVOCATION']._serialized_end=1380
+  _globals['_INVOCATION_ERROR']._serialized_start=1058
+  _globals['_INVOCATION_ERROR']._serialized_end=1117
+  _globals['_INVOCATION_TIMER']._serialized_start=1120
+  _globals['_INVOCATION_TIMER']._serialized_end=1249
+  _globals['_INVOCATION_STATUS']._serialized_start=1252
+  _globals['_INVOCATION_STATUS']._serialized_end=1380
+  _globals['_GETINVOCATIONREQUEST']._serialized_start=1382
+  _globals['_GETINVOCATIONREQUEST']._serialized_end=1418
+  _globals['_LISTINVOCATIONSREQUEST']._serialized_start=1420
+  _globals['_LISTINVOCATIONSREQUEST']._serialized_end=1499
+  _globals['_LISTINVOCATIONSRESPONSE']._serialized_start=1501
+  _globals['_LISTINVOCATIONSRESPONSE']._serialized_end=1607
+  _globals['_ABORTINVOCATIONREQUEST']._serialized_start=1609
+  _globals['_ABORTINVOCATIONREQUEST']._serialized_end=1663
+  _globals['_LISTLOGSREQUEST']._serialized_start=1665
+  _globals['_LISTLOGSREQUEST']._serialized_end=1737
+  _globals['_LOGLINE']._serialized_start=1739
+  _globals['_LOGLINE']._serialized_end=1804
+  _globals['_LISTLOGSRESPONSE']._serialized_start=1806
+  _globals['_LISTLOGSRESPONSE']._serialized_end=1896
+  _globals['_RETRYINVOCATIONREQUEST']._serialized_start=1898
+  _globals['_RETRYINVOCATIONREQUEST']._serialized_end=1936
+  _globals['_RETRYINVOCATIONRESPONSE']._serialized_start=1938
+  _globals['_RETRYINVOCATIONRESPONSE']._serialized_end=2012
+  _globals['_WATCHINVOCATIONREQUEST']._serialized_start=2014
+  _globals['_WATCHINVOCATIONREQUEST']._serialized_end=2074
+  _globals['_WATCHINVOCATIONRESPONSE']._serialized_start=2077
+  _globals['_WATCHINVOCATIONRESPONSE']._serialized_end=2226
+  _globals['_APPENDLOGSREQUEST']._serialized_start=2228
+  _globals['_APPENDLOGSREQUEST']._serialized_end=2311
+  _globals['_APPENDLOGSRESPONSE']._serialized_start=2313
+  _globals['_APPENDLOGSRESPONSE']._serialized_end=2333
+  _globals['_INVOCATIONSERVICE']._serialized_start=2336
+  _globals['_INVOCATIONSERVICE']._serialized_end=3089
 # @@protoc_insertion_point(module_scope)

@@ -130,6 +130,8 @@ class Invocation(_message.Message):
     RETRY_OF_FIELD_NUMBER: _builtins.int
     TIMERS_FIELD_NUMBER: _builtins.int
     LAST_HEARTBEAT_TIME_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    TZDATA_VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """projects/{project}/jobs/{job}/invocations/{id}; a smaller id is newer."""
     job_uid: _builtins.str
@@ -144,6 +146,8 @@ class Invocation(_message.Message):
     """Launch attempts so far; at most 50."""
     retry_of: _builtins.str
     """Name of the invocation that this one tries again."""
+    tzdata_version: _builtins.str
+    """Of the time zones that told the slot, where the job is in another zone than UTC; such as 2026f."""
     @_builtins.property
     def scheduled_for(self) -> _timestamp_pb2.Timestamp:
         """The slot, where one caused it."""
@@ -176,6 +180,10 @@ class Invocation(_message.Message):
     def last_heartbeat_time(self) -> _timestamp_pb2.Timestamp:
         """The last notification or appended log line."""
 
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp:
+        """When its slot was due: later than scheduled_for by the job's offset and jitter."""
+
     def __init__(
         self,
         *,
@@ -200,10 +208,12 @@ class Invocation(_message.Message):
         retry_of: _builtins.str = ...,
         timers: _abc.Iterable[Global___Invocation.Timer] | None = ...,
         last_heartbeat_time: _timestamp_pb2.Timestamp | None = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+        tzdata_version: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "deadline_time", b"deadline_time", "error", b"error", "finish_time", b"finish_time", "last_heartbeat_time", b"last_heartbeat_time", "result", b"result", "scheduled_for", b"scheduled_for", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "deadline_time", b"deadline_time", "due_time", b"due_time", "error", b"error", "finish_time", b"finish_time", "last_heartbeat_time", b"last_heartbeat_time", "result", b"result", "scheduled_for", b"scheduled_for", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "config_revision", b"config_revision", "create_time", b"create_time", "deadline_time", b"deadline_time", "error", b"error", "final", b"final", "finish_time", b"finish_time", "incoming_triggers", b"incoming_triggers", "job_uid", b"job_uid", "last_heartbeat_time", b"last_heartbeat_time", "launch_attempts", b"launch_attempts", "name", b"name", "outgoing_triggers", b"outgoing_triggers", "result", b"result", "retry_of", b"retry_of", "scheduled_for", b"scheduled_for", "start_time", b"start_time", "status", b"status", "timers", b"timers", "triggered_by", b"triggered_by", "view_url", b"view_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "config_revision", b"config_revision", "create_time", b"create_time", "deadline_time", b"deadline_time", "due_time", b"due_time", "error", b"error", "final", b"final", "finish_time", b"finish_time", "incoming_triggers", b"incoming_triggers", "job_uid", b"job_uid", "last_heartbeat_time", b"last_heartbeat_time", "launch_attempts", b"launch_attempts", "name", b"name", "outgoing_triggers", b"outgoing_triggers", "result", b"result", "retry_of", b"retry_of", "scheduled_for", b"scheduled_for", "start_time", b"start_time", "status", b"status", "timers", b"timers", "triggered_by", b"triggered_by", "tzdata_version", b"tzdata_version", "view_url", b"view_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

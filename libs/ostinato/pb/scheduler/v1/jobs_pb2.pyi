@@ -67,6 +67,46 @@ class Job(_message.Message):
     CONFIG: Job.ManagedBy.ValueType  # 1
     API: Job.ManagedBy.ValueType  # 2
 
+    class _GapPolicy:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _GapPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Job._GapPolicy.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        GAP_POLICY_UNSPECIFIED: Job._GapPolicy.ValueType  # 0
+        SHIFT: Job._GapPolicy.ValueType  # 1
+        """It is a slot at the first instant after the gap."""
+        SKIP: Job._GapPolicy.ValueType  # 2
+        """It is no slot; the ledger says so."""
+
+    class GapPolicy(_GapPolicy, metaclass=_GapPolicyEnumTypeWrapper):
+        """What becomes of a time that the wall clock leaves out."""
+
+    GAP_POLICY_UNSPECIFIED: Job.GapPolicy.ValueType  # 0
+    SHIFT: Job.GapPolicy.ValueType  # 1
+    """It is a slot at the first instant after the gap."""
+    SKIP: Job.GapPolicy.ValueType  # 2
+    """It is no slot; the ledger says so."""
+
+    class _FoldPolicy:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _FoldPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Job._FoldPolicy.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        FOLD_POLICY_UNSPECIFIED: Job._FoldPolicy.ValueType  # 0
+        FIRST: Job._FoldPolicy.ValueType  # 1
+        LAST: Job._FoldPolicy.ValueType  # 2
+        BOTH: Job._FoldPolicy.ValueType  # 3
+
+    class FoldPolicy(_FoldPolicy, metaclass=_FoldPolicyEnumTypeWrapper):
+        """Which instants are slots of a time that the wall clock shows twice."""
+
+    FOLD_POLICY_UNSPECIFIED: Job.FoldPolicy.ValueType  # 0
+    FIRST: Job.FoldPolicy.ValueType  # 1
+    LAST: Job.FoldPolicy.ValueType  # 2
+    BOTH: Job.FoldPolicy.ValueType  # 3
+
     class _Overflow:
         ValueType = _typing.NewType("ValueType", _builtins.int)
         V: _TypeAlias = ValueType  # noqa: Y015
@@ -145,6 +185,14 @@ class Job(_message.Message):
     MAX_PENDING_TRIGGERS_FIELD_NUMBER: _builtins.int
     OVERFLOW_FIELD_NUMBER: _builtins.int
     MIN_TRIAGE_INTERVAL_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    GAP_POLICY_FIELD_NUMBER: _builtins.int
+    FOLD_POLICY_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    JITTER_FIELD_NUMBER: _builtins.int
+    START_AFTER_FIELD_NUMBER: _builtins.int
+    END_BEFORE_FIELD_NUMBER: _builtins.int
+    BLACKOUTS_FIELD_NUMBER: _builtins.int
     NOOP_FIELD_NUMBER: _builtins.int
     HTTP_FIELD_NUMBER: _builtins.int
     DOWNSTREAM_FIELD_NUMBER: _builtins.int
@@ -178,11 +226,16 @@ class Job(_message.Message):
     """Access-control scope inside the project."""
     managed_by: Global___Job.ManagedBy.ValueType
     schedule: _builtins.str
-    """See the schedule guide: cron, `every 15m`, `with 10m interval`, `continuously`, `triggered`."""
+    """See the schedule guide: cron, `every 15m`, `with 10m interval`, `continuously`, `at <instant>`, `triggered`."""
     max_pending_triggers: _builtins.int
     """How many triggers may wait, those of retries not counted. 1 to 5000, default 1000."""
     overflow: Global___Job.Overflow.ValueType
     """Default DROP_OLDEST."""
+    time_zone: _builtins.str
+    """Of cron expressions: an IANA name such as Europe/Rome. Default UTC."""
+    gap_policy: Global___Job.GapPolicy.ValueType
+    """Both matter where the hour of the expression is not `*`. Defaults SHIFT and FIRST."""
+    fold_policy: Global___Job.FoldPolicy.ValueType
     state: Global___Job.State.ValueType
     """The rest is output only."""
     paused: _builtins.bool
@@ -203,6 +256,24 @@ class Job(_message.Message):
     @_builtins.property
     def min_triage_interval(self) -> _duration_pb2.Duration:
         """The next triage that starts something comes so long after the last one that did. 0, the default, to 24 h."""
+
+    @_builtins.property
+    def offset(self) -> _duration_pb2.Duration:
+        """A slot is due so much later, and stays the slot it is. 0 to 24 h. Like all that follows for cron, `every` and `at`."""
+
+    @_builtins.property
+    def jitter(self) -> _duration_pb2.Duration:
+        """And later again by a share of this that differs from slot to slot. 0 to 24 h, whole milliseconds."""
+
+    @_builtins.property
+    def start_after(self) -> _timestamp_pb2.Timestamp:
+        """Slots lie strictly between the two."""
+
+    @_builtins.property
+    def end_before(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def blackouts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Blackout]:
+        """Slots in them start nothing; the ledger says so."""
 
     @_builtins.property
     def noop(self) -> Global___NoopTarget: ...
@@ -252,6 +323,14 @@ class Job(_message.Message):
         max_pending_triggers: _builtins.int = ...,
         overflow: Global___Job.Overflow.ValueType = ...,
         min_triage_interval: _duration_pb2.Duration | None = ...,
+        time_zone: _builtins.str = ...,
+        gap_policy: Global___Job.GapPolicy.ValueType = ...,
+        fold_policy: Global___Job.FoldPolicy.ValueType = ...,
+        offset: _duration_pb2.Duration | None = ...,
+        jitter: _duration_pb2.Duration | None = ...,
+        start_after: _timestamp_pb2.Timestamp | None = ...,
+        end_before: _timestamp_pb2.Timestamp | None = ...,
+        blackouts: _abc.Iterable[Global___Blackout] | None = ...,
         noop: Global___NoopTarget | None = ...,
         http: Global___HttpTarget | None = ...,
         downstream: _abc.Iterable[Global___Downstream] | None = ...,
@@ -277,15 +356,45 @@ class Job(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "last_completed_time", b"last_completed_time", "last_failure_time", b"last_failure_time", "last_scheduled_time", b"last_scheduled_time", "last_success_time", b"last_success_time", "min_triage_interval", b"min_triage_interval", "next_run_time", b"next_run_time", "noop", b"noop", "pause_time", b"pause_time", "retry", b"retry", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_before", b"end_before", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "jitter", b"jitter", "last_completed_time", b"last_completed_time", "last_failure_time", b"last_failure_time", "last_scheduled_time", b"last_scheduled_time", "last_success_time", b"last_success_time", "min_triage_interval", b"min_triage_interval", "next_run_time", b"next_run_time", "noop", b"noop", "offset", b"offset", "pause_time", b"pause_time", "retry", b"retry", "start_after", b"start_after", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_invocations", b"active_invocations", "annotations", b"annotations", "create_time", b"create_time", "display_name", b"display_name", "downstream", b"downstream", "etag", b"etag", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "labels", b"labels", "last_completed_time", b"last_completed_time", "last_error", b"last_error", "last_failure_time", b"last_failure_time", "last_scheduled_time", b"last_scheduled_time", "last_status", b"last_status", "last_success_time", b"last_success_time", "managed_by", b"managed_by", "max_pending_triggers", b"max_pending_triggers", "min_triage_interval", b"min_triage_interval", "name", b"name", "next_run_time", b"next_run_time", "noop", b"noop", "overflow", b"overflow", "owner", b"owner", "pause_reason", b"pause_reason", "pause_time", b"pause_time", "paused", b"paused", "paused_by", b"paused_by", "realm", b"realm", "retry", b"retry", "revision", b"revision", "revision_url", b"revision_url", "schedule", b"schedule", "state", b"state", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_invocations", b"active_invocations", "annotations", b"annotations", "blackouts", b"blackouts", "create_time", b"create_time", "display_name", b"display_name", "downstream", b"downstream", "end_before", b"end_before", "etag", b"etag", "fold_policy", b"fold_policy", "gap_policy", b"gap_policy", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "jitter", b"jitter", "labels", b"labels", "last_completed_time", b"last_completed_time", "last_error", b"last_error", "last_failure_time", b"last_failure_time", "last_scheduled_time", b"last_scheduled_time", "last_status", b"last_status", "last_success_time", b"last_success_time", "managed_by", b"managed_by", "max_pending_triggers", b"max_pending_triggers", "min_triage_interval", b"min_triage_interval", "name", b"name", "next_run_time", b"next_run_time", "noop", b"noop", "offset", b"offset", "overflow", b"overflow", "owner", b"owner", "pause_reason", b"pause_reason", "pause_time", b"pause_time", "paused", b"paused", "paused_by", b"paused_by", "realm", b"realm", "retry", b"retry", "revision", b"revision", "revision_url", b"revision_url", "schedule", b"schedule", "start_after", b"start_after", "state", b"state", "target", b"target", "time_zone", b"time_zone", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["noop", "http"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
 
 Global___Job: _TypeAlias = Job  # noqa: Y015
+
+@_typing.final
+class Blackout(_message.Message):
+    """[start_time, end_time), whole seconds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    CALENDAR_FIELD_NUMBER: _builtins.int
+    calendar: _builtins.str
+    """Id of the calendar that it comes from; output only."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        calendar: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calendar", b"calendar", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Blackout: _TypeAlias = Blackout  # noqa: Y015
 
 @_typing.final
 class TriggeringPolicy(_message.Message):
@@ -693,10 +802,17 @@ class PreviewScheduleRequest(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    GAP_POLICY_FIELD_NUMBER: _builtins.int
+    FOLD_POLICY_FIELD_NUMBER: _builtins.int
     job: _builtins.str
     schedule: _builtins.str
     limit: _builtins.int
     """0 means 100; at most 500."""
+    time_zone: _builtins.str
+    """Of `schedule`; a job has its own."""
+    gap_policy: Global___Job.GapPolicy.ValueType
+    fold_policy: Global___Job.FoldPolicy.ValueType
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Slots strictly after this instant. Default: now."""
@@ -713,10 +829,13 @@ class PreviewScheduleRequest(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         limit: _builtins.int = ...,
+        time_zone: _builtins.str = ...,
+        gap_policy: Global___Job.GapPolicy.ValueType = ...,
+        fold_policy: Global___Job.FoldPolicy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "job", b"job", "schedule", b"schedule", "source", b"source", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "job", b"job", "limit", b"limit", "schedule", b"schedule", "source", b"source", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "fold_policy", b"fold_policy", "gap_policy", b"gap_policy", "job", b"job", "limit", b"limit", "schedule", b"schedule", "source", b"source", "start_time", b"start_time", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["job", "schedule"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
@@ -728,17 +847,85 @@ Global___PreviewScheduleRequest: _TypeAlias = PreviewScheduleRequest  # noqa: Y0
 class PreviewScheduleResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class Note(_message.Message):
+        """Something to know about an instant."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        class _Kind:
+            ValueType = _typing.NewType("ValueType", _builtins.int)
+            V: _TypeAlias = ValueType  # noqa: Y015
+
+        class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[PreviewScheduleResponse.Note._Kind.ValueType], _builtins.type):
+            DESCRIPTOR: _descriptor.EnumDescriptor
+            KIND_UNSPECIFIED: PreviewScheduleResponse.Note._Kind.ValueType  # 0
+            GAP_SHIFTED: PreviewScheduleResponse.Note._Kind.ValueType  # 1
+            """A slot: the clock leaves out its time, and this is the first instant after the gap."""
+            GAP_SKIPPED: PreviewScheduleResponse.Note._Kind.ValueType  # 2
+            """No slot: the clock leaves out a time that would have been moved here."""
+            FOLD_FIRST: PreviewScheduleResponse.Note._Kind.ValueType  # 3
+            """A slot: the clock shows its time twice, and this is the first or the second of the two."""
+            FOLD_LAST: PreviewScheduleResponse.Note._Kind.ValueType  # 4
+            BLACKOUT: PreviewScheduleResponse.Note._Kind.ValueType  # 5
+            """No slot: it and all others before `until_time` lie in a blackout."""
+
+        class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
+        KIND_UNSPECIFIED: PreviewScheduleResponse.Note.Kind.ValueType  # 0
+        GAP_SHIFTED: PreviewScheduleResponse.Note.Kind.ValueType  # 1
+        """A slot: the clock leaves out its time, and this is the first instant after the gap."""
+        GAP_SKIPPED: PreviewScheduleResponse.Note.Kind.ValueType  # 2
+        """No slot: the clock leaves out a time that would have been moved here."""
+        FOLD_FIRST: PreviewScheduleResponse.Note.Kind.ValueType  # 3
+        """A slot: the clock shows its time twice, and this is the first or the second of the two."""
+        FOLD_LAST: PreviewScheduleResponse.Note.Kind.ValueType  # 4
+        BLACKOUT: PreviewScheduleResponse.Note.Kind.ValueType  # 5
+        """No slot: it and all others before `until_time` lie in a blackout."""
+
+        TIME_FIELD_NUMBER: _builtins.int
+        KIND_FIELD_NUMBER: _builtins.int
+        UNTIL_TIME_FIELD_NUMBER: _builtins.int
+        TEXT_FIELD_NUMBER: _builtins.int
+        kind: Global___PreviewScheduleResponse.Note.Kind.ValueType
+        text: _builtins.str
+        """For people."""
+        @_builtins.property
+        def time(self) -> _timestamp_pb2.Timestamp: ...
+        @_builtins.property
+        def until_time(self) -> _timestamp_pb2.Timestamp: ...
+        def __init__(
+            self,
+            *,
+            time: _timestamp_pb2.Timestamp | None = ...,
+            kind: Global___PreviewScheduleResponse.Note.Kind.ValueType = ...,
+            until_time: _timestamp_pb2.Timestamp | None = ...,
+            text: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time", "until_time", b"until_time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "text", b"text", "time", b"time", "until_time", b"until_time"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SLOTS_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def slots(self) -> _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]: ...
+    def slots(self) -> _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]:
+        """Those that start something."""
+
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreviewScheduleResponse.Note]:
+        """In order, up to the last slot."""
+
     def __init__(
         self,
         *,
         slots: _abc.Iterable[_timestamp_pb2.Timestamp] | None = ...,
+        notes: _abc.Iterable[Global___PreviewScheduleResponse.Note] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["slots", b"slots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notes", b"notes", "slots", b"slots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

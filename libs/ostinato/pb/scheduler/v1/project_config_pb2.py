@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from ostinato.pb.scheduler.v1 import jobs_pb2 as ostinato_dot_scheduler_dot_v1_dot_jobs__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*ostinato/scheduler/v1/project_config.proto\x12\x15ostinato.scheduler.v1\x1a\x1egoogle/protobuf/duration.proto\x1a ostinato/scheduler/v1/jobs.proto\"\x86\x01\n\rProjectConfig\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x34\n\x08\x62indings\x18\x02 \x03(\x0b\x32\".ostinato.scheduler.v1.RoleBinding\x12.\n\x04jobs\x18\x03 \x03(\x0b\x32 .ostinato.scheduler.v1.JobConfig\"<\n\x0bRoleBinding\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07members\x18\x02 \x03(\t\x12\x0e\n\x06realms\x18\x03 \x03(\t\"\xe5\x06\n\tJobConfig\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12<\n\x06labels\x18\x03 \x03(\x0b\x32,.ostinato.scheduler.v1.JobConfig.LabelsEntry\x12\x46\n\x0b\x61nnotations\x18\x04 \x03(\x0b\x32\x31.ostinato.scheduler.v1.JobConfig.AnnotationsEntry\x12\r\n\x05owner\x18\x05 \x01(\t\x12\r\n\x05realm\x18\x06 \x01(\t\x12\x10\n\x08schedule\x18\x07 \x01(\t\x12\x42\n\x11triggering_policy\x18\x08 \x01(\x0b\x32\'.ostinato.scheduler.v1.TriggeringPolicy\x12\x31\n\x04noop\x18\x14 \x01(\x0b\x32!.ostinato.scheduler.v1.NoopTargetH\x00\x12\x31\n\x04http\x18\x15 \x01(\x0b\x32!.ostinato.scheduler.v1.HttpTargetH\x00\x12\x35\n\ndownstream\x18\x1e \x03(\x0b\x32!.ostinato.scheduler.v1.Downstream\x12\x10\n\x08triggers\x18\x1f \x03(\t\x12*\n\x07timeout\x18  \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x11heartbeat_timeout\x18! \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x05retry\x18\" \x01(\x0b\x32\".ostinato.scheduler.v1.RetryPolicy\x12\x1c\n\x14max_pending_triggers\x18# \x01(\x05\x12\x35\n\x08overflow\x18$ \x01(\x0e\x32#.ostinato.scheduler.v1.Job.Overflow\x12\x36\n\x13min_triage_interval\x18% \x01(\x0b\x32\x19.google.protobuf.Duration\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x32\n\x10\x41nnotationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06targetb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*ostinato/scheduler/v1/project_config.proto\x12\x15ostinato.scheduler.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a ostinato/scheduler/v1/jobs.proto\"\xba\x01\n\rProjectConfig\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x34\n\x08\x62indings\x18\x02 \x03(\x0b\x32\".ostinato.scheduler.v1.RoleBinding\x12.\n\x04jobs\x18\x03 \x03(\x0b\x32 .ostinato.scheduler.v1.JobConfig\x12\x32\n\tcalendars\x18\x04 \x03(\x0b\x32\x1f.ostinato.scheduler.v1.Calendar\"i\n\x08\x43\x61lendar\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\ttime_zone\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ys\x18\x03 \x03(\t\x12\x30\n\x07periods\x18\x04 \x03(\x0b\x32\x1f.ostinato.scheduler.v1.Blackout\"<\n\x0bRoleBinding\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07members\x18\x02 \x03(\t\x12\x0e\n\x06realms\x18\x03 \x03(\t\"\xf5\t\n\tJobConfig\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12<\n\x06labels\x18\x03 \x03(\x0b\x32,.ostinato.scheduler.v1.JobConfig.LabelsEntry\x12\x46\n\x0b\x61nnotations\x18\x04 \x03(\x0b\x32\x31.ostinato.scheduler.v1.JobConfig.AnnotationsEntry\x12\r\n\x05owner\x18\x05 \x01(\t\x12\r\n\x05realm\x18\x06 \x01(\t\x12\x10\n\x08schedule\x18\x07 \x01(\t\x12\x42\n\x11triggering_policy\x18\x08 \x01(\x0b\x32\'.ostinato.scheduler.v1.TriggeringPolicy\x12\x11\n\ttime_zone\x18\t \x01(\t\x12\x38\n\ngap_policy\x18\n \x01(\x0e\x32$.ostinato.scheduler.v1.Job.GapPolicy\x12:\n\x0b\x66old_policy\x18\x0b \x01(\x0e\x32%.ostinato.scheduler.v1.Job.FoldPolicy\x12)\n\x06offset\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06jitter\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0bstart_after\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nend_before\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\tblackouts\x18\x11 \x03(\x0b\x32\x1f.ostinato.scheduler.v1.Blackout\x12\x1a\n\x12\x62lackout_calendars\x18\x12 \x03(\t\x12\x31\n\x04noop\x18\x14 \x01(\x0b\x32!.ostinato.scheduler.v1.NoopTargetH\x00\x12\x31\n\x04http\x18\x15 \x01(\x0b\x32!.ostinato.scheduler.v1.HttpTargetH\x00\x12\x35\n\ndownstream\x18\x1e \x03(\x0b\x32!.ostinato.scheduler.v1.Downstream\x12\x10\n\x08triggers\x18\x1f \x03(\t\x12*\n\x07timeout\x18  \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x11heartbeat_timeout\x18! \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x05retry\x18\" \x01(\x0b\x32\".ostinato.scheduler.v1.RetryPolicy\x12\x1c\n\x14max_pending_triggers\x18# \x01(\x05\x12\x35\n\x08overflow\x18$ \x01(\x0e\x32#.ostinato.scheduler.v1.Job.Overflow\x12\x36\n\x13min_triage_interval\x18% \x01(\x0b\x32\x19.google.protobuf.Duration\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x32\n\x10\x41nnotationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06targetb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,14 +38,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOBCONFIG_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_JOBCONFIG_ANNOTATIONSENTRY']._loaded_options = None
   _globals['_JOBCONFIG_ANNOTATIONSENTRY']._serialized_options = b'8\001'
-  _globals['_PROJECTCONFIG']._serialized_start=136
-  _globals['_PROJECTCONFIG']._serialized_end=270
-  _globals['_ROLEBINDING']._serialized_start=272
-  _globals['_ROLEBINDING']._serialized_end=332
-  _globals['_JOBCONFIG']._serialized_start=335
-  _globals['_JOBCONFIG']._serialized_end=1204
-  _globals['_JOBCONFIG_LABELSENTRY']._serialized_start=1097
-  _globals['_JOBCONFIG_LABELSENTRY']._serialized_end=1142
-  _globals['_JOBCONFIG_ANNOTATIONSENTRY']._serialized_start=1144
-  _globals['_JOBCONFIG_ANNOTATIONSENTRY']._serialized_end=1194
+  _globals['_PROJECTCONFIG']._serialized_start=169
+  _globals['_PROJECTCONFIG']._serialized_end=355
+  _globals['_CALENDAR']._serialized_start=357
+  _globals['_CALENDAR']._serialized_end=462
+  _globals['_ROLEBINDING']._serialized_start=464
+  _globals['_ROLEBINDING']._serialized_end=524
+  _globals['_JOBCONFIG']._serialized_start=527
+  _globals['_JOBCONFIG']._serialized_end=1796
+  _globals['_JOBCONFIG_LABELSENTRY']._serialized_start=1689
+  _globals['_JOBCONFIG_LABELSENTRY']._serialized_end=1734
+  _globals['_JOBCONFIG_ANNOTATIONSENTRY']._serialized_start=1736
+  _globals['_JOBCONFIG_ANNOTATIONSENTRY']._serialized_end=1786
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from ostinato.pb.scheduler.v1 import jobs_pb2 as _jobs_pb2
 import builtins as _builtins
@@ -29,6 +30,7 @@ class ProjectConfig(_message.Message):
     PROJECT_FIELD_NUMBER: _builtins.int
     BINDINGS_FIELD_NUMBER: _builtins.int
     JOBS_FIELD_NUMBER: _builtins.int
+    CALENDARS_FIELD_NUMBER: _builtins.int
     project: _builtins.str
     """[a-z][a-z0-9-]{0,62}"""
     @_builtins.property
@@ -37,20 +39,63 @@ class ProjectConfig(_message.Message):
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobConfig]:
         """At most 10,000."""
 
+    @_builtins.property
+    def calendars(self) -> _containers.RepeatedCompositeFieldContainer[Global___Calendar]:
+        """At most 100."""
+
     def __init__(
         self,
         *,
         project: _builtins.str = ...,
         bindings: _abc.Iterable[Global___RoleBinding] | None = ...,
         jobs: _abc.Iterable[Global___JobConfig] | None = ...,
+        calendars: _abc.Iterable[Global___Calendar] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bindings", b"bindings", "jobs", b"jobs", "project", b"project"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bindings", b"bindings", "calendars", b"calendars", "jobs", b"jobs", "project", b"project"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProjectConfig: _TypeAlias = ProjectConfig  # noqa: Y015
+
+@_typing.final
+class Calendar(_message.Message):
+    """Days and other times in which jobs that name it start nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    PERIODS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """[a-z][a-z0-9-]{0,62}"""
+    time_zone: _builtins.str
+    """In which days begin and end. Default UTC."""
+    @_builtins.property
+    def days(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Such as 2026-12-25, or 2026-12-24/2027-01-06 for all from the one to the other. At most 500."""
+
+    @_builtins.property
+    def periods(self) -> _containers.RepeatedCompositeFieldContainer[_jobs_pb2.Blackout]:
+        """At most 500."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        time_zone: _builtins.str = ...,
+        days: _abc.Iterable[_builtins.str] | None = ...,
+        periods: _abc.Iterable[_jobs_pb2.Blackout] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "id", b"id", "periods", b"periods", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Calendar: _TypeAlias = Calendar  # noqa: Y015
 
 @_typing.final
 class RoleBinding(_message.Message):
@@ -138,6 +183,15 @@ class JobConfig(_message.Message):
     REALM_FIELD_NUMBER: _builtins.int
     SCHEDULE_FIELD_NUMBER: _builtins.int
     TRIGGERING_POLICY_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    GAP_POLICY_FIELD_NUMBER: _builtins.int
+    FOLD_POLICY_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    JITTER_FIELD_NUMBER: _builtins.int
+    START_AFTER_FIELD_NUMBER: _builtins.int
+    END_BEFORE_FIELD_NUMBER: _builtins.int
+    BLACKOUTS_FIELD_NUMBER: _builtins.int
+    BLACKOUT_CALENDARS_FIELD_NUMBER: _builtins.int
     NOOP_FIELD_NUMBER: _builtins.int
     HTTP_FIELD_NUMBER: _builtins.int
     DOWNSTREAM_FIELD_NUMBER: _builtins.int
@@ -154,6 +208,9 @@ class JobConfig(_message.Message):
     realm: _builtins.str
     schedule: _builtins.str
     """Default `triggered`."""
+    time_zone: _builtins.str
+    gap_policy: _jobs_pb2.Job.GapPolicy.ValueType
+    fold_policy: _jobs_pb2.Job.FoldPolicy.ValueType
     max_pending_triggers: _builtins.int
     overflow: _jobs_pb2.Job.Overflow.ValueType
     @_builtins.property
@@ -162,6 +219,20 @@ class JobConfig(_message.Message):
     def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
     def triggering_policy(self) -> _jobs_pb2.TriggeringPolicy: ...
+    @_builtins.property
+    def offset(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def jitter(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def start_after(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end_before(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def blackouts(self) -> _containers.RepeatedCompositeFieldContainer[_jobs_pb2.Blackout]: ...
+    @_builtins.property
+    def blackout_calendars(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of calendars of the project: short form of their blackouts."""
+
     @_builtins.property
     def noop(self) -> _jobs_pb2.NoopTarget: ...
     @_builtins.property
@@ -191,6 +262,15 @@ class JobConfig(_message.Message):
         realm: _builtins.str = ...,
         schedule: _builtins.str = ...,
         triggering_policy: _jobs_pb2.TriggeringPolicy | None = ...,
+        time_zone: _builtins.str = ...,
+        gap_policy: _jobs_pb2.Job.GapPolicy.ValueType = ...,
+        fold_policy: _jobs_pb2.Job.FoldPolicy.ValueType = ...,
+        offset: _duration_pb2.Duration | None = ...,
+        jitter: _duration_pb2.Duration | None = ...,
+        start_after: _timestamp_pb2.Timestamp | None = ...,
+        end_before: _timestamp_pb2.Timestamp | None = ...,
+        blackouts: _abc.Iterable[_jobs_pb2.Blackout] | None = ...,
+        blackout_calendars: _abc.Iterable[_builtins.str] | None = ...,
         noop: _jobs_pb2.NoopTarget | None = ...,
         http: _jobs_pb2.HttpTarget | None = ...,
         downstream: _abc.Iterable[_jobs_pb2.Downstream] | None = ...,
@@ -202,9 +282,9 @@ class JobConfig(_message.Message):
         overflow: _jobs_pb2.Job.Overflow.ValueType = ...,
         min_triage_interval: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "min_triage_interval", b"min_triage_interval", "noop", b"noop", "retry", b"retry", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_before", b"end_before", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "jitter", b"jitter", "min_triage_interval", b"min_triage_interval", "noop", b"noop", "offset", b"offset", "retry", b"retry", "start_after", b"start_after", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "display_name", b"display_name", "downstream", b"downstream", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "id", b"id", "labels", b"labels", "max_pending_triggers", b"max_pending_triggers", "min_triage_interval", b"min_triage_interval", "noop", b"noop", "overflow", b"overflow", "owner", b"owner", "realm", b"realm", "retry", b"retry", "schedule", b"schedule", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "triggers", b"triggers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "blackout_calendars", b"blackout_calendars", "blackouts", b"blackouts", "display_name", b"display_name", "downstream", b"downstream", "end_before", b"end_before", "fold_policy", b"fold_policy", "gap_policy", b"gap_policy", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "id", b"id", "jitter", b"jitter", "labels", b"labels", "max_pending_triggers", b"max_pending_triggers", "min_triage_interval", b"min_triage_interval", "noop", b"noop", "offset", b"offset", "overflow", b"overflow", "owner", b"owner", "realm", b"realm", "retry", b"retry", "schedule", b"schedule", "start_after", b"start_after", "target", b"target", "time_zone", b"time_zone", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "triggers", b"triggers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["noop", "http"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015

@@ -26,7 +26,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$ostinato/scheduler/v1/triggers.proto\x12\x15ostinato.scheduler.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9c\x04\n\x07Trigger\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0b\n\x03url\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eorder_in_batch\x18\x05 \x01(\x03\x12\x12\n\nemitted_by\x18\x06 \x01(\t\x12.\n\nnot_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btraceparent\x18\x08 \x01(\t\x12\x32\n\x04\x63ron\x18\x14 \x01(\x0b\x32\".ostinato.scheduler.v1.CronPayloadH\x00\x12\x38\n\x07\x63onsole\x18\x15 \x01(\x0b\x32%.ostinato.scheduler.v1.ConsolePayloadH\x00\x12\x32\n\x04noop\x18\x16 \x01(\x0b\x32\".ostinato.scheduler.v1.NoopPayloadH\x00\x12(\n\x05\x65vent\x18\x17 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x12:\n\x08upstream\x18\x18 \x01(\x0b\x32&.ostinato.scheduler.v1.UpstreamPayloadH\x00\x12\x34\n\x05retry\x18\x19 \x01(\x0b\x32#.ostinato.scheduler.v1.RetryPayloadH\x00\x42\t\n\x07payload\"K\n\x0b\x43ronPayload\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12(\n\x04slot\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x10\n\x0e\x43onsolePayload\"\x1b\n\x0bNoopPayload\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\t\"5\n\x0fUpstreamPayload\x12\x12\n\ninvocation\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\"3\n\x0cRetryPayload\x12\x12\n\ninvocation\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\"\xcf\x01\n\x13\x45mitTriggersRequest\x12\x41\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x30.ostinato.scheduler.v1.EmitTriggersRequest.Batch\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x46\n\x05\x42\x61tch\x12/\n\x07trigger\x18\x01 \x01(\x0b\x32\x1e.ostinato.scheduler.v1.Trigger\x12\x0c\n\x04jobs\x18\x02 \x03(\t\"\x8e\x02\n\x14\x45mitTriggersResponse\x12\x46\n\x07results\x18\x01 \x03(\x0b\x32\x35.ostinato.scheduler.v1.EmitTriggersResponse.JobResult\x1a(\n\x07\x44ropped\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x1a\x83\x01\n\tJobResult\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x05\x12\x11\n\tduplicate\x18\x03 \x01(\x05\x12\x44\n\x07\x64ropped\x18\x04 \x03(\x0b\x32\x33.ostinato.scheduler.v1.EmitTriggersResponse.Dropped\"L\n\x13ListTriggersRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x14ListTriggersResponse\x12\x30\n\x08triggers\x18\x01 \x03(\x0b\x32\x1e.ostinato.scheduler.v1.Trigger\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xe2\x01\n\x0eTriggerService\x12g\n\x0c\x45mitTriggers\x12*.ostinato.scheduler.v1.EmitTriggersRequest\x1a+.ostinato.scheduler.v1.EmitTriggersResponse\x12g\n\x0cListTriggers\x12*.ostinato.scheduler.v1.ListTriggersRequest\x1a+.ostinato.scheduler.v1.ListTriggersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$ostinato/scheduler/v1/triggers.proto\x12\x15ostinato.scheduler.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9c\x04\n\x07Trigger\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0b\n\x03url\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eorder_in_batch\x18\x05 \x01(\x03\x12\x12\n\nemitted_by\x18\x06 \x01(\t\x12.\n\nnot_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btraceparent\x18\x08 \x01(\t\x12\x32\n\x04\x63ron\x18\x14 \x01(\x0b\x32\".ostinato.scheduler.v1.CronPayloadH\x00\x12\x38\n\x07\x63onsole\x18\x15 \x01(\x0b\x32%.ostinato.scheduler.v1.ConsolePayloadH\x00\x12\x32\n\x04noop\x18\x16 \x01(\x0b\x32\".ostinato.scheduler.v1.NoopPayloadH\x00\x12(\n\x05\x65vent\x18\x17 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x12:\n\x08upstream\x18\x18 \x01(\x0b\x32&.ostinato.scheduler.v1.UpstreamPayloadH\x00\x12\x34\n\x05retry\x18\x19 \x01(\x0b\x32#.ostinato.scheduler.v1.RetryPayloadH\x00\x42\t\n\x07payload\"\x91\x01\n\x0b\x43ronPayload\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12(\n\x04slot\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64ue_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0etzdata_version\x18\x04 \x01(\t\"\x10\n\x0e\x43onsolePayload\"\x1b\n\x0bNoopPayload\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\t\"5\n\x0fUpstreamPayload\x12\x12\n\ninvocation\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\"3\n\x0cRetryPayload\x12\x12\n\ninvocation\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\"\xcf\x01\n\x13\x45mitTriggersRequest\x12\x41\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x30.ostinato.scheduler.v1.EmitTriggersRequest.Batch\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x46\n\x05\x42\x61tch\x12/\n\x07trigger\x18\x01 \x01(\x0b\x32\x1e.ostinato.scheduler.v1.Trigger\x12\x0c\n\x04jobs\x18\x02 \x03(\t\"\x8e\x02\n\x14\x45mitTriggersResponse\x12\x46\n\x07results\x18\x01 \x03(\x0b\x32\x35.ostinato.scheduler.v1.EmitTriggersResponse.JobResult\x1a(\n\x07\x44ropped\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x1a\x83\x01\n\tJobResult\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x05\x12\x11\n\tduplicate\x18\x03 \x01(\x05\x12\x44\n\x07\x64ropped\x18\x04 \x03(\x0b\x32\x33.ostinato.scheduler.v1.EmitTriggersResponse.Dropped\"L\n\x13ListTriggersRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x14ListTriggersResponse\x12\x30\n\x08triggers\x18\x01 \x03(\x0b\x32\x1e.ostinato.scheduler.v1.Trigger\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xe2\x01\n\x0eTriggerService\x12g\n\x0c\x45mitTriggers\x12*.ostinato.scheduler.v1.EmitTriggersRequest\x1a+.ostinato.scheduler.v1.EmitTriggersResponse\x12g\n\x0cListTriggers\x12*.ostinato.scheduler.v1.ListTriggersRequest\x1a+.ostinato.scheduler.v1.ListTriggersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,30 +35,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TRIGGER']._serialized_start=127
   _globals['_TRIGGER']._serialized_end=667
-  _globals['_CRONPAYLOAD']._serialized_start=669
-  _globals['_CRONPAYLOAD']._serialized_end=744
-  _globals['_CONSOLEPAYLOAD']._serialized_start=746
-  _globals['_CONSOLEPAYLOAD']._serialized_end=762
-  _globals['_NOOPPAYLOAD']._serialized_start=764
-  _globals['_NOOPPAYLOAD']._serialized_end=791
-  _globals['_UPSTREAMPAYLOAD']._serialized_start=793
-  _globals['_UPSTREAMPAYLOAD']._serialized_end=846
-  _globals['_RETRYPAYLOAD']._serialized_start=848
-  _globals['_RETRYPAYLOAD']._serialized_end=899
-  _globals['_EMITTRIGGERSREQUEST']._serialized_start=902
-  _globals['_EMITTRIGGERSREQUEST']._serialized_end=1109
-  _globals['_EMITTRIGGERSREQUEST_BATCH']._serialized_start=1039
-  _globals['_EMITTRIGGERSREQUEST_BATCH']._serialized_end=1109
-  _globals['_EMITTRIGGERSRESPONSE']._serialized_start=1112
-  _globals['_EMITTRIGGERSRESPONSE']._serialized_end=1382
-  _globals['_EMITTRIGGERSRESPONSE_DROPPED']._serialized_start=1208
-  _globals['_EMITTRIGGERSRESPONSE_DROPPED']._serialized_end=1248
-  _globals['_EMITTRIGGERSRESPONSE_JOBRESULT']._serialized_start=1251
-  _globals['_EMITTRIGGERSRESPONSE_JOBRESULT']._serialized_end=1382
-  _globals['_LISTTRIGGERSREQUEST']._serialized_start=1384
-  _globals['_LISTTRIGGERSREQUEST']._serialized_end=1460
-  _globals['_LISTTRIGGERSRESPONSE']._serialized_start=1462
-  _globals['_LISTTRIGGERSRESPONSE']._serialized_end=1559
-  _globals['_TRIGGERSERVICE']._serialized_start=1562
-  _globals['_TRIGGERSERVICE']._serialized_end=1788
+  _globals['_CRONPAYLOAD']._serialized_start=670
+  _globals['_CRONPAYLOAD']._serialized_end=815
+  _globals['_CONSOLEPAYLOAD']._serialized_start=817
+  _globals['_CONSOLEPAYLOAD']._serialized_end=833
+  _globals['_NOOPPAYLOAD']._serialized_start=835
+  _globals['_NOOPPAYLOAD']._serialized_end=862
+  _globals['_UPSTREAMPAYLOAD']._serialized_start=864
+  _globals['_UPSTREAMPAYLOAD']._serialized_end=917
+  _globals['_RETRYPAYLOAD']._serialized_start=919
+  _globals['_RETRYPAYLOAD']._serialized_end=970
+  _globals['_EMITTRIGGERSREQUEST']._serialized_start=973
+  _globals['_EMITTRIGGERSREQUEST']._serialized_end=1180
+  _globals['_EMITTRIGGERSREQUEST_BATCH']._serialized_start=1110
+  _globals['_EMITTRIGGERSREQUEST_BATCH']._serialized_end=1180
+  _globals['_EMITTRIGGERSRESPONSE']._serialized_start=1183
+  _globals['_EMITTRIGGERSRESPONSE']._serialized_end=1453
+  _globals['_EMITTRIGGERSRESPONSE_DROPPED']._serialized_start=1279
+  _globals['_EMITTRIGGERSRESPONSE_DROPPED']._serialized_end=1319
+  _globals['_EMITTRIGGERSRESPONSE_JOBRESULT']._serialized_start=1322
+  _globals['_EMITTRIGGERSRESPONSE_JOBRESULT']._serialized_end=1453
+  _globals['_LISTTRIGGERSREQUEST']._serialized_start=1455
+  _globals['_LISTTRIGGERSREQUEST']._serialized_end=1531
+  _globals['_LISTTRIGGERSRESPONSE']._serialized_start=1533
+  _globals['_LISTTRIGGERSRESPONSE']._serialized_end=1630
+  _globals['_TRIGGERSERVICE']._serialized_start=1633
+  _globals['_TRIGGERSERVICE']._serialized_end=1859
 # @@protoc_insertion_point(module_scope)
