@@ -65,7 +65,7 @@ def _set_definition(message: Job, config: JobConfig) -> None:
     message.time_zone = config.time_zone or _DEFAULT_TERMS.time_zone  # older ones have none of these
     message.gap_policy = config.gap_policy or Job.SHIFT
     message.fold_policy = config.fold_policy or Job.FIRST
-    for field in ("offset", "jitter", "start_after", "end_before"):
+    for field in ("offset", "jitter", "start_after", "end_before", "start_deadline"):
         if config.HasField(field):
             getattr(message, field).CopyFrom(getattr(config, field))
     message.blackouts.extend(config.blackouts)

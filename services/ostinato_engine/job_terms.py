@@ -12,7 +12,10 @@ from ostinato.errors import InvalidArgument
 from ostinato.jobstore.job_definition_codec import decode_definition
 from ostinato.jobstore.triage_store import TriagedJobRow
 from ostinato.scheduling.deadline import RunTimeouts
-from ostinato.scheduling.job_definition import DEFAULT_TIMEOUT, Intake, TriggeringPolicy
+from ostinato.scheduling.job_definition import DEFAULT_TIMEOUT, Intake, JobDefinition, TriggeringPolicy
+from ostinato.scheduling.names import job_name
+from ostinato.scheduling.schedule.due_time import Delay
+from ostinato.scheduling.start_limit import StartLimit
 
 _log = logging.getLogger(__name__)
 _MOST = 20_000
@@ -28,6 +31,7 @@ class JobTerms:
     pause_after_failure: timedelta  # at least, until a relative schedule starts the next run
     intake: Intake
     problem: str = ""
+    start_limit: StartLimit | None = None
 
 
 class JobTermsCache:
@@ -55,4 +59,17 @@ def read_terms(job: TriagedJobRow) -> JobTerms:
         problem = f"the stored definition can't be read: {error}"
         _log.error("job projects/%s/jobs/%s starts nothing: %s", job.project, job.name, problem)
         return JobTerms(_START_NOTHING, RunTimeouts(DEFAULT_TIMEOUT), timedelta(0), Intake(), problem)
-    return JobTerms(definition.policy, definition.timeouts, definition.retry.min_backoff, definition.intake)
+    return JobTerms(
+        policy=definition.policy,
+        timeouts=definition.timeouts,
+        pause_after_failure=definition.retry.min_backoff,
+        intake=definition.intake,
+        start_limit=_start_limit(job, definition),
+    )
+
+
+def _start_limit(job: TriagedJobRow, definition: JobDefinition) -> StartLimit | None:
+    if definition.start_deadline is None:
+        return None
+    delay = Delay(job_name(job.project, job.name), definition.terms.offset, definition.terms.jitter)
+    return StartLimit(delay, definition.start_deadline)

@@ -181,5 +181,6 @@ def _loaded(
         waiting=[stored.trigger for stored in waiting],
         wake_planned_at=_planned_wake(row, now, due_at),
         start_not_before=_start_not_before(row, terms),
+        start_limit=terms.start_limit,
     )
     return LoadedJob(row, terms, active, pending.oldest, waiting, snapshot)

@@ -14,6 +14,8 @@ from ostinato.scheduling.invocation_id import InvocationId
 from ostinato.scheduling.job_definition import PolicyKind, TriggeringPolicy
 from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.scheduling.policies.batching import decide_batches, greedy_size, logarithmic_size
+from ostinato.scheduling.schedule.due_time import Delay
+from ostinato.scheduling.start_limit import StartLimit
 from ostinato.scheduling.triage import (
     ActiveInvocation,
     PendingTrigger,
@@ -102,6 +104,8 @@ SNAPSHOTS = st.builds(
     active=ACTIVE,
     max_pending=st.sampled_from([5, 20, 1000]),
     waiting=WAITING,
+    start_limit=st.none()
+    | st.integers(1, 400).map(lambda hours: StartLimit(Delay("projects/p/jobs/j"), timedelta(hours=hours))),
     wake_planned_at=st.none() | st.integers(1, 5).map(lambda seconds: NOW + timedelta(seconds=seconds)),
 )
 
@@ -137,6 +141,24 @@ def test_no_free_slot_is_left_while_a_trigger_waits(snapshot: TriageSnapshot) ->
         assert running >= snapshot.policy.max_concurrent_invocations
 
 
+def too_late(snapshot: TriageSnapshot) -> set[str]:
+    limit = snapshot.start_limit
+    slots = {trigger.id: trigger.slot for trigger in snapshot.triggers if trigger.slot is not None}
+    return {name for name, slot in slots.items() if limit is not None and slot + limit.limit <= NOW}
+
+
+@given(SNAPSHOTS)
+def test_what_is_too_late_never_starts_and_what_waits_is_looked_at_before_it_is(snapshot: TriageSnapshot) -> None:
+    plan = decide_triage(snapshot)
+    started = {name for request in plan.requests for name in request.trigger_ids}
+    assert not started & too_late(snapshot)
+    if not snapshot.enabled or snapshot.paused or snapshot.start_limit is None:
+        return
+    left = [trigger for trigger in snapshot.triggers if trigger.id not in started.union(plan.discarded)]
+    deadlines = [snapshot.start_limit.deadline(trigger.slot) for trigger in left if trigger.slot is not None]
+    assert all(plan.next_wake_at is not None and NOW < plan.next_wake_at <= deadline for deadline in deadlines)
+
+
 @given(SNAPSHOTS)
 def test_what_leaves_a_batching_policy_is_the_oldest_in_order(snapshot: TriageSnapshot) -> None:
     assume(snapshot.policy.kind is not PolicyKind.NEWEST_FIRST)
@@ -147,7 +169,9 @@ def test_what_leaves_a_batching_policy_is_the_oldest_in_order(snapshot: TriageSn
     batched = [name for name in left if name not in earliest_first]
     single = [name for name in left if name in earliest_first]
     assert left == batched + single
-    assert batched == oldest_first[: len(batched)]
+    late = too_late(snapshot)
+    in_time = [name for name in batched if name not in late]
+    assert in_time == [name for name in oldest_first if name not in late][: len(in_time)]
     assert single == earliest_first[: len(single)]
 
 
@@ -263,7 +287,8 @@ def test_a_wake_up_is_planned_once(snapshot: TriageSnapshot) -> None:
 def test_newest_first_discards_exactly_what_is_too_old_and_starts_the_newest_of_the_rest(
     snapshot: TriageSnapshot,
 ) -> None:
-    snapshot = replace(snapshot, policy=replace(NEWEST, max_concurrent_invocations=3), enabled=True, paused=False)
+    policy = replace(NEWEST, max_concurrent_invocations=3)
+    snapshot = replace(snapshot, policy=policy, enabled=True, paused=False, start_limit=None)
     plan = decide_triage(snapshot)
     ordered = sorted(snapshot.triggers, key=age)[max(0, len(snapshot.triggers) - snapshot.max_pending) :]
     old = [trigger.id for trigger in ordered if snapshot.now - trigger.created_at >= NEWEST.expires_after]

@@ -53,6 +53,7 @@ def print_job(job: Job) -> None:
             ("slots after", time_of(job, "start_after")),
             ("slots before", time_of(job, "end_before")),
             ("blackouts", _blackouts(job)),
+            ("start deadline", _duration(job, "start_deadline")),
             ("next run", time_of(job, "next_run_time")),
             ("target", _target(job)),
             ("timeout", _duration(job, "timeout")),
@@ -78,7 +79,7 @@ def print_job(job: Job) -> None:
     )
 
 
-def _duration(job: Job, field: Literal["timeout", "heartbeat_timeout", "offset", "jitter"]) -> str:
+def _duration(job: Job, field: Literal["timeout", "heartbeat_timeout", "offset", "jitter", "start_deadline"]) -> str:
     return format_duration(getattr(job, field).ToTimedelta()) if job.HasField(field) else ""
 
 

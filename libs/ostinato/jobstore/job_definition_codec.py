@@ -62,6 +62,7 @@ def to_definition(config: JobConfig, path: str = "job") -> JobDefinition:
         realm=config.realm or DEFAULT_REALM,
         schedule=config.schedule or DEFAULT_SCHEDULE,
         terms=to_terms(config),
+        start_deadline=_duration(config.start_deadline) if config.HasField("start_deadline") else None,
         policy=_policy(config.triggering_policy),
         target=_target(config),
         downstream=_downstream(config),
@@ -93,6 +94,8 @@ def from_definition(definition: JobDefinition) -> JobConfig:
         min_triage_interval=_to_proto(definition.intake.min_interval),
     )
     set_terms(config, definition.terms)
+    if definition.start_deadline is not None:
+        config.start_deadline.CopyFrom(_to_proto(definition.start_deadline))
     if definition.heartbeat_timeout is not None:
         config.heartbeat_timeout.CopyFrom(_to_proto(definition.heartbeat_timeout))
     match definition.target:

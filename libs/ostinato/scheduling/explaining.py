@@ -283,6 +283,7 @@ _DROPPED_FOR = {
     "PURGED_DISABLED": "the job was disabled",
     "DROPPED_OVERFLOW": "too many were waiting, the oldest went",
     "DISCARDED_EXPIRED": "they had waited longer than pending_timeout",
+    "START_DEADLINE_PASSED": "they had not started by their start_deadline",
 }
 
 

@@ -97,6 +97,7 @@ class JobDefinition:
     realm: str = DEFAULT_REALM
     schedule: str = DEFAULT_SCHEDULE
     terms: ScheduleTerms = DEFAULT_TERMS
+    start_deadline: timedelta | None = None  # None: a slot may start however late it is
     policy: TriggeringPolicy = TriggeringPolicy()
     target: TargetSpec = DEFAULT_TARGET
     downstream: tuple[Downstream, ...] = ()

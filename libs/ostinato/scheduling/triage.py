@@ -1,8 +1,8 @@
 """Triage: look at one job, decide what starts. Pure, and the only place that decides.
 
 Order of effects (LUCI Scheduler): acknowledge what ended, purge when the job takes no triggers, drop what exceeds
-the cap, let the policy form batches and discard what waited too long, start what waits for a run of its own, rewind
-the cron machine when nothing is left running.
+the cap and slots that are too late to start, let the policy form batches and discard what waited too long, start what
+waits for a run of its own, rewind the cron machine when nothing is left running.
 Invariants: no trigger is both consumed and discarded; never more active invocations than the policy allows; with a
 batching policy older triggers start no later than newer ones; every slot that leaves the pending set gets exactly one
 outcome; a trigger that waits for a run of its own gets it, or is purged because its job is disabled, or has an event
@@ -60,12 +60,24 @@ def decide_triage(snapshot: TriageSnapshot) -> TriagePlan:
     else:
         excess = max(0, len(triggers) + snapshot.more_pending - snapshot.max_pending)
         draft.discard(triggers[:excess], ReasonCode.DROPPED_OVERFLOW, OccurrenceOutcome.OVERFLOW)
-        if excess == 0 or triggers[excess:]:  # else all that was read is dropped, and the triage will be repeated
-            _start(draft, snapshot, triggers[excess:], still_active)
+        kept = _drop_late(draft, snapshot, triggers[excess:])
+        if kept or not (draft.discarded and snapshot.more_pending):  # else it drops more in the triage that follows
+            _start(draft, snapshot, kept, still_active)
         _wake_later(draft, snapshot)
     # Unread triggers may start something in the triage that follows at once.
     idle = still_active == 0 and not draft.requests and snapshot.more_pending == 0
     return draft.plan(acknowledged, rewind_cron=idle, planned=snapshot.wake_planned_at)
+
+
+def _drop_late(draft: _Draft, snapshot: TriageSnapshot, triggers: Sequence[PendingTrigger]) -> Sequence[PendingTrigger]:
+    """Those that are not too late to start."""
+    limit, now = snapshot.start_limit, snapshot.now
+    if limit is None:
+        return triggers
+    late = [trigger for trigger in triggers if trigger.slot is not None and limit.deadline(trigger.slot) <= now]
+    draft.discard(late, ReasonCode.START_DEADLINE_PASSED, OccurrenceOutcome.START_DEADLINE)
+    gone = {trigger.id for trigger in late}
+    return [trigger for trigger in triggers if trigger.id not in gone]
 
 
 def _start(draft: _Draft, snapshot: TriageSnapshot, triggers: Sequence[PendingTrigger], still_active: int) -> None:
@@ -83,7 +95,14 @@ def _start(draft: _Draft, snapshot: TriageSnapshot, triggers: Sequence[PendingTr
         draft.start(batch)
     draft.explain(waits_for, choice.waiting, unread=snapshot.more_pending)
     draft.wake(choice.wake_at)
+    draft.wake(_first_deadline(snapshot, choice.waiting))
     _start_each(draft, snapshot, free_slots=free_slots - len(choice.batches), waits_for=waits_for)
+
+
+def _first_deadline(snapshot: TriageSnapshot, waiting: Sequence[PendingTrigger]) -> datetime | None:
+    limit = snapshot.start_limit
+    slots = [trigger.slot for trigger in waiting if trigger.slot is not None]
+    return None if limit is None else min(map(limit.deadline, slots), default=None)
 
 
 def _start_each(draft: _Draft, snapshot: TriageSnapshot, *, free_slots: int, waits_for: ReasonCode) -> None:

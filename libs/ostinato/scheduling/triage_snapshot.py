@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.scheduling.invocation_id import InvocationId
 from ostinato.scheduling.job_definition import TriggeringPolicy
+from ostinato.scheduling.start_limit import StartLimit
 from ostinato.scheduling.trigger import TriggerKind
 
 DEFAULT_MAX_PENDING = 1000
@@ -48,8 +49,9 @@ class TriageSnapshot:
     """`more_pending` counts pending triggers that were not read: all of them are newer than `triggers`.
 
     `waiting` are those with a `not_before`, the earliest first; of an enabled job one more than it may run at once is
-    enough. `wake_planned_at`: when a triage task is due that was added for them earlier. `start_not_before`: until then
-    the job's least interval between triages that start something lasts.
+    enough. `wake_planned_at`: when a triage task is due that was added earlier. `start_not_before`: until then the
+    job's least interval between triages that start something lasts. `start_limit`: how late a slot may start, None for
+    however late.
     """
 
     now: datetime
@@ -63,3 +65,4 @@ class TriageSnapshot:
     waiting: Sequence[PendingTrigger] = ()
     wake_planned_at: datetime | None = None
     start_not_before: datetime | None = None
+    start_limit: StartLimit | None = None

@@ -20,7 +20,7 @@ from ostinato.scheduling.job_definition import (
 )
 from ostinato.scheduling.names import JOB_ID_RULE, PROJECT_ID_RULE, is_job_id, is_project_id, job_name
 from ostinato.scheduling.targets import can_report, validate_target
-from ostinato.scheduling.validate_schedule import FindZone, only_utc, validate_schedule
+from ostinato.scheduling.validate_schedule import FindZone, only_utc, validate_schedule, validate_start_deadline
 
 MAX_DISPLAY_NAME_BYTES = 200
 MAX_OWNER_BYTES = 200
@@ -67,6 +67,7 @@ def validate_job(
         *_check_line(definition.owner, MAX_OWNER_BYTES, f"{path}.owner"),
         *validate_realm(definition.realm, f"{path}.realm"),
         *validate_schedule(definition.schedule, definition.terms, path, job_name(project, definition.id), find_zone),
+        *validate_start_deadline(definition.schedule, definition.start_deadline, f"{path}.start_deadline"),
         *_check_policy(definition.policy, f"{path}.triggering_policy"),
         *validate_target(definition.target, path),
         *_check_downstream(definition.downstream, downstream_paths_of(definition, path, downstream_paths), path),

@@ -20,6 +20,9 @@ from ostinato.scheduling.schedule import (
 MAX_OFFSET = timedelta(hours=24)
 MAX_JITTER = timedelta(hours=24)
 MAX_BLACKOUTS = 1_000
+MIN_START_DEADLINE = timedelta(seconds=1)
+MAX_START_DEADLINE = timedelta(days=7)
+_FOR_SLOTS = "is for schedules with slots: cron, `every` and `at`"
 
 # The zone of that name; raises ValueError for none. The core reads no files, so it is given this.
 FindZone: TypeAlias = Callable[[str], Zone]
@@ -48,12 +51,26 @@ def validate_schedule(
     return [*violations, *_check_delays(terms, path), *_check_times(terms, path)]
 
 
-def has_slots(timetable: Timetable) -> bool:
+def validate_start_deadline(text: str, start_deadline: timedelta | None, path: str) -> Iterator[Violation]:
+    if start_deadline is None:
+        return
+    if not MIN_START_DEADLINE <= start_deadline <= MAX_START_DEADLINE:
+        yield Violation(path, "must be between 1s and 7 days")
+    if not _may_have_slots(text):
+        yield Violation(path, _FOR_SLOTS)
+
+
+def _may_have_slots(text: str) -> bool:
+    """A mistake in the expression is another violation."""
+    return text.split()[:1] not in (["triggered"], ["with"], ["continuously"])
+
+
+def _has_slots(timetable: Timetable) -> bool:
     return timetable.is_absolute and not isinstance(timetable.schedule, TriggeredSchedule)
 
 
 def _check_needed(timetable: Timetable, path: str) -> Iterator[Violation]:
-    if has_slots(timetable):
+    if _has_slots(timetable):
         return
     terms = timetable.terms
     given = {
@@ -65,7 +82,7 @@ def _check_needed(timetable: Timetable, path: str) -> Iterator[Violation]:
     }
     for name, value in given.items():
         if value:
-            yield Violation(_within(path, name), "is for schedules with slots: cron, `every` and `at`")
+            yield Violation(_within(path, name), _FOR_SLOTS)
 
 
 def _check_delays(terms: ScheduleTerms, path: str) -> Iterator[Violation]:

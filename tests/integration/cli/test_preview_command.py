@@ -87,4 +87,4 @@ def test_a_zone_and_its_policies_are_asked_for_and_notes_go_to_stderr(ostinato: 
     )
     (request,) = api.requests
     assert (request.time_zone, request.gap_policy, request.fold_policy) == ("Europe/Rome", Job.SKIP, Job.BOTH)
-    assert ostinato("preview", "shop/nightly", "--zone", "Europe/Rome").code == 2
+    assert ostinato("preview", "shop/nightly", "--zone", "Europe/Rome").exit_code == 2

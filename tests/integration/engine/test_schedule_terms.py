@@ -134,3 +134,21 @@ async def test_a_hash_and_jitter_are_those_of_the_job_s_name(stage: Stage) -> No
     delays = {row["due_at"] - row["slot"] for row in spread}
     assert len(delays) > 15
     assert max(delays) <= HOUR
+
+
+async def test_a_slot_that_waits_too_long_for_a_free_place_is_dropped_at_its_deadline(stage: Stage) -> None:
+    job_id = await stage.add_job("j", schedule="0 0 1 1 *", start_deadline=HOUR)
+    await stage.emit_ids(job_id, "first")
+    await stage.triage()
+    now = await stage.db.fetchval("select date_trunc('second', ostinato_now())")
+    await stage.emit_slot(job_id, 7, now)
+    await stage.triage()
+    wake_at = (await stage.job(job_id))["wake_at"]
+    assert wake_at == now + HOUR
+    await stage.db.execute("update trigger set slot = slot - interval '1 h' where trigger_id = 'cron:v1:7'")
+    await stage.kick(job_id)
+    await stage.triage()
+    assert await ledger(stage, job_id) == [(now - HOUR, None, "START_DEADLINE", 0)]
+    assert await stage.pending(job_id) == []
+    (record, *_) = reversed(await stage.triage_records(job_id))
+    assert [decision["reason"] for decision in record["decisions"]] == ["START_DEADLINE_PASSED"]

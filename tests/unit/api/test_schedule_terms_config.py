@@ -95,6 +95,10 @@ def test_a_day_whose_midnight_the_clock_leaves_out_begins_when_the_day_does() ->
             "must lie after start_time",
         ),
         ("schedule: every 1h, blackouts: [{calendar: freeze}]", "blackouts[0].calendar", "output only"),
+        ("schedule: every 1h, start_deadline: 500ms", "start_deadline", "between 1s and 7 days"),
+        ("schedule: every 1h, start_deadline: 169h", "start_deadline", "between 1s and 7 days"),
+        ("schedule: with 1h interval, start_deadline: 1m", "start_deadline", "for schedules with slots"),
+        ("start_deadline: 1m", "start_deadline", "for schedules with slots"),
         ("schedule: with 1h interval, offset: 1s", "offset", "for schedules with slots"),
         ("jitter: 1s", "jitter", "for schedules with slots"),
         ("schedule: continuously, start_after: 2026-01-01T00:00:00Z", "start_after", "for schedules with slots"),
@@ -160,3 +164,8 @@ def test_a_small_file_does_not_become_a_large_project() -> None:
     with pytest.raises(InvalidArgument) as caught:
         read_project_config(text)
     assert [violation.path for violation in caught.value.violations] == ["jobs"]
+
+
+def test_a_start_deadline_is_read() -> None:
+    (stanza,) = read_project_config(config("schedule: every 1h, start_deadline: 90s")).stanzas
+    assert stanza.definition.start_deadline == timedelta(seconds=90)

@@ -9,6 +9,8 @@ from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.scheduling.invocation_id import InvocationId
 from ostinato.scheduling.job_definition import PolicyKind, TriggeringPolicy
 from ostinato.scheduling.occurrence import OccurrenceOutcome
+from ostinato.scheduling.schedule.due_time import Delay
+from ostinato.scheduling.start_limit import StartLimit
 from ostinato.scheduling.triage import (
     ActiveInvocation,
     InvocationRequest,
@@ -329,3 +331,41 @@ class TestRewind:
     def test_for_inactive_jobs_as_well(self) -> None:
         """The cron machine decides that it means nothing there."""
         assert decide(trigger("a"), paused=True).rewind_cron
+
+
+HALF_AN_HOUR = StartLimit(Delay("projects/p/jobs/j", offset=timedelta(minutes=10)), timedelta(minutes=30))
+
+
+def late_snapshot(*triggers: PendingTrigger, active: int = 0, **fields: Any) -> TriageSnapshot:
+    running = [invocation(number + 1) for number in range(active)]
+    return TriageSnapshot(NOW, True, False, TriggeringPolicy(), triggers, running, start_limit=HALF_AN_HOUR, **fields)
+
+
+def cron_at(name: str, minutes_ago: int) -> PendingTrigger:
+    slot = NOW - timedelta(minutes=minutes_ago)
+    return PendingTrigger(name, TriggerKind.CRON, slot, 0, "", slot)
+
+
+def test_a_slot_that_has_not_started_in_time_is_dropped_and_recorded() -> None:
+    """40 minutes: its offset, and its deadline."""
+    plan = decide_triage(late_snapshot(cron_at("late", 40), cron_at("in-time", 39), trigger("event", age=9999)))
+    assert plan.discarded == ("late",)
+    assert started(plan) == [("event", "in-time")]
+    outcomes = {outcome.slot: outcome.outcome for outcome in plan.slot_outcomes}
+    assert outcomes == {
+        NOW - timedelta(minutes=40): OccurrenceOutcome.START_DEADLINE,
+        NOW - timedelta(minutes=39): OccurrenceOutcome.STARTED,
+    }
+    assert (ReasonCode.START_DEADLINE_PASSED, 1) in reasons(plan)
+
+
+def test_a_slot_that_waits_for_a_free_place_is_looked_at_again_when_its_deadline_is_over() -> None:
+    plan = decide_triage(late_snapshot(cron_at("a", 10), cron_at("b", 35), active=1))
+    assert (plan.discarded, plan.requests) == ((), ())
+    assert (plan.next_wake_at, plan.adds_wake) == (NOW + timedelta(minutes=5), True)
+
+
+def test_when_only_late_slots_are_left_what_waits_for_a_run_of_its_own_starts() -> None:
+    retry = PendingTrigger("retry:x", TriggerKind.RETRY, NOW, 0, "", None, NOW)
+    plan = decide_triage(late_snapshot(cron_at("late", 50), waiting=[retry]))
+    assert (plan.discarded, started(plan), plan.next_wake_at) == (("late",), [("retry:x",)], None)

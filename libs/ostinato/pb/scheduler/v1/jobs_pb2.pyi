@@ -192,6 +192,7 @@ class Job(_message.Message):
     JITTER_FIELD_NUMBER: _builtins.int
     START_AFTER_FIELD_NUMBER: _builtins.int
     END_BEFORE_FIELD_NUMBER: _builtins.int
+    START_DEADLINE_FIELD_NUMBER: _builtins.int
     BLACKOUTS_FIELD_NUMBER: _builtins.int
     NOOP_FIELD_NUMBER: _builtins.int
     HTTP_FIELD_NUMBER: _builtins.int
@@ -272,6 +273,10 @@ class Job(_message.Message):
     @_builtins.property
     def end_before(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
+    def start_deadline(self) -> _duration_pb2.Duration:
+        """A slot that has not started so long after it was due is dropped; the ledger says so. 1 s to 7 days. Default: none."""
+
+    @_builtins.property
     def blackouts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Blackout]:
         """Slots in them start nothing; the ledger says so."""
 
@@ -330,6 +335,7 @@ class Job(_message.Message):
         jitter: _duration_pb2.Duration | None = ...,
         start_after: _timestamp_pb2.Timestamp | None = ...,
         end_before: _timestamp_pb2.Timestamp | None = ...,
+        start_deadline: _duration_pb2.Duration | None = ...,
         blackouts: _abc.Iterable[Global___Blackout] | None = ...,
         noop: Global___NoopTarget | None = ...,
         http: Global___HttpTarget | None = ...,
@@ -356,9 +362,9 @@ class Job(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_before", b"end_before", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "jitter", b"jitter", "last_completed_time", b"last_completed_time", "last_failure_time", b"last_failure_time", "last_scheduled_time", b"last_scheduled_time", "last_success_time", b"last_success_time", "min_triage_interval", b"min_triage_interval", "next_run_time", b"next_run_time", "noop", b"noop", "offset", b"offset", "pause_time", b"pause_time", "retry", b"retry", "start_after", b"start_after", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_before", b"end_before", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "jitter", b"jitter", "last_completed_time", b"last_completed_time", "last_failure_time", b"last_failure_time", "last_scheduled_time", b"last_scheduled_time", "last_success_time", b"last_success_time", "min_triage_interval", b"min_triage_interval", "next_run_time", b"next_run_time", "noop", b"noop", "offset", b"offset", "pause_time", b"pause_time", "retry", b"retry", "start_after", b"start_after", "start_deadline", b"start_deadline", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_invocations", b"active_invocations", "annotations", b"annotations", "blackouts", b"blackouts", "create_time", b"create_time", "display_name", b"display_name", "downstream", b"downstream", "end_before", b"end_before", "etag", b"etag", "fold_policy", b"fold_policy", "gap_policy", b"gap_policy", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "jitter", b"jitter", "labels", b"labels", "last_completed_time", b"last_completed_time", "last_error", b"last_error", "last_failure_time", b"last_failure_time", "last_scheduled_time", b"last_scheduled_time", "last_status", b"last_status", "last_success_time", b"last_success_time", "managed_by", b"managed_by", "max_pending_triggers", b"max_pending_triggers", "min_triage_interval", b"min_triage_interval", "name", b"name", "next_run_time", b"next_run_time", "noop", b"noop", "offset", b"offset", "overflow", b"overflow", "owner", b"owner", "pause_reason", b"pause_reason", "pause_time", b"pause_time", "paused", b"paused", "paused_by", b"paused_by", "realm", b"realm", "retry", b"retry", "revision", b"revision", "revision_url", b"revision_url", "schedule", b"schedule", "start_after", b"start_after", "state", b"state", "target", b"target", "time_zone", b"time_zone", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_invocations", b"active_invocations", "annotations", b"annotations", "blackouts", b"blackouts", "create_time", b"create_time", "display_name", b"display_name", "downstream", b"downstream", "end_before", b"end_before", "etag", b"etag", "fold_policy", b"fold_policy", "gap_policy", b"gap_policy", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "jitter", b"jitter", "labels", b"labels", "last_completed_time", b"last_completed_time", "last_error", b"last_error", "last_failure_time", b"last_failure_time", "last_scheduled_time", b"last_scheduled_time", "last_status", b"last_status", "last_success_time", b"last_success_time", "managed_by", b"managed_by", "max_pending_triggers", b"max_pending_triggers", "min_triage_interval", b"min_triage_interval", "name", b"name", "next_run_time", b"next_run_time", "noop", b"noop", "offset", b"offset", "overflow", b"overflow", "owner", b"owner", "pause_reason", b"pause_reason", "pause_time", b"pause_time", "paused", b"paused", "paused_by", b"paused_by", "realm", b"realm", "retry", b"retry", "revision", b"revision", "revision_url", b"revision_url", "schedule", b"schedule", "start_after", b"start_after", "start_deadline", b"start_deadline", "state", b"state", "target", b"target", "time_zone", b"time_zone", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["noop", "http"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015

@@ -190,6 +190,7 @@ class JobConfig(_message.Message):
     JITTER_FIELD_NUMBER: _builtins.int
     START_AFTER_FIELD_NUMBER: _builtins.int
     END_BEFORE_FIELD_NUMBER: _builtins.int
+    START_DEADLINE_FIELD_NUMBER: _builtins.int
     BLACKOUTS_FIELD_NUMBER: _builtins.int
     BLACKOUT_CALENDARS_FIELD_NUMBER: _builtins.int
     NOOP_FIELD_NUMBER: _builtins.int
@@ -227,6 +228,8 @@ class JobConfig(_message.Message):
     def start_after(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def end_before(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def start_deadline(self) -> _duration_pb2.Duration: ...
     @_builtins.property
     def blackouts(self) -> _containers.RepeatedCompositeFieldContainer[_jobs_pb2.Blackout]: ...
     @_builtins.property
@@ -269,6 +272,7 @@ class JobConfig(_message.Message):
         jitter: _duration_pb2.Duration | None = ...,
         start_after: _timestamp_pb2.Timestamp | None = ...,
         end_before: _timestamp_pb2.Timestamp | None = ...,
+        start_deadline: _duration_pb2.Duration | None = ...,
         blackouts: _abc.Iterable[_jobs_pb2.Blackout] | None = ...,
         blackout_calendars: _abc.Iterable[_builtins.str] | None = ...,
         noop: _jobs_pb2.NoopTarget | None = ...,
@@ -282,9 +286,9 @@ class JobConfig(_message.Message):
         overflow: _jobs_pb2.Job.Overflow.ValueType = ...,
         min_triage_interval: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_before", b"end_before", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "jitter", b"jitter", "min_triage_interval", b"min_triage_interval", "noop", b"noop", "offset", b"offset", "retry", b"retry", "start_after", b"start_after", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_before", b"end_before", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "jitter", b"jitter", "min_triage_interval", b"min_triage_interval", "noop", b"noop", "offset", b"offset", "retry", b"retry", "start_after", b"start_after", "start_deadline", b"start_deadline", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "blackout_calendars", b"blackout_calendars", "blackouts", b"blackouts", "display_name", b"display_name", "downstream", b"downstream", "end_before", b"end_before", "fold_policy", b"fold_policy", "gap_policy", b"gap_policy", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "id", b"id", "jitter", b"jitter", "labels", b"labels", "max_pending_triggers", b"max_pending_triggers", "min_triage_interval", b"min_triage_interval", "noop", b"noop", "offset", b"offset", "overflow", b"overflow", "owner", b"owner", "realm", b"realm", "retry", b"retry", "schedule", b"schedule", "start_after", b"start_after", "target", b"target", "time_zone", b"time_zone", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "triggers", b"triggers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "blackout_calendars", b"blackout_calendars", "blackouts", b"blackouts", "display_name", b"display_name", "downstream", b"downstream", "end_before", b"end_before", "fold_policy", b"fold_policy", "gap_policy", b"gap_policy", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "id", b"id", "jitter", b"jitter", "labels", b"labels", "max_pending_triggers", b"max_pending_triggers", "min_triage_interval", b"min_triage_interval", "noop", b"noop", "offset", b"offset", "overflow", b"overflow", "owner", b"owner", "realm", b"realm", "retry", b"retry", "schedule", b"schedule", "start_after", b"start_after", "start_deadline", b"start_deadline", "target", b"target", "time_zone", b"time_zone", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "triggers", b"triggers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["noop", "http"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
