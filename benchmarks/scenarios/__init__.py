@@ -16,6 +16,7 @@ from benchmarks.scenarios.latency import commit_to_start, commit_to_start_by_pol
 from benchmarks.scenarios.pinning import work_while_pinned
 from benchmarks.scenarios.remote import submit_after_commits, sweep_an_empty_table, sweep_stale_reminders
 from benchmarks.scenarios.scheduling import run_a_hot_job, run_many_jobs
+from benchmarks.scenarios.slots import find_next_slots
 from benchmarks.sizes import Sizes
 
 Scenario = Callable[[Laboratory, Sizes], Awaitable[list[Comparison]]]
@@ -38,6 +39,7 @@ ENGINE: dict[str, Scenario] = {
     "jobs": run_many_jobs,
     "hot": run_a_hot_job,
     "crons": fire_at_once,
+    "slots": find_next_slots,
     "rest": rest_engine,
 }
 REMINDERS: dict[str, Scenario] = {
