@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from google.protobuf.message import DecodeError
 
@@ -29,6 +29,7 @@ from ostinato.scheduling.invocation_id import InvocationId
 from ostinato.scheduling.job_definition import JobDefinition
 from ostinato.scheduling.launching import GiveUpLaunch, SkipLaunch, StartLaunch, decide_launch
 from ostinato.scheduling.names import invocation_name
+from ostinato.scheduling.schedule.due_time import Delay
 from ostinato.storage.database import FEW_ROWS, Database
 from ostinato.taskqueue import Dispatcher, TaskContext, complete_many_in
 from ostinato.telemetry.tracing import use_traceparent
@@ -50,6 +51,10 @@ class LaunchAttempt:
     @property
     def run(self) -> Run:
         return Run.of(self.invocation, invocation_name(self.input.job_name, self.invocation.id), self.definition)
+
+    def due_time(self, slot: datetime) -> datetime:
+        terms = self.definition.terms
+        return Delay(self.input.job_name, terms.offset, terms.jitter).due_time(slot)
 
 
 def attempt_line(number: int) -> str:

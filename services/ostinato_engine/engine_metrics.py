@@ -10,7 +10,7 @@ class EngineMetrics:
         self.ticks = Counter("ostinato_engine_cron_ticks", "Slots that fired.", registry=registry)
         self.tick_lateness = Histogram(
             "ostinato_engine_cron_lateness_seconds",
-            "From a slot to its trigger.",
+            "From when a slot is due to its trigger.",
             buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600),
             registry=registry,
         )
@@ -21,7 +21,7 @@ class EngineMetrics:
         )
         self.start_lateness = Histogram(
             "ostinato_engine_start_lateness_seconds",
-            "From a slot to the first launch attempt of its run.",
+            "From when a slot is due to the first launch attempt of its run.",
             buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600),
             registry=registry,
         )

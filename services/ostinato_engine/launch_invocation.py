@@ -102,7 +102,7 @@ class LaunchInvocation:
         slot, started_at = attempt.invocation.scheduled_for, attempt.invocation.started_at
         first = attempt.number == 1 and attempt.run.attempt == 1
         if slot is not None and started_at is not None and first:
-            self._metrics.start_lateness.observe((started_at - slot).total_seconds())
+            self._metrics.start_lateness.observe((started_at - attempt.due_time(slot)).total_seconds())
 
     async def _call(self, task: TaskContext, attempt: LaunchAttempt) -> LaunchEnd:
         log = _RunLog(self._clock)

@@ -41,6 +41,7 @@ def print_run(run: Invocation) -> None:
             ("status", Invocation.Status.Name(run.status)),
             ("error", ": ".join(filter(None, (run.error.reason, run.error.message)))),
             ("scheduled for", time_of(run, "scheduled_for")),
+            ("due", time_of(run, "due_time") if run.due_time != run.scheduled_for else ""),
             ("created", time_of(run, "create_time")),
             ("started", time_of(run, "start_time")),
             ("finished", time_of(run, "finish_time")),
@@ -74,9 +75,9 @@ def _row(run: Invocation, now: datetime) -> list[str]:
 
 
 def _late(run: Invocation) -> str:
-    """How long after its slot it started."""
-    slot, started = find_time(run, "scheduled_for"), find_time(run, "start_time")
-    return format_duration(started - slot) if slot and started else ""
+    """How long after its slot was due it started."""
+    due, started = find_time(run, "due_time") or find_time(run, "scheduled_for"), find_time(run, "start_time")
+    return format_duration(started - due) if due and started else ""
 
 
 def _result(result: Struct) -> str:

@@ -216,3 +216,12 @@ def test_a_run_that_is_not_there_is_told_and_exits_with_1(
     methods = ["GetInvocation", "AbortInvocation", "ListLogs", "WatchInvocation"]
     api.answers = dict.fromkeys(methods, NotFound("no such invocation"))
     assert ostinato(*arguments, "shop/nightly/7") == Ran(1, "", "Error: no such invocation (NOT_FOUND)\n")
+
+
+def test_a_run_is_late_from_when_its_slot_was_due(ostinato: Ostinato, api: FakeApi) -> None:
+    run = Invocation(name="projects/shop/jobs/a/invocations/7")
+    run.scheduled_for.FromDatetime(datetime(2026, 3, 1, 12, tzinfo=UTC))
+    run.due_time.FromDatetime(datetime(2026, 3, 1, 12, 10, tzinfo=UTC))
+    run.start_time.FromDatetime(datetime(2026, 3, 1, 12, 10, 2, tzinfo=UTC))
+    api.answers["ListInvocations"] = ListInvocationsResponse(invocations=[run])
+    assert "2s" in ostinato("runs", "shop/a").lines[1].split()
