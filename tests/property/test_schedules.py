@@ -200,7 +200,25 @@ def refusal_of(text: str) -> ScheduleError | None:
 CRONISH = st.text(st.sampled_from(list("0123456789*/,-?LWH#() \t@jansunfri:.xµ\n")), max_size=40)
 WORDS = st.lists(
     st.one_of(
-        CRONISH, st.sampled_from(["with", "every", "interval", "triggered", "continuously", "1h", "-1s", "@daily", "*"])
+        CRONISH,
+        st.sampled_from(
+            [
+                "with",
+                "every",
+                "at",
+                "interval",
+                "triggered",
+                "continuously",
+                "1h",
+                "-1s",
+                "@daily",
+                "*",
+                "H(1-5)/2",
+                "LW",
+                "FRI#2",
+                "2026-12-01T09:00:00+01:00",
+            ]
+        ),
     ),
     max_size=9,
 ).map(" ".join)
@@ -213,6 +231,8 @@ WORDS = st.lists(
 @example("with " + "1" * 40 + "." + "1" * 40 + "h interval")
 @example("*/" + "9" * 1900 + " * * * *")
 @example("\ud800 * * * *")
+@example("at 9999-12-31T23:59:59-23:59")
+@example("0 0 " + ",".join(["31W"] * 400) + " * *")
 def test_any_text_is_a_schedule_or_refused_with_a_reason(text: str) -> None:
     refusal = refusal_of(text)
     assert refusal is None or (str(refusal) and 1 <= (refusal.position or 1) <= len(text) + 1)
