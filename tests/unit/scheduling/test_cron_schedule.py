@@ -199,6 +199,7 @@ def test_an_expression_that_matches_nothing_more_has_no_next_slot(expression: st
         ("0 0 1w * *", ["2026-01-01", "2026-02-02", "2026-03-02", "2026-04-01", "2026-05-01", "2026-06-01"]),
         ("0 0 1W 8 *", ["2026-08-03", "2027-08-02"]),  # a Saturday: Monday, and not in July
         ("0 0 31W * *", ["2026-01-30", "2026-03-31", "2026-05-29", "2026-07-31"]),  # no slot where there is no 31st
+        ("0 0 31W 4,6,9,11 *", ["never"]),
         ("0 0 30W 8,11 *", ["2026-08-31", "2026-11-30"]),
         ("0 0 L,1,15W 2 *", ["2026-02-01", "2026-02-16", "2026-02-28", "2027-02-01"]),
         ("0 0 * * 5L", ["2026-01-30", "2026-02-27", "2026-03-27"]),
@@ -258,6 +259,13 @@ def test_a_thousand_jobs_spread_over_the_hour() -> None:
     minutes = Counter(members(hashed("H * * * *", f"job-{n}").times.minutes)[0] for n in range(1000))
     assert len(minutes) == 60
     assert max(minutes.values()) < 40
+
+
+@pytest.mark.parametrize("expression", ["0 0 30 2 *", "0 0 29 2 * 2097-2099", "0 0 * 2 5#5 2093-2099"])
+def test_what_matches_in_no_year_has_no_years_to_search(expression: str) -> None:
+    schedule = parse_schedule(expression)
+    assert isinstance(schedule, CronSchedule)
+    assert schedule.times.days.years == 0
 
 
 def test_years_end_with_2099_and_begin_with_1970() -> None:

@@ -56,6 +56,14 @@ def test_a_time_in_a_fold_comes_first_last_or_twice(fold: FoldPolicy, expected: 
     assert slots("30 1 * * *", NEW_YORK, "2026-10-31T12:00", len(expected), fold=fold) == expected
 
 
+def test_a_fold_is_not_passed_by_on_the_way_to_a_slot_far_away() -> None:
+    assert slots("30 1 1 11 *", NEW_YORK, "2026-06-01T00:00", 3, fold=BOTH) == [
+        "2026-11-01T05:30",
+        "2026-11-01T06:30",
+        "2027-11-01T05:30",
+    ]
+
+
 @pytest.mark.parametrize("gap", GapPolicy)
 @pytest.mark.parametrize("fold", FoldPolicy)
 def test_with_any_hour_every_matching_instant_is_a_slot(gap: GapPolicy, fold: FoldPolicy) -> None:
