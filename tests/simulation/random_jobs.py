@@ -40,10 +40,9 @@ def random_job(random: Random, name: str) -> dict[str, Any]:
                 }
             )
         case "tick" | "often":
-            return stanza | {
-                "schedule": f"every {random.randint(2, 9) if name == 'often' else random.randint(5, 20)}s",
-                "noop": {"sleep": f"{random.randint(0, 4)}s"},
-            }
+            period = random.randint(2, 9) if name == "often" else random.randint(5, 20)
+            work = {"noop": {"sleep": f"{random.randint(0, 4)}s"}}
+            return stanza | {"schedule": f"every {period}s"} | _terms(period) | work
         case "rest":
             return stanza | {"schedule": f"with {random.randint(2, 9)}s interval", "noop": {"sleep": "1s"}}
         case _:
@@ -61,12 +60,19 @@ def random_policy(random: Random) -> dict[str, Any]:
             return policy
 
 
+def _terms(period: int) -> dict[str, Any]:
+    """Delays and deadlines of slots, different from one period to the next."""
+    terms: dict[str, Any] = {"offset": f"{period % 3 * 2}s", "jitter": f"{period % 4 * 900}ms"}
+    return terms | {"start_deadline": f"{period * 2}s"} if period % 2 else terms
+
+
 def random_stanzas(random: Random) -> dict[str, dict[str, Any]]:
     return {name: random_job(random, name) for name in NAMES}
 
 
 def without_schedules(stanzas: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {name: stanza | {"schedule": "triggered"} for name, stanza in stanzas.items()}
+    terms = {"schedule", "offset", "jitter", "start_deadline"}
+    return {name: {key: value for key, value in stanza.items() if key not in terms} for name, stanza in stanzas.items()}
 
 
 def config_text(stanzas: dict[str, dict[str, Any]]) -> str:

@@ -69,6 +69,11 @@ def test_slots_in_blackouts_start_nothing_and_ends_are_outside() -> None:
     ]
 
 
+def test_a_blackout_inside_another_does_not_cut_that_short() -> None:
+    table = hourly(blackouts=(Blackout(NOON, NOON + 9 * HOUR), Blackout(NOON + HOUR, NOON + 2 * HOUR)))
+    assert table.start_after(NOON) == NOON + 9 * HOUR
+
+
 def test_what_lies_in_a_blackout_to_the_end_of_its_slots_has_its_outcome_when_that_ends() -> None:
     table = hourly(end_before=NOON + 2 * HOUR, blackouts=(Blackout(NOON, NOON + 9 * HOUR),))
     assert table.plan_after(NOON) == Plan(NOON + HOUR, NOON + 9 * HOUR)
