@@ -178,10 +178,13 @@ async def _slot_situation(tx: Tx, job: JobRow, at: datetime) -> SlotSituation:
     if found is not None and found.slot != at and not (is_slot and found.until_slot and at < found.until_slot):
         found = None
     cron = await find_cron(tx, job.job_id)
-    planned = cron is not None and cron.state.slot is not None and cron.state.slot <= at
+    now = await tx.now()
+    next_slot_to_fire = None if cron is None else cron.state.slot
+    # Slots fire in their order, and each may wait for its offset.
+    planned = next_slot_to_fire is not None and (next_slot_to_fire == at or next_slot_to_fire < at <= now)
     run = None if found is None else found.invocation_id
     return SlotSituation(
-        now=await tx.now(),
+        now=now,
         at=at,
         in_force=span is not None,
         schedule="" if span is None else span.schedule,

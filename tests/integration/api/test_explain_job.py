@@ -143,3 +143,19 @@ async def test_bad_requests_name_their_fields(api: Client, job_id: int) -> None:
 
 async def test_who_may_not_see_the_job_learns_nothing(api: Client, job_id: int) -> None:
     assert (await refused(explain(api, "projects/shop/jobs/other"))).code == "NOT_FOUND"
+
+
+async def test_a_slot_is_one_of_the_job_s_zone_and_waits_for_its_offset(api: Client, stage: Stage) -> None:
+    await api.apply(
+        "project: shop\njobs: [{id: j, schedule: 30 12 * * *, time_zone: Asia/Kolkata, offset: 12h, noop: {}}]"
+    )
+    ahead = await stage.db.fetchval("select slot from job_cron")
+    assert (ahead.hour, ahead.minute) == (7, 0)
+    assert codes(await explain(api, at=ahead))[0] == "AHEAD"
+    passed = ahead - timedelta(days=1)
+    await stage.db.execute(
+        "update job_cron set slot = $1::timestamptz - interval '1 day', due_at = ostinato_now() + interval '1 h'",
+        passed,
+    )
+    await stage.db.execute("update job_schedule_span set from_at = from_at - interval '7 days'")
+    assert codes(await explain(api, at=passed))[0] == "STILL_WAITING"
