@@ -177,6 +177,7 @@ def test_field_types_that_a_config_cannot_hold_do_not_exist() -> None:
         FieldDescriptor.TYPE_BOOL,
         FieldDescriptor.TYPE_INT32,
         FieldDescriptor.TYPE_INT64,
+        FieldDescriptor.TYPE_DOUBLE,
         FieldDescriptor.TYPE_ENUM,
         FieldDescriptor.TYPE_MESSAGE,
     }
