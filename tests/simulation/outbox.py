@@ -195,6 +195,7 @@ async def open_outbox(shop: Shop, gate: SimulatedProcess, random: Random) -> Asy
                 submitter=submitter,
                 happy_path=happy_path,
                 clock=clock,
+                looks_after_queues=False,  # one of them is missing on purpose
                 new_id=lambda: UUID(int=random.getrandbits(128)),
             )
             async with open_dispatcher(

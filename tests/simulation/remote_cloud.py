@@ -33,7 +33,7 @@ from ostinato.rpc.error_mapping import status_code
 from ostinato.storage.transaction import Gate, gated
 from ostinato.taskqueue.cloud_tasks.remote_names import location_path, queue_path
 
-SETTINGS = CloudTasksSettings("shop", "here", "https://engine.example", "push@shop.example", prepare_queues=False)
+SETTINGS = CloudTasksSettings("shop", "here", "https://engine.example", "push@shop.example")
 # Takes the body of a push: true if it was answered with success. None: whoever was asked is gone.
 Receive = Callable[[bytes], Awaitable[bool | None]]
 
