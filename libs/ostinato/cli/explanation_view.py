@@ -46,5 +46,6 @@ def _decided(record: TriageRecord) -> str:
 
 
 def _decision(decision: TriageRecord.Decision) -> str:
-    run = f" → {short_name(decision.invocation)}" if decision.invocation else ""
+    # What was batched is in the run that another one started.
+    run = f" → {short_name(decision.invocation)}" if decision.reason == "STARTED" else ""
     return f"{decision.reason} {decision.count}{run}"
