@@ -43,7 +43,7 @@ from ostinato.scheduling.invocation import is_final
 from ostinato.scheduling.job_definition import JobDefinition
 from ostinato.scheduling.names import invocation_name, job_name
 from ostinato.scheduling.schedule import ScheduleError
-from ostinato.scheduling.triage_plan import DROPS
+from ostinato.scheduling.triage_plan import DROPS, ReasonCode
 from ostinato.scheduling.trigger import MAX_WAITING
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import administration
@@ -102,6 +102,8 @@ async def _situation(tx: Tx, api: ApiResources, view: JobView, records: Sequence
         problem=problem,
         next_due_at=view.due_at,
         counts_from_end_of_run=cron is not None and cron.state.waits_for_rewind,
+        end_before=definition.terms.end_before,
+        interval_until=_interval_until(records),
         running=await _running(tx, job),
         running_count=view.active_invocations,
         waiting=await load_waiting(tx, job.job_id, most=MAX_WAITING),
@@ -116,6 +118,15 @@ async def _situation(tx: Tx, api: ApiResources, view: JobView, records: Sequence
         upstreams=await _upstreams(tx, job) if definition.schedule == "triggered" else (),
         drops=_drops(records),
     )
+
+
+def _interval_until(records: Sequence[TriageRecord]) -> datetime | None:
+    for record in records[:1]:
+        if record.HasField("next_wake_time") and any(
+            each.reason == ReasonCode.MIN_INTERVAL for each in record.decisions
+        ):
+            return record.next_wake_time.ToDatetime(tzinfo=UTC)
+    return None
 
 
 def _definition(job: JobRow) -> tuple[JobDefinition, str]:

@@ -32,6 +32,7 @@ class Cause(StrEnum):
     RUNNING = "RUNNING"
     TRIAGE_FAILING = "TRIAGE_FAILING"
     TRIAGE_LATE = "TRIAGE_LATE"
+    WAITING_INTERVAL = "WAITING_INTERVAL"
     WAITING_BACKOFF = "WAITING_BACKOFF"
     TICK_LATE = "TICK_LATE"
     SCHEDULED = "SCHEDULED"
@@ -118,7 +119,8 @@ class JobSituation:
 
     `schedule` is the text of its definition; `next_due_at` when its next slot fires, None if none is planned.
     `paused_queues`: since when, by name, of the queues that a run passes. `live_engines` is None where nobody can tell.
-    `triage_error` is of the last triage, `drops` newest first. `running` is oldest first, and may leave some out.
+    `interval_until`: the last triage found that min_triage_interval lasts until then. `triage_error` is of the last
+    triage, `drops` newest first. `running` is oldest first, and may leave some out.
     """
 
     now: datetime
@@ -134,6 +136,8 @@ class JobSituation:
     problem: str = ""
     next_due_at: datetime | None = None
     counts_from_end_of_run: bool = False
+    end_before: datetime | None = None
+    interval_until: datetime | None = None
     running: Sequence[KnownRun] = ()
     running_count: int = 0
     waiting: Waiting = field(default_factory=Waiting)
@@ -227,6 +231,10 @@ def _running(s: JobSituation) -> Finding:
 
 def _waiting_for_triage(s: JobSituation) -> Iterator[Finding]:
     """Usually it takes milliseconds."""
+    if s.interval_until is not None and s.interval_until > s.now:
+        text = f"{_triggers(s.waiting.pending)} wait until {_at(s.interval_until)}: min_triage_interval is not over."
+        yield Finding(Cause.WAITING_INTERVAL, text, s.waiting.oldest_at)
+        return
     oldest = s.waiting.oldest_at
     late = oldest is not None and s.now - oldest > _USUAL_DELAY
     text = f"{_triggers(s.waiting.pending)} wait for a triage, the oldest since {_at(oldest)}"
@@ -245,7 +253,9 @@ def _coming(s: JobSituation) -> Iterator[Finding]:
         if not s.running_count and not s.waiting.count:
             yield Finding(Cause.TRIAGE_LATE, "Its interval begins when a triage has seen that nothing runs any more.")
     else:
-        yield Finding(Cause.SCHEDULE_ENDED, f"Its schedule `{s.schedule}` has no slot any more.")
+        ended = s.end_before is not None and s.end_before <= s.now
+        why = f": end_before was {_at(s.end_before)}" if ended else ""
+        yield Finding(Cause.SCHEDULE_ENDED, f"Its schedule `{s.schedule}` has no slot any more{why}.")
 
 
 def _due(s: JobSituation, due_at: datetime) -> Finding:

@@ -74,6 +74,20 @@ async def test_a_job_at_its_limit_names_the_run(api: Client, stage: Stage, job_i
     )
 
 
+async def test_a_job_that_keeps_its_distance_says_until_when(api: Client, stage: Stage) -> None:
+    await api.apply("project: shop\njobs: [{id: j, noop: {}, min_triage_interval: 1h}]")
+    job_id: int = await stage.db.fetchval("select job_id from job where name = 'j'")
+    await stage.emit_ids(job_id, "a")
+    await stage.triage_until_quiet()
+    (run,) = await stage.active(job_id)
+    await stage.finish(run["invocation_id"])
+    await stage.emit_ids(job_id, "b")
+    await stage.triage_until_quiet()
+    answer = await explain(api)
+    assert codes(answer)[0] == "WAITING_INTERVAL"
+    assert answer.findings[0].text.startswith("1 trigger wait until ")
+
+
 async def test_records_are_the_newest_first_and_as_many_as_asked_for(api: Client, stage: Stage, job_id: int) -> None:
     for name in ("a", "b", "c"):
         await stage.emit_ids(job_id, name)

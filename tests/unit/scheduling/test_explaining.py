@@ -70,6 +70,17 @@ def run(**fields: Any) -> JobSituation:
         (run(waiting=Waiting(3, AGO), max_concurrent=2), Cause.RUNNING, "It is running"),
         (situation(waiting=Waiting(1, AGO)), Cause.TRIAGE_LATE, "1 trigger wait for a triage, the oldest since"),
         (
+            situation(waiting=Waiting(2, AGO), interval_until=NOW + MINUTE),
+            Cause.WAITING_INTERVAL,
+            "2 triggers wait until 2026-03-01T12:01:00Z: min_triage_interval",
+        ),
+        (situation(waiting=Waiting(2, AGO), interval_until=AGO), Cause.TRIAGE_LATE, "wait for a triage"),
+        (
+            situation(schedule="0 0 * * *", end_before=AGO),
+            Cause.SCHEDULE_ENDED,
+            "no slot any more: end_before was 2026-03-01T11:55:00Z.",
+        ),
+        (
             situation(triage_error="the triage failed: boom", triage_error_at=AGO),
             Cause.TRIAGE_FAILING,
             "failed, and is repeated: the triage failed: boom",
