@@ -43,10 +43,10 @@ class Service:
 
 @asynccontextmanager
 async def open_service(
-    name: str, url: str, log: Path, *, http_port: int = 0, settings: Mapping[str, str] | None = None
+    name: str, url: str, log: Path, *, http_address: str = "", settings: Mapping[str, str] | None = None
 ) -> AsyncIterator[Service]:
     """`name` is api or engine. Returns when it says that it is ready; what it logs goes to `log`."""
-    grpc_address, http_address = f"127.0.0.1:{free_port()}", f"127.0.0.1:{http_port or free_port()}"
+    grpc_address, http_address = f"127.0.0.1:{free_port()}", http_address or f"127.0.0.1:{free_port()}"
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("OSTINATO_", "DATABASE_URL"))}
     environ = kept | {
         "OSTINATO_DATABASE_URL": url,

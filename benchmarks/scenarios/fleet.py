@@ -26,7 +26,7 @@ _SWEEPERS = 2
 _LEAST_RATE = 200  # a second: slower is broken
 _PATIENCE = 60.0
 _SUBMITS = re.compile(
-    r'^ostinato_taskqueue_submit_seconds_count\{.*code="(\w+)".*path="sweep".*\} ([\d.e+]+)$', re.MULTILINE
+    r'^ostinato_taskqueue_submit_seconds_count\{class="remote",code="(\w+)",path="sweep".*\} ([\d.e+]+)$', re.MULTILINE
 )
 
 
@@ -39,8 +39,7 @@ async def sweep_with_many_engines(laboratory: Laboratory, sizes: Sizes) -> list[
 
 
 async def _sweep(laboratory: Laboratory, count: int) -> Sample:
-    ports = [free_port() for _ in range(_ENGINES)]
-    addresses = [f"127.0.0.1:{port}" for port in ports]
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(_ENGINES)]
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(laboratory.scheduler_database())
         balance = f"--balance={addresses[0]}={','.join(addresses)}"
@@ -49,9 +48,9 @@ async def _sweep(laboratory: Laboratory, count: int) -> Sample:
         settings = _settings(cloud.address, cloud.issuer, cloud.jwks_url, addresses[0])
         engines = [
             await stack.enter_async_context(
-                open_service("engine", url, laboratory.scratch / "engine.log", http_port=port, settings=settings)
+                open_service("engine", url, laboratory.scratch / "engine.log", http_address=address, settings=settings)
             )
-            for port in ports
+            for address in addresses
         ]
         apis = [
             await stack.enter_async_context(open_service("api", url, laboratory.scratch / "api.log", settings=settings))
