@@ -27,6 +27,8 @@ class CloudProcess:
     """Build it with `open_cloud`: its process never outlives the block."""
 
     address: str
+    issuer: str
+    jwks_url: str
     pid: int
 
     @property
@@ -35,12 +37,12 @@ class CloudProcess:
 
 
 @asynccontextmanager
-async def open_cloud(log: Path) -> AsyncIterator[CloudProcess]:
+async def open_cloud(log: Path, *arguments: str) -> AsyncIterator[CloudProcess]:
     """Empty, but for the queue."""
     with log.open("ab") as file:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "ostinato.localcloud", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"),
+            *("-m", "ostinato.localcloud", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", *arguments),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=file,
@@ -49,9 +51,9 @@ async def open_cloud(log: Path) -> AsyncIterator[CloudProcess]:
     try:
         assert process.stdout is not None
         async with asyncio.timeout(_PATIENCE):
-            address = json.loads(await process.stdout.readline())["grpc"]
-        await _make_queue(address)
-        yield CloudProcess(address, process.pid)
+            told = json.loads(await process.stdout.readline())
+        await _make_queue(told["grpc"])
+        yield CloudProcess(told["grpc"], told["issuer"], told["jwks_url"], process.pid)
     finally:
         if process.returncode is None:
             process.kill()

@@ -7,7 +7,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ class Service:
     """Build it with `open_service`: its process never outlives the block."""
 
     grpc_address: str
+    http_address: str
     pid: int
 
     @property
@@ -41,9 +42,11 @@ class Service:
 
 
 @asynccontextmanager
-async def open_service(name: str, url: str, log: Path) -> AsyncIterator[Service]:
+async def open_service(
+    name: str, url: str, log: Path, *, http_address: str = "", settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Service]:
     """`name` is api or engine. Returns when it says that it is ready; what it logs goes to `log`."""
-    grpc_address, http_address = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    grpc_address, http_address = f"127.0.0.1:{free_port()}", http_address or f"127.0.0.1:{free_port()}"
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("OSTINATO_", "DATABASE_URL"))}
     environ = kept | {
         "OSTINATO_DATABASE_URL": url,
@@ -51,6 +54,7 @@ async def open_service(name: str, url: str, log: Path) -> AsyncIterator[Service]
         "OSTINATO_LOG_LEVEL": "warning",
         f"OSTINATO_{name.upper()}_GRPC_ADDRESS": grpc_address,
         f"OSTINATO_{name.upper()}_HTTP_ADDRESS": http_address,
+        **(settings or {}),
     }
     with log.open("ab") as file:
         process = await asyncio.create_subprocess_exec(
@@ -65,7 +69,7 @@ async def open_service(name: str, url: str, log: Path) -> AsyncIterator[Service]
         )
     try:
         await _until_ready(process, http_address, log)
-        yield Service(grpc_address, process.pid)
+        yield Service(grpc_address, http_address, process.pid)
     finally:
         if process.returncode is None:
             process.kill()  # its database is about to be dropped: there is nothing to drain for

@@ -25,6 +25,7 @@ class Sizes:
     crashed: int = 200
     reminders: int = 4_000
     stale_reminders: int = 20_000
+    fleet_reminders: int = 100_000
     idle_seconds: float = 12.0
     trigger_seconds: float = 4.0
     jobs: int = 3_000
@@ -72,6 +73,7 @@ TINY = Sizes(
     crashed=5,
     reminders=200,
     stale_reminders=300,
+    fleet_reminders=500,
     idle_seconds=1.0,
     trigger_seconds=0.4,
     jobs=20,

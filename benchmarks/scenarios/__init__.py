@@ -11,6 +11,7 @@ from benchmarks.scenarios.business import add_in_business_transactions
 from benchmarks.scenarios.care import crash_a_worker, rest_engine, rest_worker
 from benchmarks.scenarios.crons import fire_at_once
 from benchmarks.scenarios.draining import drain, drain_under_strain
+from benchmarks.scenarios.fleet import sweep_with_many_engines
 from benchmarks.scenarios.herd import due_at_once
 from benchmarks.scenarios.latency import commit_to_start, commit_to_start_by_polling
 from benchmarks.scenarios.pinning import work_while_pinned
@@ -46,6 +47,7 @@ REMINDERS: dict[str, Scenario] = {
     "submits": submit_after_commits,
     "sweep": sweep_stale_reminders,
     "nothing": sweep_an_empty_table,
+    "fleet": sweep_with_many_engines,
 }
 SCENARIOS = QUEUE | ENGINE | REMINDERS
 GROUPS = {"queue": list(QUEUE), "engine": list(ENGINE), "reminders": list(REMINDERS)}

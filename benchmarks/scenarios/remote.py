@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncpg
-
 from benchmarks.cloud_process import CloudProcess, open_cloud
 from benchmarks.comparison import Comparison, at_least, at_most, ratio_at_least
 from benchmarks.driver_process import open_remote_driver
 from benchmarks.laboratory import Laboratory, connected
+from benchmarks.left_behind import leave_behind
 from benchmarks.resident_memory import peak_megabytes, resident_megabytes
 from benchmarks.results import SIDES, Sample, Series, alternate
-from benchmarks.sides.remote import CALLS_AT_ONCE, make_stale_reminders
+from benchmarks.sides.remote import CALLS_AT_ONCE
 from benchmarks.sizes import Sizes
 
 _MOST_BARE = 50_000  # calls: a rate needs no more, and each has a request that is made beforehand
@@ -48,7 +47,7 @@ async def sweep_stale_reminders(laboratory: Laboratory, sizes: Sizes) -> list[Co
         count = stale if side == "ours" else min(stale, _MOST_BARE)
         async with laboratory.database("ours") as url, open_cloud(laboratory.scratch / "cloud.log") as cloud:
             if side == "ours":
-                await _leave_behind(url, count)
+                await leave_behind(url, count)
             return await _drive(laboratory, side, "sweep", url, cloud, count=count)
 
     series = await alternate(measure, SIDES, repetitions=sizes.repetitions if stale < 100_000 else 1)
@@ -85,15 +84,3 @@ async def _drive(
             result = await driver.run(lasts=count / _LEAST_RATE)
         growth = (peak_megabytes(driver.pid) or 0.0) - resident
     return Sample(count / result["seconds"], count, usage, {"growth MB": growth})
-
-
-async def _leave_behind(url: str, count: int) -> None:
-    async with connected(url) as connection:
-        await _copy(connection, count)
-        await connection.execute("vacuum (analyze) tq_reminder")
-
-
-async def _copy(connection: asyncpg.Connection[asyncpg.Record], count: int) -> None:
-    now = await connection.fetchval("select ostinato_now()")
-    records = ((made.id, now, made.payload) for made in make_stale_reminders(count))
-    await connection.copy_records_to_table("tq_reminder", records=records, columns=["id", "fresh_until", "payload"])

@@ -38,9 +38,10 @@ LINES = {
     "submits": 2,
     "sweep": 1,
     "nothing": 1,
+    "fleet": 1,
 }
 # A bare loop has nothing to compare with these.
-ALONE = {"strain", "polling", "pinned", "crash", "idle", "nothing", *GROUPS["engine"]}
+ALONE = {"strain", "polling", "pinned", "crash", "idle", "nothing", "fleet", *GROUPS["engine"]}
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from ostinato.taskqueue.task_options import TaskOptions
 
 SWEEP_DEADLINE = timedelta(minutes=10)
 _AT_ONCE = 16
+# In one process. Each has the ids of a whole scan in memory and more than a hundred requests under way.
+_RUNNING = 8
 
 
 def sweep_class(options: SweepOptions) -> TaskClass[SweepTask]:
@@ -27,6 +29,7 @@ def sweep_class(options: SweepOptions) -> TaskClass[SweepTask]:
         options.task_queue,
         Retry(max_attempts=1, min_backoff=timedelta(seconds=1), max_backoff=timedelta(seconds=15)),
         deadline=SWEEP_DEADLINE,
+        max_running=_RUNNING,
         backend=Backend.CLOUD_TASKS,
         routing_prefix=options.task_prefix,
         target_host=options.task_host,
