@@ -8,6 +8,7 @@ import time
 from contextlib import AsyncExitStack
 
 import aiohttp
+from google.cloud import tasks_v2
 
 from benchmarks.cloud_process import open_cloud
 from benchmarks.comparison import Comparison, also_at_most
@@ -16,10 +17,12 @@ from benchmarks.left_behind import leave_behind
 from benchmarks.resident_memory import peak_megabytes, resident_megabytes
 from benchmarks.results import Sample, Series
 from benchmarks.service_process import Service, open_service
-from benchmarks.sides.remote import cloud_settings
+from benchmarks.sides.remote import QUEUE, cloud_settings
 from benchmarks.sizes import Sizes
 from ostinato.client.ostinato_client import open_client
 from ostinato.storage.embedded.listening_port import free_port
+from ostinato.taskqueue.cloud_tasks.cloud_client import open_cloud_client
+from ostinato.taskqueue.cloud_tasks.remote_names import queue_path
 
 _ENGINES = 4
 _SWEEPERS = 2
@@ -65,8 +68,8 @@ async def _sweep(laboratory: Laboratory, count: int) -> Sample:
             seconds = time.perf_counter() - began
         submits = await _submits(engines)
         growth = max((peak_megabytes(each.pid) or 0.0) - was for each, was in zip(engines, before, strict=True))
-        if submits.get("OK", 0) != count:
-            raise RuntimeError(f"{submits} answers to the submits of {count} tasks")
+        if (added := await _count_tasks(cloud.address)) != count:
+            raise RuntimeError(f"{added} of {count} tasks were added, by these answers: {submits}")
         twice = submits.get("ALREADY_EXISTS", 0) / count * 100
         return Sample(count / seconds, count, usage, {"asked twice %": twice, "growth MB": growth})
 
@@ -88,6 +91,15 @@ def _settings(address: str, issuer: str, jwks_url: str, target: str) -> dict[str
 async def _begin_sweep(api: Service) -> None:
     async with open_client(api.grpc_address) as client:
         await client.sweep()
+
+
+async def _count_tasks(address: str) -> int:
+    settings = cloud_settings(address)
+    async with open_cloud_client(settings) as client:
+        request = tasks_v2.ListTasksRequest(
+            parent=queue_path(settings.project, settings.location, QUEUE), page_size=1000
+        )
+        return sum([1 async for _ in await client.list_tasks(request)])
 
 
 async def _until_swept(url: str, count: int) -> None:

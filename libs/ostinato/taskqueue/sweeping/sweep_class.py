@@ -16,8 +16,9 @@ from ostinato.taskqueue.task_options import TaskOptions
 
 SWEEP_DEADLINE = timedelta(minutes=10)
 _AT_ONCE = 16
-# In one process. Each has the ids of a whole scan in memory and more than a hundred requests under way.
-_RUNNING = 8
+# In one process. Each has the ids of a whole scan in memory, more than a hundred requests under way, and a lease of a
+# minute: many at once would all be too slow for theirs, and begin again and again.
+_RUNNING = 4
 
 
 def sweep_class(options: SweepOptions) -> TaskClass[SweepTask]:
