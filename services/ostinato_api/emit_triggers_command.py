@@ -13,7 +13,7 @@ from ostinato.auth.call_access import CallAccess
 from ostinato.auth.permissions import Access
 from ostinato.errors import InvalidArgument, NotFound, PermissionDenied, ResourceExhausted
 from ostinato.jobflow.emit_triggers import Emission, Emitted, emit_triggers
-from ostinato.jobstore.job_definition_codec import decode_definition
+from ostinato.jobstore.job_definition_codec import decode_intake
 from ostinato.jobstore.job_listing_store import JobScope, find_job_scopes
 from ostinato.jobstore.job_store import JobKey
 from ostinato.jobstore.trigger_store import count_pending
@@ -96,8 +96,8 @@ def _brings(emitted: Mapping[int, Emitted], scope: JobScope) -> bool:
 def _rejecting_cap(scope: JobScope) -> int | None:
     """None for jobs that drop the oldest, and for such as can't be read: those start nothing and say so."""
     try:
-        intake = decode_definition(scope.definition).intake
-    except (DecodeError, InvalidArgument):
+        intake = decode_intake(scope.definition)
+    except DecodeError:
         return None
     return intake.max_pending if intake.overflow is Overflow.REJECT else None
 

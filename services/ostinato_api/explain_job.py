@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import DecodeError
 
 from ostinato.auth.call_access import CallAccess
+from ostinato.auth.permissions import Access
 from ostinato.errors import InvalidArgument
 from ostinato.jobflow.timetables import cached_timetable
 from ostinato.jobstore.explain_store import (
@@ -22,7 +24,7 @@ from ostinato.jobstore.explain_store import (
     load_waiting,
 )
 from ostinato.jobstore.invocation_listing_store import ListedInvocation, list_active_invocations
-from ostinato.jobstore.job_cron_store import find_cron
+from ostinato.jobstore.job_cron_store import JobCronRow, find_cron
 from ostinato.jobstore.job_definition_codec import decode_definition
 from ostinato.jobstore.job_listing_store import JobView
 from ostinato.jobstore.job_store import JobRow
@@ -30,6 +32,7 @@ from ostinato.jobstore.schedule_span_store import ScheduleSpan, load_spans
 from ostinato.pb.scheduler.v1.jobs_pb2 import ExplainJobRequest, ExplainJobResponse, TriageRecord
 from ostinato.pb.scheduler.v1.jobs_pb2 import Finding as FindingMessage
 from ostinato.scheduling.explaining import (
+    Cause,
     Drop,
     Finding,
     JobSituation,
@@ -42,13 +45,14 @@ from ostinato.scheduling.explaining import (
 from ostinato.scheduling.invocation import is_final
 from ostinato.scheduling.job_definition import JobDefinition
 from ostinato.scheduling.names import invocation_name, job_name
-from ostinato.scheduling.schedule import ScheduleError
+from ostinato.scheduling.schedule import ScheduleError, Timetable
 from ostinato.scheduling.triage_plan import DROPS, ReasonCode
 from ostinato.scheduling.trigger import MAX_WAITING
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import administration
 from ostinato_api.api_resources import ApiResources
 from ostinato_api.job_access import get_job_view
+from ostinato_api.project_config.bindings import policy_of
 from ostinato_api.proto_time import set_time
 from ostinato_api.request_checks import MAX_PAGE, RequestChecks
 
@@ -68,26 +72,36 @@ async def explain_job(api: ApiResources, access: CallAccess, request: ExplainJob
     async with api.db.transaction() as tx:
         view = await get_job_view(tx, access, key)
         records = [_record(stored) for stored in await load_triage_records(tx, view.job.job_id, limit=limit)]
-        findings = await _explain(tx, api, view, records, at)
+        findings = await _explain(tx, _Asked(api, access, view, records), at)
     return ExplainJobResponse(findings=map(_finding_message, findings), records=records)
 
 
-async def _explain(
-    tx: Tx, api: ApiResources, view: JobView, records: Sequence[TriageRecord], at: datetime | None
-) -> list[Finding]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """About which job, by whom; with the records that go into the answer."""
+
+    api: ApiResources
+    access: CallAccess
+    view: JobView
+    records: Sequence[TriageRecord]
+
+
+async def _explain(tx: Tx, asked: _Asked, at: datetime | None) -> list[Finding]:
     if at is None:
-        return explain_now(await _situation(tx, api, view, records))
-    slot = await _slot_situation(tx, view.job, at)
+        return explain_now(await _situation(tx, asked))
+    slot = await _slot_situation(tx, asked.view.job, at)
     finding = explain_slot(slot)
-    return [finding, *explain_now(await _situation(tx, api, view, records))] if slot.waits else [finding]
+    if finding.cause is not Cause.STILL_WAITING:
+        return [finding]
+    return [finding, *explain_now(await _situation(tx, asked))]
 
 
-async def _situation(tx: Tx, api: ApiResources, view: JobView, records: Sequence[TriageRecord]) -> JobSituation:
-    job = view.job
+async def _situation(tx: Tx, asked: _Asked) -> JobSituation:
+    view, records, job = asked.view, asked.records, asked.view.job
     definition, problem = _definition(job)
     cron = await find_cron(tx, job.job_id)
     failed = next((record for record in records[:1] if record.error and not record.HasField("saw")), None)
-    in_database = api.queue.remote is None
+    in_database = asked.api.queue.remote is None
     return JobSituation(
         now=await tx.now(),
         enabled=job.enabled,
@@ -100,7 +114,7 @@ async def _situation(tx: Tx, api: ApiResources, view: JobView, records: Sequence
         paused_at=job.paused_at,
         pause_reason=job.pause_reason,
         problem=problem,
-        next_due_at=view.due_at,
+        next_due_at=view.due_at if cron is None or _starts_again(cron) else None,
         counts_from_end_of_run=cron is not None and cron.state.waits_for_rewind,
         end_before=definition.terms.end_before,
         interval_until=_interval_until(records),
@@ -115,7 +129,7 @@ async def _situation(tx: Tx, api: ApiResources, view: JobView, records: Sequence
         last_error=job.last_error,
         last_completed_at=job.last_completed_at,
         last_success_at=job.last_success_at,
-        upstreams=await _upstreams(tx, job) if definition.schedule == "triggered" else (),
+        upstreams=await _upstreams(tx, asked.access, view) if definition.schedule == "triggered" else (),
         drops=_drops(records),
     )
 
@@ -147,13 +161,16 @@ def _known(job: JobRow, run: ListedInvocation) -> KnownRun:
     return KnownRun(name, run.status, run.started_at or run.created_at, run.launch_attempts, run.error_message)
 
 
-async def _upstreams(tx: Tx, job: JobRow) -> list[Upstream]:
+async def _upstreams(tx: Tx, access: CallAccess, view: JobView) -> list[Upstream]:
+    """Those that the caller may see."""
+    policy, job = policy_of(view.bindings), view.job
     candidates = await find_jobs_mentioning(tx, job.project, job.name, limit=_MOST_UPSTREAMS)
-    return [upstream for each in candidates for upstream in _as_upstreams(each, job.name)]
+    visible = [each for each in candidates if access.access_to_job(policy, each.realm) is Access.ALLOWED]
+    return [upstream for each in visible for upstream in _as_upstreams(each, job.name)]
 
 
 def _as_upstreams(candidate: Namesake, name: str) -> list[Upstream]:
-    """None if its definition mentions the name elsewhere, or can't be read."""
+    """Empty if its definition mentions the name elsewhere, or can't be read."""
     try:
         definition = decode_definition(candidate.definition)
     except (DecodeError, InvalidArgument):
@@ -203,6 +220,7 @@ async def _slot_situation(tx: Tx, job: JobRow, at: datetime) -> SlotSituation:
         paused=span is not None and span.paused,
         enabled=span is not None and span.enabled,
         is_slot=is_slot,
+        in_blackout=is_slot and _in_blackout(span, at, job.resource_name),
         next_slot=next_slot,
         outcome=None if found is None else found.outcome,
         reason="" if found is None else found.reason,
@@ -217,15 +235,30 @@ def _in_force(spans: Sequence[ScheduleSpan], at: datetime) -> ScheduleSpan | Non
     return next((span for span in reversed(spans) if span.from_at <= at), None)
 
 
-def _next_slot(span: ScheduleSpan | None, at: datetime, name: str) -> datetime | None:
-    """The first slot not before `at`; None too for what has none: relative schedules, and such as nobody here reads."""
-    if span is None or not span.enabled:
-        return None
+def _timetable(span: ScheduleSpan | JobCronRow, name: str) -> Timetable | None:
+    """None for what has no slots, and for what another release stored that nobody here reads."""
     try:
-        schedule = cached_timetable(span.schedule, span.terms, name)
+        timetable = cached_timetable(span.schedule, span.terms, name)
     except ScheduleError:
         return None
-    return schedule.next_after(at - _SECOND) if schedule.is_absolute else None
+    return timetable if timetable.is_absolute else None
+
+
+def _next_slot(span: ScheduleSpan | None, at: datetime, name: str) -> datetime | None:
+    """The first slot not before `at`."""
+    timetable = _timetable(span, name) if span is not None and span.enabled else None
+    return None if timetable is None else timetable.next_after(at - _SECOND)
+
+
+def _in_blackout(span: ScheduleSpan | None, at: datetime, name: str) -> bool:
+    timetable = None if span is None else _timetable(span, name)
+    return timetable is not None and timetable.periods.end_of(at) is not None
+
+
+def _starts_again(cron: JobCronRow) -> bool:
+    """False if all that is still to come lies in blackouts."""
+    timetable = _timetable(cron, cron.job_name)
+    return timetable is None or cron.state.slot is None or timetable.start_from(cron.state.slot) is not None
 
 
 def _record(stored: StoredRecord) -> TriageRecord:

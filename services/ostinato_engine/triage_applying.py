@@ -68,9 +68,18 @@ class DecidedJob:
 
     @property
     def is_unfinished(self) -> bool:
-        """Everything that was read is dropped and there is more: the next triage goes on."""
-        more_to_drop = self.job.snapshot.more_pending > 0 or self.job.more_waiting_to_drop
-        return more_to_drop and len(self.plan.discarded) >= len(self.job.stored)
+        """Of what was read so much is dropped that the rest can be dropped or started: the next triage goes on."""
+        if self.job.more_waiting_to_drop:
+            return len(self.plan.discarded) >= len(self.job.stored)
+        if not self.job.snapshot.more_pending or not self.plan.discarded:
+            return False
+        return len(self.plan.discarded) >= len(self.job.stored) or self._free_places > 0
+
+    @property
+    def _free_places(self) -> int:
+        snapshot = self.job.snapshot
+        running = len(snapshot.active) - len(self.plan.acknowledged) + len(self.plan.requests)
+        return snapshot.policy.max_concurrent_invocations - running
 
 
 @dataclass(frozen=True, slots=True)

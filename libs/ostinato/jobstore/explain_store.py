@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from ostinato.pb.scheduler.v1 import jobs_pb2
 from ostinato.scheduling.explaining import Waiting
 from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.storage.database import Reader
@@ -92,10 +93,11 @@ async def has_pending_slot(reader: Reader, job_id: int, slot: datetime) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Namesake:
-    """A job whose definition holds a name somewhere."""
+    """A job whose definition may name another one as downstream."""
 
     project: str
     name: str
+    realm: str
     definition: bytes
     enabled: bool
     paused: bool
@@ -104,9 +106,9 @@ class Namesake:
 
 
 _MENTIONING = """
-select project, name, definition, enabled, paused, last_success_at, last_completed_at
+select project, name, realm, definition, enabled, paused, last_success_at, last_completed_at
   from job
- where project = $1 and name <> $2 and position(convert_to($2, 'UTF8') in definition) > 0
+ where project = $1 and position($2::bytea in definition) > 0
  order by name
  limit $3
 """
@@ -114,4 +116,5 @@ select project, name, definition, enabled, paused, last_success_at, last_complet
 
 async def find_jobs_mentioning(reader: Reader, project: str, name: str, *, limit: int) -> list[Namesake]:
     """Candidates for upstream jobs: reads the definitions of the whole project."""
-    return [Namesake(**dict(row)) for row in await reader.fetch(_MENTIONING, project, name, limit)]
+    entry = jobs_pb2.Downstream(job=name).SerializeToString()  # as it stands in a definition, but for its condition
+    return [Namesake(**dict(row)) for row in await reader.fetch(_MENTIONING, project, entry, limit)]

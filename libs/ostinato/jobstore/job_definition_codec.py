@@ -146,6 +146,12 @@ def _decode_aftermath(data: bytes) -> Aftermath:
 _remembered_aftermath = lru_cache(maxsize=4096)(_decode_aftermath)
 
 
+def decode_intake(data: bytes) -> Intake:
+    """Only `JobDefinition.intake` of a stored definition. Raises DecodeError."""
+    with _reading():
+        return _intake(JobConfig.FromString(data))
+
+
 def decode_timeouts(data: bytes) -> RunTimeouts:
     """Only `JobDefinition.timeouts` of a stored definition. Raises DecodeError."""
     with _reading():

@@ -322,6 +322,7 @@ class SlotSituation:
     paused: bool = False
     enabled: bool = True
     is_slot: bool = False
+    in_blackout: bool = False
     next_slot: datetime | None = None
     outcome: OccurrenceOutcome | None = None
     reason: str = ""
@@ -345,6 +346,9 @@ def explain_slot(slot: SlotSituation) -> Finding:
         following = f"the next one is {_at(slot.next_slot)}" if slot.next_slot else "it has no later one"
         text = f"{_at(slot.at)} is no slot of the schedule that was in force, `{slot.schedule}`; {following}."
         return Finding(Cause.NO_SLOT, text, slot.since)
+    if slot.in_blackout:
+        text = f"The slot of {_at(slot.at)} lies in a blackout: it starts nothing."
+        return Finding(Cause.SKIPPED_BLACKOUT, text)
     if slot.at > slot.now:
         return Finding(Cause.AHEAD, f"{_at(slot.at)} is a slot of its schedule `{slot.schedule}`, and lies ahead.")
     if slot.waits:

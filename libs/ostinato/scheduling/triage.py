@@ -64,8 +64,9 @@ def decide_triage(snapshot: TriageSnapshot) -> TriagePlan:
         if kept or not (draft.discarded and snapshot.more_pending):  # else it drops more in the triage that follows
             _start(draft, snapshot, kept, still_active)
         _wake_later(draft, snapshot)
-    # Unread triggers may start something in the triage that follows at once.
-    idle = still_active == 0 and not draft.requests and snapshot.more_pending == 0
+    # Unread triggers may start something in the triage that follows at once, and what is held back starts later: then
+    # the schedule counts from the end of that.
+    idle = still_active == 0 and not draft.requests and snapshot.more_pending == 0 and not draft.holds_back
     return draft.plan(acknowledged, rewind_cron=idle, planned=snapshot.wake_planned_at)
 
 
@@ -88,6 +89,7 @@ def _start(draft: _Draft, snapshot: TriageSnapshot, triggers: Sequence[PendingTr
     if too_soon:
         free_slots = 0
         if triggers or snapshot.more_pending or snapshot.waiting:
+            draft.holds_back = True
             draft.wake(snapshot.start_not_before)
     choice = choose(policy, triggers, now=snapshot.now, free_slots=free_slots, unread=snapshot.more_pending)
     draft.discard(choice.expired, ReasonCode.DISCARDED_EXPIRED, OccurrenceOutcome.EXPIRED)
@@ -134,6 +136,7 @@ class _Draft:
     decisions: list[TriageDecision] = field(default_factory=list)
     slot_outcomes: dict[datetime, SlotOutcome] = field(default_factory=dict)
     next_wake_at: datetime | None = None
+    holds_back: bool = False  # something could start but for the least interval of the job
 
     def discard(self, triggers: Sequence[PendingTrigger], reason: ReasonCode, outcome: OccurrenceOutcome) -> None:
         self.discarded.extend(trigger.id for trigger in triggers)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from ostinato.errors import Violation
 from ostinato.scheduling.schedule import (
     UTC_ZONE,
+    AtSchedule,
     Blackout,
     ScheduleError,
     ScheduleTerms,
@@ -22,6 +23,8 @@ MAX_JITTER = timedelta(hours=24)
 MAX_BLACKOUTS = 1_000
 MIN_START_DEADLINE = timedelta(seconds=1)
 MAX_START_DEADLINE = timedelta(days=7)
+# Later slots are nobody's plan, and delays must not lead out of the calendar.
+END_OF_TIME = datetime(2100, 1, 1, tzinfo=UTC)
 _FOR_SLOTS = "is for schedules with slots: cron, `every` and `at`"
 
 # The zone of that name; raises ValueError for none. The core reads no files, so it is given this.
@@ -48,6 +51,8 @@ def validate_schedule(
         violations.append(Violation(_within(path, "schedule"), str(error)))
     else:
         violations += _check_needed(timetable, path)
+        if isinstance(timetable.schedule, AtSchedule) and timetable.schedule.instant >= END_OF_TIME:
+            violations.append(Violation(_within(path, "schedule"), "must lie before the year 2100"))
     return [*violations, *_check_delays(terms, path), *_check_times(terms, path)]
 
 
@@ -93,6 +98,9 @@ def _check_delays(terms: ScheduleTerms, path: str) -> Iterator[Violation]:
 
 
 def _check_times(terms: ScheduleTerms, path: str) -> Iterator[Violation]:
+    for name, at in (("start_after", terms.start_after), ("end_before", terms.end_before)):
+        if at is not None and at >= END_OF_TIME:
+            yield Violation(_within(path, name), "must lie before the year 2100")
     if terms.start_after is not None and terms.end_before is not None and terms.end_before <= terms.start_after:
         yield Violation(_within(path, "end_before"), "must lie after start_after")
     if len(terms.blackouts) > MAX_BLACKOUTS:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ostinato.pb.scheduler.v1.jobs_pb2 import ExplainJobRequest, ExplainJobResponse, PauseJobRequest, ResumeJobRequest
-from tests.integration.api.served_api import Client, refused
+from tests.integration.api.served_api import ANA, Client, refused
 from tests.integration.engine.stage import Stage
 
 NAME = "projects/shop/jobs/j"
@@ -147,6 +147,23 @@ async def test_a_skipped_range_speaks_of_its_slots_only(api: Client, stage: Stag
     )
     asked = {hours: codes(await explain(api, tick, hour - timedelta(hours=hours))) for hours in (5, 3, 2.5, 2)}
     assert asked == {5: ["SKIPPED_CATCHUP"], 3: ["SKIPPED_CATCHUP"], 2.5: ["NO_SLOT"], 2: ["NOT_RECORDED"]}
+
+
+async def test_upstream_jobs_that_the_caller_may_not_see_are_not_named(api: Client, stage: Stage) -> None:
+    readers = f'bindings: [{{role: reader, members: ["{ANA}"], realms: [open]}}]'
+    jobs = "[{id: j, realm: open, noop: {}}, {id: hidden, realm: closed, noop: {}, triggers: [j]}]"
+    await api.apply(f"project: shop\n{readers}\njobs: {jobs}")
+    await stage.claim()
+    assert "shop/hidden" in str(await explain(api))
+    seen = await explain(api.as_user(ANA))
+    assert codes(seen) == ["NOTHING_ASKED"]
+    assert "hidden" not in str(seen)
+
+
+async def test_jobs_with_similar_names_are_no_upstreams(api: Client, stage: Stage) -> None:
+    await api.apply("project: shop\njobs: [{id: j, noop: {}}, {id: jj, noop: {}}, {id: up, noop: {}, triggers: [jj]}]")
+    await stage.claim()
+    assert codes(await explain(api)) == ["NOTHING_ASKED"]
 
 
 async def test_bad_requests_name_their_fields(api: Client, job_id: int) -> None:

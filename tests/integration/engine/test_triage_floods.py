@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from ostinato.pb.internal.v1.stored_pb2 import TriggerList
@@ -59,6 +61,19 @@ async def test_a_hot_job_with_many_waiting_starts_the_oldest_next(stage: Stage) 
     started = [TriggerList.FromString(run["incoming"]).triggers[0].id for run in await stage.active(job_id)]
     assert sorted(started) == ["t00000", "t00001", "t00002"]
     assert len(await stage.pending(job_id)) == 197
+
+
+async def test_places_that_late_slots_leave_free_are_given_to_what_was_not_read(stage: Stage) -> None:
+    """Of 60 slots as many are read as may run, 50; most are too late to start."""
+    wide = TriggeringPolicy(max_concurrent_invocations=50, max_batch_size=1)
+    job_id = await stage.add_job("j", policy=wide, schedule="every 1s", start_deadline=timedelta(hours=1))
+    now = (await stage.db.fetchval("select ostinato_now()")).replace(microsecond=0)
+    for number in range(60):
+        late = timedelta(hours=2) if number < 40 else timedelta(0)
+        await stage.emit_slot(job_id, 1000 + number, now - late - timedelta(seconds=90 - number))
+    await stage.triage_until_quiet()
+    assert len(await stage.active(job_id)) == 20
+    assert await stage.pending(job_id) == []
 
 
 async def test_a_flood_is_dropped_in_pieces_and_ends_with_the_newest_thousand(

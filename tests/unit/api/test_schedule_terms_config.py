@@ -83,6 +83,9 @@ def test_a_day_whose_midnight_the_clock_leaves_out_begins_when_the_day_does() ->
         ("schedule: every 1h, start_after: tomorrow", "start_after", "an instant with Z or an offset"),
         ("schedule: every 1h, start_after: 2026-01-01", "start_after", "an instant with Z or an offset"),
         ("schedule: every 1h, start_after: {}", "start_after", "an instant with Z or an offset"),
+        ("schedule: every 1h, start_after: 9999-12-31T23:30:00Z", "start_after", "before the year 2100"),
+        ("schedule: every 1h, end_before: 2100-01-01T00:00:00Z", "end_before", "before the year 2100"),
+        ("schedule: 'at 9999-12-31T23:59:59Z', offset: 24h", "schedule", "before the year 2100"),
         (
             "schedule: every 1h, start_after: 2026-01-01T00:00:00Z, end_before: 2026-01-01T00:00:00Z",
             "end_before",

@@ -169,6 +169,8 @@ def slot(**fields: Any) -> SlotSituation:
         (slot(is_slot=False, next_slot=NOW), Cause.NO_SLOT, "`every 1m`; the next one is 2026-03-01T12:00:00Z."),
         (slot(is_slot=False), Cause.NO_SLOT, "it has no later one"),
         (slot(at=NOW + MINUTE), Cause.AHEAD, "lies ahead"),
+        (slot(at=NOW + MINUTE, in_blackout=True), Cause.SKIPPED_BLACKOUT, "lies in a blackout: it starts nothing"),
+        (slot(waits=True, in_blackout=True), Cause.SKIPPED_BLACKOUT, "lies in a blackout: it starts nothing"),
         (slot(waits=True), Cause.STILL_WAITING, "still waits"),
         (slot(), Cause.NOT_RECORDED, "which must not be"),
         (

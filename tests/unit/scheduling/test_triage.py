@@ -173,6 +173,10 @@ class TestLeastInterval:
         assert (plan.requests, reasons(plan)) == ((), [(ReasonCode.MIN_INTERVAL, 1)])
         assert plan.next_wake_at == NOW + timedelta(seconds=5)
 
+    def test_a_schedule_that_counts_from_the_end_of_runs_waits_for_what_is_held_back(self) -> None:
+        assert not self.decide(trigger("a"), seconds=5).rewind_cron
+        assert self.decide(seconds=5).rewind_cron
+
     def test_without_anything_that_waits_nobody_is_woken(self) -> None:
         assert self.decide(seconds=5).next_wake_at is None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from ostinato.scheduling.occurrence import OccurrenceOutcome
@@ -12,6 +12,7 @@ from ostinato.scheduling.schedule.cron import CronSchedule
 from ostinato.scheduling.schedule.timetable import PassedOver, Timetable
 
 _INSTANT = timedelta(microseconds=1)
+_LAST = datetime.max.replace(tzinfo=UTC) - _INSTANT
 # Blackouts may go on for ever; nobody reads more.
 _MOST_NOTES = 1_000
 
@@ -71,7 +72,7 @@ def _notes(
     starts = [*slots, None]
     previous = after
     for start in starts:
-        for passed in timetable.passed_over(previous + _INSTANT, last if start is None else start):
+        for passed in timetable.passed_over(min(previous, _LAST) + _INSTANT, last if start is None else start):
             yield _skip_note(passed, zone)
         if start is not None:
             previous = start
