@@ -6,15 +6,18 @@ equal terms have equal bytes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from ostinato.errors import Violation
 from ostinato.pb.scheduler.v1 import jobs_pb2
 from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
 from ostinato.scheduling.schedule import Blackout, FoldPolicy, GapPolicy, ScheduleTerms
+from ostinato.scheduling.validate_schedule import check_blackout
 
 _DEFAULT = ScheduleTerms()
 
@@ -54,6 +57,16 @@ def blackout_message(blackout: Blackout) -> jobs_pb2.Blackout:
     message.start_time.FromDatetime(blackout.start)
     message.end_time.FromDatetime(blackout.end)
     return message
+
+
+def check_blackout_message(blackout: jobs_pb2.Blackout, path: str) -> Iterator[Violation]:
+    if blackout.calendar:
+        yield Violation(f"{path}.calendar", "is output only; a job names calendars in blackout_calendars")
+    missing = [name for name in ("start_time", "end_time") if not blackout.HasField(name)]
+    if missing:
+        yield from (Violation(f"{path}.{name}", "is required") for name in missing)
+    else:
+        yield from check_blackout(Blackout(_instant(blackout.start_time), _instant(blackout.end_time)), path)
 
 
 def encode_terms(terms: ScheduleTerms) -> bytes:

@@ -6,17 +6,15 @@ So a job's definition holds all that its schedule needs, and an edit of a calend
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from ostinato.errors import Violation
-from ostinato.jobstore.schedule_terms_codec import blackout_message
-from ostinato.pb.scheduler.v1.jobs_pb2 import Blackout as BlackoutMessage
+from ostinato.jobstore.schedule_terms_codec import blackout_message, check_blackout_message
 from ostinato.pb.scheduler.v1.project_config_pb2 import Calendar, JobConfig
 from ostinato.scheduling.schedule import UTC_ZONE, Blackout, Zone
-from ostinato.scheduling.validate_schedule import check_blackout
 from ostinato.zones import UnknownZoneError, load_zone
 
 MAX_CALENDARS = 100
@@ -63,7 +61,7 @@ def _resolve(job: JobConfig, path: str, calendars: Calendars) -> list[Violation]
     violations = [
         violation
         for index, blackout in enumerate(job.blackouts)
-        for violation in _check_period(blackout, f"{path}.blackouts[{index}]")
+        for violation in check_blackout_message(blackout, f"{path}.blackouts[{index}]")
     ]
     for index, name in enumerate(job.blackout_calendars):
         if name in calendars:
@@ -100,19 +98,9 @@ def _read_calendar(calendar: Calendar, path: str) -> tuple[list[Blackout], list[
             blackouts.append(_of_days(*days, zone, calendar.id))
     for index, period in enumerate(calendar.periods):
         blackout = Blackout(_instant(period.start_time), _instant(period.end_time), calendar.id)
-        violations += _check_period(period, f"{path}.periods[{index}]")
+        violations += check_blackout_message(period, f"{path}.periods[{index}]")
         blackouts.append(blackout)
     return blackouts, violations
-
-
-def _check_period(period: BlackoutMessage, path: str) -> Iterator[Violation]:
-    if period.calendar:
-        yield Violation(f"{path}.calendar", "is output only; a job names calendars in blackout_calendars")
-    missing = [name for name in ("start_time", "end_time") if not period.HasField(name)]
-    if missing:
-        yield from (Violation(f"{path}.{name}", "is required") for name in missing)
-    else:
-        yield from check_blackout(Blackout(_instant(period.start_time), _instant(period.end_time)), path)
 
 
 def _read_days(text: str) -> tuple[date, date] | None:

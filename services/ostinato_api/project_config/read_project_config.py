@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ostinato.errors import InvalidArgument, Violation
@@ -12,12 +11,12 @@ from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig, ProjectConfig
 from ostinato.scheduling.job_definition import JobDefinition
 from ostinato.scheduling.validate_job import validate_project_id
 from ostinato.scheduling.validate_project import MAX_JOBS, validate_project
+from ostinato.yamlfile.message_reader import MessageReader
+from ostinato.yamlfile.mistakes import Mistakes, not_caused_by
+from ostinato.yamlfile.yaml_tree import YamlMapping, parse_yaml
 from ostinato.zones import load_zone
 from ostinato_api.project_config.bindings import fill_binding_defaults, validate_bindings
 from ostinato_api.project_config.calendars import read_calendars, resolve_calendars
-from ostinato_api.project_config.message_reader import MessageReader
-from ostinato_api.project_config.mistakes import Mistakes
-from ostinato_api.project_config.yaml_tree import YamlMapping, parse_yaml
 
 MAX_CONFIG_BYTES = 1024 * 1024
 
@@ -54,7 +53,7 @@ def read_project_config(text: str) -> ProjectSpec:
         raise InvalidArgument([Violation("jobs", f"must be at most {MAX_JOBS}"), *unreadable])
     fill_binding_defaults(config)
     broken, definitions = _validate(config)
-    if violations := [*unreadable, *_not_caused_by(unreadable, broken)]:
+    if violations := [*unreadable, *not_caused_by(unreadable, broken)]:
         raise InvalidArgument(violations)
     return ProjectSpec(
         project=config.project,
@@ -103,15 +102,3 @@ def _downstream_paths(job: JobConfig, path: str) -> Sequence[str]:
         *(f"{path}.downstream[{index}].job" for index in range(len(job.downstream))),
         *(f"{path}.triggers[{index}]" for index in range(len(job.triggers))),
     ]
-
-
-def _not_caused_by(unreadable: Sequence[Violation], broken: Iterable[Violation]) -> list[Violation]:
-    """Without those about a value that could not be read in the first place."""
-    paths = {violation.path for violation in unreadable}
-    return [violation for violation in broken if paths.isdisjoint(_path_and_parents(violation.path))]
-
-
-def _path_and_parents(path: str) -> Iterator[str]:
-    yield path
-    for mark in re.finditer(r"[.\[]", path):
-        yield path[: mark.start()]

@@ -11,8 +11,8 @@ from ostinato.errors import InvalidArgument
 from ostinato.jobstore.job_definition_codec import decode_definition
 from ostinato.scheduling.job_definition import Downstream, PolicyKind, TriggeringPolicy, TriggerOn
 from ostinato.scheduling.targets import HttpSpec, NoopSpec
+from ostinato.yamlfile.mistakes import MOST
 from ostinato_api.project_config.bindings import policy_of
-from ostinato_api.project_config.mistakes import MOST
 from ostinato_api.project_config.read_project_config import ProjectSpec, read_project_config
 
 FULL = """

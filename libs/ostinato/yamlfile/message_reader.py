@@ -16,8 +16,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from ostinato.scheduling.duration import DurationError, parse_duration
 from ostinato.scheduling.schedule.instant import EXPECTATION, InstantError, parse_instant
-from ostinato_api.project_config.mistakes import Mistakes
-from ostinato_api.project_config.yaml_tree import ROOT, YamlList, YamlMapping, YamlNode, YamlScalar, child_path
+from ostinato.yamlfile.mistakes import Mistakes
+from ostinato.yamlfile.yaml_tree import ROOT, YamlList, YamlMapping, YamlNode, YamlScalar, child_path
 
 _DURATION = Duration.DESCRIPTOR.full_name
 _TIMESTAMP = Timestamp.DESCRIPTOR.full_name

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import yaml
 
 from ostinato.errors import InvalidArgument
-from ostinato_api.project_config.mistakes import Mistakes
+from ostinato.yamlfile.mistakes import Mistakes
 
 ROOT = "config"
 MAX_DEPTH = 16

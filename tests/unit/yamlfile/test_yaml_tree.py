@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ostinato.errors import InvalidArgument
-from ostinato_api.project_config.mistakes import Mistakes
-from ostinato_api.project_config.yaml_tree import YamlList, YamlMapping, YamlNode, YamlScalar, child_path, parse_yaml
+from ostinato.yamlfile.mistakes import Mistakes
+from ostinato.yamlfile.yaml_tree import YamlList, YamlMapping, YamlNode, YamlScalar, child_path, parse_yaml
 
 
 def parse(text: str) -> YamlNode:
