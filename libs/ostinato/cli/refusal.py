@@ -27,13 +27,14 @@ def refusal(error: ClientError, address: str) -> Refusal:
 
 
 def explain(error: ClientError) -> str:
-    match error.violations:
-        case ():
-            return printable(_with_reason(error))
-        case (only,):
-            return _told(only)
-        case many:
-            return "\n  ".join([f"{_count(many)} rules are broken:", *map(_told, many)])
+    return tell(error.violations) if error.violations else printable(_with_reason(error))
+
+
+def tell(violations: Sequence[Violation]) -> str:
+    """At least one."""
+    if len(violations) == 1:
+        return _told(violations[0])
+    return "\n  ".join([f"{_count(violations)} rules are broken:", *map(_told, violations)])
 
 
 def _count(violations: Sequence[Violation]) -> str:

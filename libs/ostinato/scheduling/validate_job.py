@@ -68,13 +68,13 @@ def validate_job(
         *validate_realm(definition.realm, f"{path}.realm"),
         *validate_schedule(definition.schedule, definition.terms, path, job_name(project, definition.id), find_zone),
         *validate_start_deadline(definition.schedule, definition.start_deadline, f"{path}.start_deadline"),
-        *_check_policy(definition.policy, f"{path}.triggering_policy"),
+        *validate_policy(definition.policy, f"{path}.triggering_policy"),
         *validate_target(definition.target, path),
         *_check_downstream(definition.downstream, downstream_paths_of(definition, path, downstream_paths), path),
         *_check_timeout(definition.timeout, f"{path}.timeout"),
         *_check_heartbeat_timeout(definition, f"{path}.heartbeat_timeout"),
         *_check_retry(definition.retry, f"{path}.retry"),
-        *_check_intake(definition.intake, path),
+        *validate_intake(definition.intake, path),
     ]
 
 
@@ -116,7 +116,7 @@ def validate_realm(realm: str, path: str) -> list[Violation]:
     return [] if _REALM.fullmatch(realm) else [Violation(path, REALM_RULE)]
 
 
-def _check_policy(policy: TriggeringPolicy, path: str) -> list[Violation]:
+def validate_policy(policy: TriggeringPolicy, path: str) -> list[Violation]:
     limits = {
         "max_concurrent_invocations": (policy.max_concurrent_invocations, MAX_CONCURRENT_INVOCATIONS),
         "max_batch_size": (policy.max_batch_size, MAX_BATCH_SIZE),
@@ -129,7 +129,7 @@ def _check_policy(policy: TriggeringPolicy, path: str) -> list[Violation]:
     return violations + _check_log_base(policy, f"{path}.log_base") + _check_pending_timeout(policy, path)
 
 
-def _check_intake(intake: Intake, path: str) -> list[Violation]:
+def validate_intake(intake: Intake, path: str) -> list[Violation]:
     violations = []
     if not 1 <= intake.max_pending <= MAX_PENDING_TRIGGERS:
         violations.append(Violation(f"{path}.max_pending_triggers", f"must be between 1 and {MAX_PENDING_TRIGGERS}"))
