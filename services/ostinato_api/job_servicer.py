@@ -9,6 +9,7 @@ from ostinato.pb.scheduler.v1 import jobs_pb2, jobs_pb2_grpc
 from ostinato.rpc.call_interceptor import current_access
 from ostinato_api.api_resources import ApiResources
 from ostinato_api.explain_job import explain_job
+from ostinato_api.forecast_starts import forecast_starts
 from ostinato_api.get_job import batch_get_jobs, get_job
 from ostinato_api.list_jobs import list_jobs
 from ostinato_api.pause_job import pause_job, resume_job
@@ -47,3 +48,8 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         self, request: jobs_pb2.ExplainJobRequest, context: grpc.ServicerContext
     ) -> jobs_pb2.ExplainJobResponse:
         return await explain_job(self._api, current_access(), request)
+
+    async def ForecastStarts(
+        self, request: jobs_pb2.ForecastStartsRequest, context: grpc.ServicerContext
+    ) -> jobs_pb2.ForecastStartsResponse:
+        return await forecast_starts(self._api, current_access(), request)

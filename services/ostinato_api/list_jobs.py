@@ -25,7 +25,7 @@ async def list_jobs(api: ApiResources, access: CallAccess, request: ListJobsRequ
     project = None if request.parent == ALL_PROJECTS else checks.project(request.parent, "parent")
     page = checks.page(api.page_tokens, request, ("ListJobs", request.parent), (str, str))
     checks.finish()
-    visible = await _visible_realms(api, access, project)
+    visible = await visible_realms(api, access, project)
     if project is not None and not visible:
         raise access.not_found(request.parent)
     after = ("", "") if page.cursor is None else (str(page.cursor[0]), str(page.cursor[1]))
@@ -47,7 +47,8 @@ async def _load(reader: Reader, visible: Mapping[str, VisibleRealms], after: Job
     return found
 
 
-async def _visible_realms(api: ApiResources, access: CallAccess, project: str | None) -> dict[str, VisibleRealms]:
+async def visible_realms(api: ApiResources, access: CallAccess, project: str | None) -> dict[str, VisibleRealms]:
+    """By project; those in which the caller may see nothing are missing."""
     access.is_needless()  # each project below is asked about; there may be none
     projects = await load_projects(api.db, None if project is None else [project])
     scopes = {row.name: access.realms(policy_of(row.bindings)) for row in projects}

@@ -30,6 +30,7 @@ _COMMANDS: Final = {
     "retry": LazyCommand("ostinato.cli.runs_command", "retry", "Run once more what has ended."),
     "explain": LazyCommand("ostinato.cli.explain_command", "explain", "Tell why a job is not running."),
     "preview": LazyCommand("ostinato.cli.preview_command", "preview", "List the coming slots of a schedule."),
+    "forecast": LazyCommand("ostinato.cli.forecast_command", "forecast", "Tell when the starts of a project crowd."),
     "simulate": LazyCommand("ostinato.cli.simulate_command", "simulate", "Try triggering policies, offline."),
     "queues": LazyCommand("ostinato.cli.queues_command", "queues", "Show the task queues; pause, resume or purge one."),
     "dead-letters": LazyCommand(

@@ -28,6 +28,8 @@ CALL_LIMIT = timedelta(seconds=10)
 APPLY_LIMIT = timedelta(seconds=60)
 # Millions of tasks are deleted in batches.
 PURGE_LIMIT = timedelta(seconds=60)
+# Some 100,000 slots are counted.
+FORECAST_LIMIT = timedelta(seconds=30)
 PAGE_SIZE = 100
 LOG_PAGE_SIZE = 500
 WATCH_PATIENCE = timedelta(minutes=1)
@@ -89,6 +91,9 @@ class OstinatoClient:
 
     async def explain_job(self, request: jobs_pb2.ExplainJobRequest) -> jobs_pb2.ExplainJobResponse:
         return await self._connection.call(self._jobs.ExplainJob, request)
+
+    async def forecast_starts(self, request: jobs_pb2.ForecastStartsRequest) -> jobs_pb2.ForecastStartsResponse:
+        return await self._connection.call(self._jobs.ForecastStarts, request, limit=FORECAST_LIMIT)
 
     # Triggers
 

@@ -47,6 +47,7 @@ def requests(invocation: str) -> dict[str, Message]:
         "ResumeJob": jobs_pb2.ResumeJobRequest(name=JOB),
         "PreviewSchedule": jobs_pb2.PreviewScheduleRequest(job=JOB),
         "ExplainJob": jobs_pb2.ExplainJobRequest(name=JOB),
+        "ForecastStarts": jobs_pb2.ForecastStartsRequest(parent="projects/shop"),
         "GetInvocation": invocations_pb2.GetInvocationRequest(name=invocation),
         "ListInvocations": invocations_pb2.ListInvocationsRequest(parent=JOB),
         "AbortInvocation": invocations_pb2.AbortInvocationRequest(name=invocation),
@@ -71,7 +72,7 @@ def requests(invocation: str) -> dict[str, Message]:
 
 
 READING = {
-    *("GetJob", "ListJobs", "PreviewSchedule", "ExplainJob", "ListTriggers"),
+    *("GetJob", "ListJobs", "PreviewSchedule", "ExplainJob", "ForecastStarts", "ListTriggers"),
     *("GetInvocation", "ListInvocations", "ListLogs", "WatchInvocation"),
 }
 TRIGGERING = READING | {"EmitTriggers", "RetryInvocation"}
@@ -130,8 +131,10 @@ async def test_whoever_owns_another_realm_sees_the_project_but_no_job_of_this_on
     invocation = await make_shop(api, stage)
     listed = await api.as_user("user:elsewhere").send("ListJobs", jobs_pb2.ListJobsRequest(parent="projects/shop"))
     assert list(listed.jobs) == []
+    forecast = jobs_pb2.ForecastStartsRequest(parent="projects/shop")
+    assert (await api.as_user("user:elsewhere").send("ForecastStarts", forecast)).starts == 0
     for method, request in requests(invocation).items():
-        if method == "ListJobs":
+        if method in {"ListJobs", "ForecastStarts"}:
             continue
         visible = method in ADMIN_ONLY | {"ApplyProjectConfig", "GetProject"}
         expected = "PERMISSION_DENIED" if visible else "NOT_FOUND"

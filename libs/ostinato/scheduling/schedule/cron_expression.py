@@ -55,7 +55,7 @@ WEEKDAY = FieldRule(
 YEAR = FieldRule("year", 6, FIRST_YEAR, LAST_YEAR, LAST_YEAR, high_hash=0)
 
 _RULES = (SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY, YEAR)
-_ALIASES = MappingProxyType(
+ALIASES = MappingProxyType(
     {
         "@yearly": "0 0 1 1 *",
         "@annually": "0 0 1 1 *",
@@ -110,10 +110,10 @@ def parse_cron_expression(words: list[Word], job_name: str | None) -> CronExpres
 
 
 def _expand_alias(words: list[Word]) -> list[Word]:
-    expansion = _ALIASES.get(words[0].text.lower())
+    expansion = ALIASES.get(words[0].text.lower())
     if len(words) > 1 or expansion is None:
         raise ScheduleError(
-            f"column {words[0].column}: expected one of {' '.join(_ALIASES)} as the whole expression",
+            f"column {words[0].column}: expected one of {' '.join(ALIASES)} as the whole expression",
             position=words[0].column,
         )
     return split_words(expansion)

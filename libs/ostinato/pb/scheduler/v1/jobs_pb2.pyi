@@ -1123,3 +1123,159 @@ class TriageRecord(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TriageRecord: _TypeAlias = TriageRecord  # noqa: Y015
+
+@_typing.final
+class ForecastStartsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """projects/{project}"""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Cut to a whole minute. Default: now."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Excluded; made up to a whole minute. At most 7 days later. Default: one day later."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "parent", b"parent", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForecastStartsRequest: _TypeAlias = ForecastStartsRequest  # noqa: Y015
+
+@_typing.final
+class ForecastStartsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Minute(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        TIME_FIELD_NUMBER: _builtins.int
+        STARTS_FIELD_NUMBER: _builtins.int
+        starts: _builtins.int
+        """Slots that are due in it, with offset and jitter."""
+        @_builtins.property
+        def time(self) -> _timestamp_pb2.Timestamp: ...
+        def __init__(
+            self,
+            *,
+            time: _timestamp_pb2.Timestamp | None = ...,
+            starts: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["starts", b"starts", "time", b"time"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class HotMinute(_message.Message):
+        """At least 10 starts, and at least 5 times as many as the mean of the other minutes of its hour."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class StartingJob(_message.Message):
+            DESCRIPTOR: _descriptor.Descriptor
+
+            JOB_FIELD_NUMBER: _builtins.int
+            SCHEDULE_FIELD_NUMBER: _builtins.int
+            SUGGESTED_SCHEDULE_FIELD_NUMBER: _builtins.int
+            job: _builtins.str
+            """projects/{project}/jobs/{job}"""
+            schedule: _builtins.str
+            suggested_schedule: _builtins.str
+            """The same with `H` for the minute, where that moves a start within its hour, or its part of an hour, only."""
+            def __init__(
+                self,
+                *,
+                job: _builtins.str = ...,
+                schedule: _builtins.str = ...,
+                suggested_schedule: _builtins.str = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "schedule", b"schedule", "suggested_schedule", b"suggested_schedule"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+        TIME_FIELD_NUMBER: _builtins.int
+        STARTS_FIELD_NUMBER: _builtins.int
+        USUAL_STARTS_FIELD_NUMBER: _builtins.int
+        JOBS_FIELD_NUMBER: _builtins.int
+        starts: _builtins.int
+        usual_starts: _builtins.float
+        """The mean of the other minutes."""
+        @_builtins.property
+        def time(self) -> _timestamp_pb2.Timestamp: ...
+        @_builtins.property
+        def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForecastStartsResponse.HotMinute.StartingJob]:
+            """At most 10, those with a suggestion first. Jobs with jitter are not named."""
+
+        def __init__(
+            self,
+            *,
+            time: _timestamp_pb2.Timestamp | None = ...,
+            starts: _builtins.int = ...,
+            usual_starts: _builtins.float = ...,
+            jobs: _abc.Iterable[Global___ForecastStartsResponse.HotMinute.StartingJob] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs", "starts", b"starts", "time", b"time", "usual_starts", b"usual_starts"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    STARTS_FIELD_NUMBER: _builtins.int
+    MINUTES_FIELD_NUMBER: _builtins.int
+    HOT_MINUTES_FIELD_NUMBER: _builtins.int
+    RELATIVE_JOBS_FIELD_NUMBER: _builtins.int
+    starts: _builtins.int
+    """Of all minutes together."""
+    relative_jobs: _builtins.int
+    """Jobs that can't be foretold: they start so long after their last run has ended."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def minutes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForecastStartsResponse.Minute]:
+        """Those with a start, in order."""
+
+    @_builtins.property
+    def hot_minutes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForecastStartsResponse.HotMinute]:
+        """The 20 hottest at most, in order."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        starts: _builtins.int = ...,
+        minutes: _abc.Iterable[Global___ForecastStartsResponse.Minute] | None = ...,
+        hot_minutes: _abc.Iterable[Global___ForecastStartsResponse.HotMinute] | None = ...,
+        relative_jobs: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "hot_minutes", b"hot_minutes", "minutes", b"minutes", "relative_jobs", b"relative_jobs", "start_time", b"start_time", "starts", b"starts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForecastStartsResponse: _TypeAlias = ForecastStartsResponse  # noqa: Y015

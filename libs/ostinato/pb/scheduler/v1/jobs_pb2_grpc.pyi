@@ -45,6 +45,10 @@ class JobServiceStub:
     """Lists coming slots of a job's schedule, or of an expression that no job has yet."""
     ExplainJob: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.ExplainJobRequest, _jobs_pb2.ExplainJobResponse]
     """Why it is not running now, or did not run at some time, and what its last triages decided."""
+    ForecastStarts: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.ForecastStartsRequest, _jobs_pb2.ForecastStartsResponse]
+    """How many starts the schedules of a project bring, minute by minute, and which minutes many meet in. Counts enabled
+    jobs that the caller may see and that are not paused.
+    """
 
 @_typing.type_check_only
 class JobServiceAsyncStub(JobServiceStub):
@@ -63,6 +67,10 @@ class JobServiceAsyncStub(JobServiceStub):
     """Lists coming slots of a job's schedule, or of an expression that no job has yet."""
     ExplainJob: _aio.UnaryUnaryMultiCallable[_jobs_pb2.ExplainJobRequest, _jobs_pb2.ExplainJobResponse]  # type: ignore[assignment]
     """Why it is not running now, or did not run at some time, and what its last triages decided."""
+    ForecastStarts: _aio.UnaryUnaryMultiCallable[_jobs_pb2.ForecastStartsRequest, _jobs_pb2.ForecastStartsResponse]  # type: ignore[assignment]
+    """How many starts the schedules of a project bring, minute by minute, and which minutes many meet in. Counts enabled
+    jobs that the caller may see and that are not paused.
+    """
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads and steers jobs. A job the caller may not see is NOT_FOUND."""
@@ -120,5 +128,15 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_jobs_pb2.ExplainJobResponse, _abc.Awaitable[_jobs_pb2.ExplainJobResponse]]:
         """Why it is not running now, or did not run at some time, and what its last triages decided."""
+
+    @_abc_1.abstractmethod
+    def ForecastStarts(
+        self,
+        request: _jobs_pb2.ForecastStartsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_jobs_pb2.ForecastStartsResponse, _abc.Awaitable[_jobs_pb2.ForecastStartsResponse]]:
+        """How many starts the schedules of a project bring, minute by minute, and which minutes many meet in. Counts enabled
+        jobs that the caller may see and that are not paused.
+        """
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
