@@ -61,6 +61,7 @@ METHOD_PERMISSIONS: Mapping[str, Permission] = MappingProxyType(
             ResumeJob=Permission.JOBS_RESUME,
             PreviewSchedule=Permission.JOBS_GET,
             ExplainJob=Permission.JOBS_GET,
+            VerifyJob=Permission.JOBS_GET,
         ),
         **_methods(
             "scheduler.v1.InvocationService",

@@ -10,7 +10,16 @@ import grpc
 # Repeating one of these changes nothing further. ApplyProjectConfig is not among them: with an expected revision
 # its repetition is refused.
 _SAFE_METHODS: Final = {
-    "JobService": ("GetJob", "ListJobs", "BatchGetJobs", "PauseJob", "ResumeJob", "PreviewSchedule", "ExplainJob"),
+    "JobService": (
+        "GetJob",
+        "ListJobs",
+        "BatchGetJobs",
+        "PauseJob",
+        "ResumeJob",
+        "PreviewSchedule",
+        "ExplainJob",
+        "VerifyJob",
+    ),
     "InvocationService": (
         "GetInvocation",
         "ListInvocations",

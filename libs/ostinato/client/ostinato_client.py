@@ -90,6 +90,17 @@ class OstinatoClient:
     async def explain_job(self, request: jobs_pb2.ExplainJobRequest) -> jobs_pb2.ExplainJobResponse:
         return await self._connection.call(self._jobs.ExplainJob, request)
 
+    async def verify_job(self, request: jobs_pb2.VerifyJobRequest) -> AsyncIterator[jobs_pb2.VerifyJobResponse]:
+        """Part by part, until all of the window has been looked at."""
+        wanted = jobs_pb2.VerifyJobRequest()
+        wanted.CopyFrom(request)
+        while True:
+            part = await self._connection.call(self._jobs.VerifyJob, wanted)
+            yield part
+            if not part.HasField("next_start_time"):
+                return
+            wanted.start_time.CopyFrom(part.next_start_time)
+
     # Triggers
 
     async def emit_triggers(self, request: triggers_pb2.EmitTriggersRequest) -> triggers_pb2.EmitTriggersResponse:

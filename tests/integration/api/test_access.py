@@ -47,6 +47,7 @@ def requests(invocation: str) -> dict[str, Message]:
         "ResumeJob": jobs_pb2.ResumeJobRequest(name=JOB),
         "PreviewSchedule": jobs_pb2.PreviewScheduleRequest(job=JOB),
         "ExplainJob": jobs_pb2.ExplainJobRequest(name=JOB),
+        "VerifyJob": jobs_pb2.VerifyJobRequest(name=JOB),
         "GetInvocation": invocations_pb2.GetInvocationRequest(name=invocation),
         "ListInvocations": invocations_pb2.ListInvocationsRequest(parent=JOB),
         "AbortInvocation": invocations_pb2.AbortInvocationRequest(name=invocation),
@@ -71,7 +72,7 @@ def requests(invocation: str) -> dict[str, Message]:
 
 
 READING = {
-    *("GetJob", "ListJobs", "PreviewSchedule", "ExplainJob", "ListTriggers"),
+    *("GetJob", "ListJobs", "PreviewSchedule", "ExplainJob", "VerifyJob", "ListTriggers"),
     *("GetInvocation", "ListInvocations", "ListLogs", "WatchInvocation"),
 }
 TRIGGERING = READING | {"EmitTriggers", "RetryInvocation"}

@@ -70,6 +70,11 @@ class JobServiceStub:
                 request_serializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.ExplainJobRequest.SerializeToString,
                 response_deserializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.ExplainJobResponse.FromString,
                 _registered_method=True)
+        self.VerifyJob = channel.unary_unary(
+                '/ostinato.scheduler.v1.JobService/VerifyJob',
+                request_serializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.VerifyJobRequest.SerializeToString,
+                response_deserializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.VerifyJobResponse.FromString,
+                _registered_method=True)
 
 
 class JobServiceServicer:
@@ -123,6 +128,13 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def VerifyJob(self, request, context):
+        """Audits the ledger: whether each slot of an absolute schedule has exactly one outcome, and what started late.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -160,6 +172,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.ExplainJob,
                     request_deserializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.ExplainJobRequest.FromString,
                     response_serializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.ExplainJobResponse.SerializeToString,
+            ),
+            'VerifyJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyJob,
+                    request_deserializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.VerifyJobRequest.FromString,
+                    response_serializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.VerifyJobResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -352,6 +369,33 @@ class JobService:
             '/ostinato.scheduler.v1.JobService/ExplainJob',
             ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.ExplainJobRequest.SerializeToString,
             ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.ExplainJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ostinato.scheduler.v1.JobService/VerifyJob',
+            ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.VerifyJobRequest.SerializeToString,
+            ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.VerifyJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,8 @@ class JobServiceStub:
     """Lists coming slots of a job's schedule, or of an expression that no job has yet."""
     ExplainJob: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.ExplainJobRequest, _jobs_pb2.ExplainJobResponse]
     """Why it is not running now, or did not run at some time, and what its last triages decided."""
+    VerifyJob: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.VerifyJobRequest, _jobs_pb2.VerifyJobResponse]
+    """Audits the ledger: whether each slot of an absolute schedule has exactly one outcome, and what started late."""
 
 @_typing.type_check_only
 class JobServiceAsyncStub(JobServiceStub):
@@ -63,6 +65,8 @@ class JobServiceAsyncStub(JobServiceStub):
     """Lists coming slots of a job's schedule, or of an expression that no job has yet."""
     ExplainJob: _aio.UnaryUnaryMultiCallable[_jobs_pb2.ExplainJobRequest, _jobs_pb2.ExplainJobResponse]  # type: ignore[assignment]
     """Why it is not running now, or did not run at some time, and what its last triages decided."""
+    VerifyJob: _aio.UnaryUnaryMultiCallable[_jobs_pb2.VerifyJobRequest, _jobs_pb2.VerifyJobResponse]  # type: ignore[assignment]
+    """Audits the ledger: whether each slot of an absolute schedule has exactly one outcome, and what started late."""
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads and steers jobs. A job the caller may not see is NOT_FOUND."""
@@ -120,5 +124,13 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_jobs_pb2.ExplainJobResponse, _abc.Awaitable[_jobs_pb2.ExplainJobResponse]]:
         """Why it is not running now, or did not run at some time, and what its last triages decided."""
+
+    @_abc_1.abstractmethod
+    def VerifyJob(
+        self,
+        request: _jobs_pb2.VerifyJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_jobs_pb2.VerifyJobResponse, _abc.Awaitable[_jobs_pb2.VerifyJobResponse]]:
+        """Audits the ledger: whether each slot of an absolute schedule has exactly one outcome, and what started late."""
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
