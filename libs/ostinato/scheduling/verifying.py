@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -141,8 +141,8 @@ class _Audit:
     gaps: list[Recorded] = field(init=False)
     # Ranges that begin no later than where the walk is.
     ranges: list[Recorded] = field(default_factory=list)
-    # Slots in a row of which nothing is recorded, the last of them just now.
-    hole: SlotFault | None = None
+    # Slots in a row of which nothing is recorded: the first, the last, which is just behind us, and how many.
+    hole: tuple[datetime, datetime, int] | None = None
 
     def __post_init__(self) -> None:
         rows = self.history.rows
@@ -200,20 +200,20 @@ class _Audit:
 
     def _miss(self, slot: datetime) -> None:
         """Those in a row are told as one."""
-        if self.hole is None:
-            text = f"Nothing is recorded of the slot of {format_instant(slot)}."
-            self.hole = SlotFault(Fault.MISSING, slot, text)
-        else:
-            count = self.hole.count + 1
-            span = f"from {format_instant(self.hole.slot)} to {format_instant(slot)}"
-            self.hole = replace(
-                self.hole, text=f"Nothing is recorded of {count:,} slots, {span}.", last_slot=slot, count=count
-            )
+        first, _, count = self.hole or (slot, slot, 0)
+        self.hole = first, slot, count + 1
 
     def _close_hole(self) -> None:
-        if self.hole is not None:
-            self._find(self.hole)
-        self.hole = None
+        if self.hole is None:
+            return
+        (first, last, count), self.hole = self.hole, None
+        if count == 1:
+            text = f"Nothing is recorded of the slot of {format_instant(first)}."
+            self._find(SlotFault(Fault.MISSING, first, text))
+        else:
+            span = f"from {format_instant(first)} to {format_instant(last)}"
+            text = f"Nothing is recorded of {count:,} slots, {span}."
+            self._find(SlotFault(Fault.MISSING, first, text, last, count))
 
     def _check_start(self, row: Recorded, slot: datetime, due_time: Callable[[], datetime]) -> None:
         if row.decided_at is None or row.decided_at - slot <= self.late_after:
