@@ -90,7 +90,7 @@ def check(history: SlotHistory, now: datetime) -> None:
     assert bool(named) == bool(doubled)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(keepers())
 def test_a_ledger_that_nobody_touched_is_clean_at_every_moment(keeper: SlotKeeper) -> None:
     told = verify(keeper.history, START - timedelta(days=1), keeper.now)
@@ -98,7 +98,7 @@ def test_a_ledger_that_nobody_touched_is_clean_at_every_moment(keeper: SlotKeepe
     check(keeper.history, keeper.now)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(keepers(), st.data())
 def test_a_hole_anywhere_is_found_and_nothing_else(keeper: SlotKeeper, data: st.DataObject) -> None:
     rows = keeper.rows
@@ -109,7 +109,7 @@ def test_a_hole_anywhere_is_found_and_nothing_else(keeper: SlotKeeper, data: st.
     check(keeper.history, keeper.now)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(keepers(), st.data())
 def test_a_double_anywhere_is_found_and_nothing_else(keeper: SlotKeeper, data: st.DataObject) -> None:
     assume(keeper.rows)
@@ -120,7 +120,7 @@ def test_a_double_anywhere_is_found_and_nothing_else(keeper: SlotKeeper, data: s
     check(keeper.history, keeper.now)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(keepers(), st.data())
 def test_an_outcome_of_no_slot_is_found(keeper: SlotKeeper, data: st.DataObject) -> None:
     """Half a second is no slot of anything."""
@@ -133,7 +133,7 @@ def test_an_outcome_of_no_slot_is_found(keeper: SlotKeeper, data: st.DataObject)
     assert [(found.fault, found.slot) for found in told.faults] == [(Fault.UNEXPECTED, at)]
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(keepers(), st.data())
 def test_whatever_damage_is_found_as_by_looking_at_every_slot(keeper: SlotKeeper, data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 4))):
@@ -153,7 +153,7 @@ def test_whatever_damage_is_found_as_by_looking_at_every_slot(keeper: SlotKeeper
     check(keeper.history, keeper.now)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(keepers(), st.integers(1, 40), st.data())
 def test_in_pages_it_finds_what_it_finds_at_once(keeper: SlotKeeper, most: int, data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(0, 5))):

@@ -111,7 +111,7 @@ def _stretches(history: SlotHistory, window: Window) -> Iterator[_Stretch]:
     begins = [span.from_at for span in history.spans]
     if history.spans and _may_be_older_than_its_job(history.spans[0]):
         begins[0] = DISTANT_PAST
-    ends = [*begins[1:], window.end]
+    ends = [*begins, window.end][1:]
     if (born := min(begins[0], window.end) if begins else window.end) > after:
         yield _Stretch(after, born, born, None)
     for number, (span, begin, end) in enumerate(zip(history.spans, begins, ends, strict=True)):
