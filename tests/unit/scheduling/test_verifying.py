@@ -134,3 +134,20 @@ def test_what_is_not_judged_is_told_once() -> None:
 def test_a_job_without_any_schedule_on_record_has_nothing_to_judge() -> None:
     found = verify()
     assert (found.faults, found.slots) == ([], 0)
+
+
+def test_a_range_that_began_before_the_window_covers_it_and_is_no_fault() -> None:
+    skipped = Recorded(T0 - 3 * HOUR, OccurrenceOutcome.SKIPPED_CATCHUP, T0 + HOUR, T0 + HOUR + MINUTE)
+    assert kinds(verify(in_force(hourly(), T0 - 9 * HOUR), rows=[skipped])) == []
+
+
+def test_a_call_stops_at_its_bound_and_says_where_to_go_on() -> None:
+    history = SlotHistory([in_force(hourly())], [])
+    found = verify_slots(history, Window(T0, T0 + 9 * HOUR, T0 + 9 * HOUR), late_after=MINUTE, most=2)
+    assert (found.slots, found.next_start, found.counts[Fault.MISSING]) == (2, T0 + 3 * HOUR, 2)
+
+
+def test_a_gap_that_is_recorded_where_the_clock_has_none_is_unexpected() -> None:
+    rows = [Recorded(T0 + HOUR / 2, OccurrenceOutcome.SKIPPED_DST_GAP, T0 + HOUR)]
+    found = verify(in_force(hourly()), rows=[*rows, started(T0 + HOUR, T0 + HOUR)])
+    assert kinds(found) == [Fault.UNEXPECTED]
