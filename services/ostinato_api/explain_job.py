@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from ostinato.auth.call_access import CallAccess
 from ostinato.auth.permissions import Access
 from ostinato.errors import InvalidArgument
-from ostinato.jobflow.timetables import cached_timetable
+from ostinato.jobflow.timetables import find_timetable
 from ostinato.jobstore.explain_store import (
     Namesake,
     StoredRecord,
@@ -44,8 +44,8 @@ from ostinato.scheduling.explaining import (
 )
 from ostinato.scheduling.invocation import is_final
 from ostinato.scheduling.job_definition import JobDefinition
-from ostinato.scheduling.names import invocation_name, job_name
-from ostinato.scheduling.schedule import ScheduleError, Timetable
+from ostinato.scheduling.names import invocation_name, job_name, short_name
+from ostinato.scheduling.schedule import Timetable
 from ostinato.scheduling.triage_plan import DROPS, ReasonCode
 from ostinato.scheduling.trigger import MAX_WAITING
 from ostinato.storage.transaction import Tx
@@ -157,7 +157,7 @@ async def _running(tx: Tx, job: JobRow) -> list[KnownRun]:
 
 
 def _known(job: JobRow, run: ListedInvocation) -> KnownRun:
-    name = _short(invocation_name(job_name(job.project, job.name), run.id))
+    name = short_name(invocation_name(job_name(job.project, job.name), run.id))
     return KnownRun(name, run.status, run.started_at or run.created_at, run.launch_attempts, run.error_message)
 
 
@@ -224,7 +224,7 @@ async def _slot_situation(tx: Tx, job: JobRow, at: datetime) -> SlotSituation:
         next_slot=next_slot,
         outcome=None if found is None else found.outcome,
         reason="" if found is None else found.reason,
-        run="" if run is None else _short(invocation_name(job.resource_name, run)),
+        run="" if run is None else short_name(invocation_name(job.resource_name, run)),
         decided_at=None if found is None else found.decided_at,
         waits=planned or await has_pending_slot(tx, job.job_id, at),
     )
@@ -237,11 +237,8 @@ def _in_force(spans: Sequence[ScheduleSpan], at: datetime) -> ScheduleSpan | Non
 
 def _timetable(span: ScheduleSpan | JobCronRow, name: str) -> Timetable | None:
     """None for what has no slots, and for what another release stored that nobody here reads."""
-    try:
-        timetable = cached_timetable(span.schedule, span.terms, name)
-    except ScheduleError:
-        return None
-    return timetable if timetable.is_absolute else None
+    timetable = find_timetable(span.schedule, span.terms, name)
+    return timetable if timetable is not None and timetable.is_absolute else None
 
 
 def _next_slot(span: ScheduleSpan | None, at: datetime, name: str) -> datetime | None:
@@ -274,11 +271,6 @@ def _record(stored: StoredRecord) -> TriageRecord:
 
 def _time(record: TriageRecord) -> datetime:
     return record.time.ToDatetime(tzinfo=UTC)
-
-
-def _short(name: str) -> str:
-    """As one types it: `shop/nightly/7`."""
-    return "/".join(name.split("/")[1::2])
 
 
 def _finding_message(finding: Finding) -> FindingMessage:

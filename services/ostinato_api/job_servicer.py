@@ -14,6 +14,7 @@ from ostinato_api.get_job import batch_get_jobs, get_job
 from ostinato_api.list_jobs import list_jobs
 from ostinato_api.pause_job import pause_job, resume_job
 from ostinato_api.preview_schedule import preview_schedule
+from ostinato_api.verify_job import verify_job
 
 
 class JobServicer(jobs_pb2_grpc.JobServiceServicer):
@@ -53,3 +54,8 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         self, request: jobs_pb2.ForecastStartsRequest, context: grpc.ServicerContext
     ) -> jobs_pb2.ForecastStartsResponse:
         return await forecast_starts(self._api, current_access(), request)
+
+    async def VerifyJob(
+        self, request: jobs_pb2.VerifyJobRequest, context: grpc.ServicerContext
+    ) -> jobs_pb2.VerifyJobResponse:
+        return await verify_job(self._api, current_access(), request)

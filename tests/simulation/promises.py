@@ -6,7 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -20,14 +20,17 @@ from ostinato.scheduling.job_definition import JobDefinition
 from ostinato.scheduling.names import invocation_name, job_name
 from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.scheduling.retrying import decide_retry
+from ostinato.scheduling.slot_history import InForce, Recorded, SlotHistory, Window
 from ostinato.scheduling.targets import can_report
 from ostinato.scheduling.triage_plan import DROPS
 from ostinato.scheduling.trigger import upstream_trigger_id
+from ostinato.scheduling.verifying import verify_slots
 from tests.simulation.outside import ReportedEnd
 from tests.simulation.random_jobs import PROJECT
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Row: TypeAlias = asyncpg.Record
+_ALL = 1_000_000
 
 _RUNS = r"""
 select h.*, n.incoming, n.definition,
@@ -50,8 +53,9 @@ select * from (
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All that was kept."""
+    """All that was kept, up to `now`."""
 
+    now: datetime
     jobs: Mapping[int, str]
     runs: Sequence[Row]
     spans: Mapping[int, Sequence[Row]]
@@ -88,19 +92,26 @@ async def find_broken_promises(
 
 
 def _of_slots(history: History) -> Iterator[str]:
-    """P1: each slot of each span has one outcome, and no outcome is without a slot."""
+    """P1: each slot of each schedule has one outcome, and no outcome is without a slot, as VerifyJob sees it."""
     for job_id, spans in history.spans.items():
-        expected = set(_slots(spans))
-        covered: Counter[datetime] = Counter()
-        for row in history.ledger.get(job_id, ()):
-            slots = [slot for slot in expected if _covers(row, slot)]
-            covered.update(slots)
-            if not slots:
-                yield f"P1: {history.jobs[job_id]} has outcome {row['outcome']} for {row['slot']}, which is no slot"
-        for slot in sorted(expected):
-            if covered[slot] != 1:
-                yield f"P1: slot {slot} of {history.jobs[job_id]} has {covered[slot]} outcomes"
+        known = SlotHistory(
+            spans=[_in_force(span, job_name(PROJECT, history.jobs[job_id])) for span in spans],
+            rows=[_recorded(row) for row in history.ledger.get(job_id, ())],
+        )
+        window = Window(spans[0]["from_at"] - timedelta(days=2), history.now, history.now)
+        for found in verify_slots(known, window, late_after=timedelta.max, most=_ALL).faults:
+            yield f"P1: {found.fault} of {history.jobs[job_id]}: {found.text}"
     yield from _of_slot_runs(history)
+
+
+def _in_force(span: Row, name: str) -> InForce:
+    timetable = cached_timetable(span["schedule"], span["terms"], name)
+    return InForce(span["from_at"], span["schedule"], timetable, span["paused"], span["enabled"])
+
+
+def _recorded(row: Row) -> Recorded:
+    run = "" if row["invocation_id"] is None else str(row["invocation_id"])
+    return Recorded(row["slot"], OccurrenceOutcome(row["outcome"]), row["decided_at"], row["until_slot"], run)
 
 
 def _of_slot_runs(history: History) -> Iterator[str]:
@@ -122,22 +133,6 @@ def _of_slot_runs(history: History) -> Iterator[str]:
 def _slots_in(history: History, run: Row) -> list[datetime]:
     times = [t.cron.slot.ToDatetime(tzinfo=UTC) for t in history.incoming(run) if t.HasField("cron")]
     return times if run["scheduled_for"] is not None else []
-
-
-def _slots(spans: Sequence[Row]) -> Iterator[datetime]:
-    """A slot that falls on the instant of an edit is the old plan's."""
-    for span, following in zip(spans, [*spans[1:], None], strict=True):
-        schedule = cached_timetable(span["schedule"], span["terms"])
-        if not span["enabled"] or not schedule.is_absolute:
-            continue
-        slot = schedule.next_after(span["from_at"])
-        while slot is not None and following is not None and slot <= following["from_at"]:
-            yield slot
-            slot = schedule.next_after(slot)
-
-
-def _covers(row: Row, slot: datetime) -> bool:
-    return bool(row["slot"] == slot if row["until_slot"] is None else row["slot"] <= slot < row["until_slot"])
 
 
 def _of_triggers(history: History, accepted: Mapping[tuple[str, str], int]) -> Iterator[str]:
@@ -227,6 +222,7 @@ async def _load(connection: Connection) -> History:
         reports[row["invocation_id"]].append(row["line"])
     consumed = await connection.fetch("select job_id, trigger_id from trigger where consumed_at is not null")
     return History(
+        now=await connection.fetchval("select ostinato_now()"),
         jobs={row[0]: row[1] for row in await connection.fetch("select job_id, name from job")},
         runs=await connection.fetch(_RUNS),
         spans=_by_job(await connection.fetch("select * from job_schedule_span order by from_at")),

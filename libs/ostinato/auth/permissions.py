@@ -62,6 +62,7 @@ METHOD_PERMISSIONS: Mapping[str, Permission] = MappingProxyType(
             PreviewSchedule=Permission.JOBS_GET,
             ExplainJob=Permission.JOBS_GET,
             ForecastStarts=Permission.JOBS_GET,
+            VerifyJob=Permission.JOBS_GET,
         ),
         **_methods(
             "scheduler.v1.InvocationService",

@@ -1,10 +1,12 @@
-"""Arguments that several commands take: names of projects, jobs and runs; instants."""
+"""Arguments that several commands take: names of projects, jobs and runs; instants and durations."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import click
+
+from ostinato.scheduling.duration import DurationError, parse_duration
 
 
 class ResourceName(click.ParamType[str, str]):
@@ -47,7 +49,22 @@ class Instant(click.ParamType[datetime, str]):
             self.fail(f"{value!r} is not a time such as 2026-11-20T12:00:00Z.", param, ctx)
 
 
+class Duration(click.ParamType[timedelta, str]):
+    """Such as `90s` or `1h30m`."""
+
+    name = "DURATION"
+
+    def convert(self, value: str | timedelta, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        try:
+            return parse_duration(value)
+        except DurationError as error:
+            self.fail(f"{value!r}: {error}.", param, ctx)
+
+
 PROJECT = ResourceName("PROJECT", "projects")
 JOB = ResourceName("JOB", "projects", "jobs")
 RUN = ResourceName("RUN", "projects", "jobs", "invocations")
 INSTANT = Instant()
+DURATION = Duration()

@@ -1,6 +1,7 @@
 """The `ostinato` command: a client of the api, and what starts and migrates an installation.
 
-Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage; 130 following was interrupted.
+Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage; 3 `verify` found something;
+130 following was interrupted.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _COMMANDS: Final = {
     "cancel": LazyCommand("ostinato.cli.runs_command", "cancel", "End a run."),
     "retry": LazyCommand("ostinato.cli.runs_command", "retry", "Run once more what has ended."),
     "explain": LazyCommand("ostinato.cli.explain_command", "explain", "Tell why a job is not running."),
+    "verify": LazyCommand("ostinato.cli.verify_command", "verify", "Audit what became of a job's slots."),
     "preview": LazyCommand("ostinato.cli.preview_command", "preview", "List the coming slots of a schedule."),
     "forecast": LazyCommand("ostinato.cli.forecast_command", "forecast", "Tell when the starts of a project crowd."),
     "simulate": LazyCommand("ostinato.cli.simulate_command", "simulate", "Try triggering policies, offline."),

@@ -19,6 +19,7 @@ _SAFE_METHODS: Final = {
         "PreviewSchedule",
         "ExplainJob",
         "ForecastStarts",
+        "VerifyJob",
     ),
     "InvocationService": (
         "GetInvocation",

@@ -95,6 +95,17 @@ class OstinatoClient:
     async def forecast_starts(self, request: jobs_pb2.ForecastStartsRequest) -> jobs_pb2.ForecastStartsResponse:
         return await self._connection.call(self._jobs.ForecastStarts, request, limit=FORECAST_LIMIT)
 
+    async def verify_job(self, request: jobs_pb2.VerifyJobRequest) -> AsyncIterator[jobs_pb2.VerifyJobResponse]:
+        """Part by part, until all of the window has been looked at."""
+        wanted = jobs_pb2.VerifyJobRequest()
+        wanted.CopyFrom(request)
+        while True:
+            part = await self._connection.call(self._jobs.VerifyJob, wanted)
+            yield part
+            if not part.HasField("next_start_time"):
+                return
+            wanted.start_time.CopyFrom(part.next_start_time)
+
     # Triggers
 
     async def emit_triggers(self, request: triggers_pb2.EmitTriggersRequest) -> triggers_pb2.EmitTriggersResponse:

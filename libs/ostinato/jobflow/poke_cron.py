@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ostinato.jobflow.fire_slots import Firing, apply_firings, firing_of
-from ostinato.jobflow.timetables import cached_timetable
+from ostinato.jobflow.timetables import cached_timetable, find_timetable
 from ostinato.jobstore.job_cron_store import (
     JobCronRow,
     lock_crons,
@@ -30,7 +30,7 @@ from ostinato.scheduling.cron_machine import (
     rewind_if_necessary,
     settle,
 )
-from ostinato.scheduling.schedule import ScheduleError, Timetable
+from ostinato.scheduling.schedule import Timetable
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher
 
@@ -105,7 +105,8 @@ def decide_poke(row: JobCronRow | None, wish: CronWish, now: datetime) -> CronPo
         return _enabled(row, wish, now) if wish.enabled else None
     if wish.enabled and (row.schedule, row.terms) == (wish.effective_schedule, wish.effective_terms):
         return None
-    old = _understood(row)
+    # If it can't be read, its slot goes with the plan that nobody here understands.
+    old = find_timetable(row.schedule, row.terms, row.job_name)
     if wish.enabled and old is not None and old.is_absolute and old.has_same_slots(wish.timetable):
         return CronPoke(wish, _row(wish, on_delay_change(row.state, wish.timetable).state), None)
     firing = None if old is None else firing_of(row, settle(row.state, old, now), old, now)
@@ -119,14 +120,6 @@ def _enabled(row: JobCronRow | None, wish: CronWish, now: datetime) -> CronPoke:
     step = enable(before, wish.timetable, now)
     enabled = _row(wish, step.state)
     return CronPoke(wish, enabled, firing_of(enabled, step, wish.timetable, now))
-
-
-def _understood(row: JobCronRow) -> Timetable | None:
-    """None if another release stored it; its slot goes with the plan that nobody here understands."""
-    try:
-        return cached_timetable(row.schedule, row.terms, row.job_name)
-    except ScheduleError:
-        return None
 
 
 def _row(wish: CronWish, state: CronState) -> JobCronRow:

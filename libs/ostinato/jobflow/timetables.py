@@ -21,6 +21,14 @@ def cached_timetable(text: str, terms: bytes = b"", job_name: str = "") -> Timet
     return _remembered(text, terms, job_name if named else None)
 
 
+def find_timetable(text: str, terms: bytes, job_name: str) -> Timetable | None:
+    """None if another release stored it, and nobody here understands it."""
+    try:
+        return cached_timetable(text, terms, job_name)
+    except ScheduleError:
+        return None
+
+
 def make_timetable(text: str, terms: ScheduleTerms, job_name: str | None) -> Timetable:
     """Raises ScheduleError, and UnknownZoneError."""
     return Timetable.make(text, terms, zone=load_zone(terms.time_zone), job_name=job_name)

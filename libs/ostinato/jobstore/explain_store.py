@@ -12,6 +12,7 @@ from ostinato.pb.scheduler.v1 import jobs_pb2
 from ostinato.scheduling.explaining import Waiting
 from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.storage.database import Reader
+from ostinato.storage.transaction import Row, Tx
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,11 @@ class StoredRecord:
 
     at: datetime
     record: str
+
+
+async def read_one_snapshot(tx: Tx) -> None:
+    """All that `tx` reads is of one moment. It has not read anything yet."""
+    await tx.execute("set transaction isolation level repeatable read")
 
 
 async def load_triage_records(reader: Reader, job_id: int, *, limit: int) -> list[StoredRecord]:
@@ -59,8 +65,9 @@ class StoredOutcome:
     decided_at: datetime
 
 
-_OUTCOME = """
-select slot, until_slot, outcome, reason, invocation_id, decided_at
+_COLUMNS = "slot, until_slot, outcome, reason, invocation_id, decided_at"
+_OUTCOME = f"""
+select {_COLUMNS}
   from occurrence
  where job_id = $1 and slot <= $2
  order by slot desc, fold_tag
@@ -68,11 +75,7 @@ select slot, until_slot, outcome, reason, invocation_id, decided_at
 """
 
 
-async def find_outcome(reader: Reader, job_id: int, at: datetime) -> StoredOutcome | None:
-    """The last row that begins no later than `at`; whether it is about `at` is for the caller to see."""
-    row = await reader.fetchrow(_OUTCOME, job_id, at)
-    if row is None:
-        return None
+def _outcome(row: Row) -> StoredOutcome:
     return StoredOutcome(
         slot=row["slot"],
         until_slot=row["until_slot"],
@@ -81,6 +84,47 @@ async def find_outcome(reader: Reader, job_id: int, at: datetime) -> StoredOutco
         invocation_id=row["invocation_id"],
         decided_at=row["decided_at"],
     )
+
+
+async def find_outcome(reader: Reader, job_id: int, at: datetime) -> StoredOutcome | None:
+    """The last row that begins no later than `at`; whether it is about `at` is for the caller to see."""
+    row = await reader.fetchrow(_OUTCOME, job_id, at)
+    return None if row is None else _outcome(row)
+
+
+# Nothing lies in a range but what is wrong, so one that reaches over an instant is among the last rows before it.
+_REACHING_OVER = f"""
+select {_COLUMNS}
+  from (select * from occurrence where job_id = $1 and slot < $2 order by slot desc, fold_tag desc limit 1000) o
+ where until_slot > $2
+ order by slot
+"""
+_BETWEEN = f"""
+select {_COLUMNS}
+  from occurrence
+ where job_id = $1 and slot between $2 and $3
+ order by slot, fold_tag
+ limit $4
+"""
+
+
+async def load_outcomes(
+    reader: Reader, job_id: int, start: datetime, end: datetime, *, limit: int
+) -> list[StoredOutcome]:
+    """Ranges that begin before `start` and reach over it, then `limit` at most that begin in [start, end], in order."""
+    reaching = await reader.fetch(_REACHING_OVER, job_id, start)
+    return [_outcome(row) for row in [*reaching, *await reader.fetch(_BETWEEN, job_id, start, end, limit)]]
+
+
+async def load_pending_slots(reader: Reader, job_id: int, start: datetime, end: datetime) -> list[datetime]:
+    """Those in [start, end] whose triggers have not been consumed, in order."""
+    rows = await reader.fetch(
+        "select slot from trigger where job_id = $1 and consumed_at is null and slot between $2 and $3 order by slot",
+        job_id,
+        start,
+        end,
+    )
+    return [row[0] for row in rows]
 
 
 async def has_pending_slot(reader: Reader, job_id: int, slot: datetime) -> bool:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.scheduling.launching import MAX_LAUNCH_ATTEMPTS
 from ostinato.scheduling.occurrence import OccurrenceOutcome
+from ostinato.scheduling.schedule.instant import format_instant
 
 # Later than that is not the usual way from one step to the next.
 _USUAL_DELAY = timedelta(seconds=5)
@@ -387,4 +388,4 @@ def _runs(count: int) -> str:
 def _at(at: datetime | None) -> str:
     if at is None:
         return "an unknown time"
-    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+    return format_instant(at)

@@ -43,6 +43,11 @@ def invocation_name(job: str, invocation_id: int) -> str:
     return f"{job}/invocations/{invocation_id}"
 
 
+def short_name(name: str) -> str:
+    """As one types it: `shop/nightly/7` of `projects/shop/jobs/nightly/invocations/7`."""
+    return "/".join(name.split("/")[1::2])
+
+
 def parse_project_name(text: str) -> str:
     """The project's id."""
     match text.split("/"):

@@ -48,6 +48,7 @@ def requests(invocation: str) -> dict[str, Message]:
         "PreviewSchedule": jobs_pb2.PreviewScheduleRequest(job=JOB),
         "ExplainJob": jobs_pb2.ExplainJobRequest(name=JOB),
         "ForecastStarts": jobs_pb2.ForecastStartsRequest(parent="projects/shop"),
+        "VerifyJob": jobs_pb2.VerifyJobRequest(name=JOB),
         "GetInvocation": invocations_pb2.GetInvocationRequest(name=invocation),
         "ListInvocations": invocations_pb2.ListInvocationsRequest(parent=JOB),
         "AbortInvocation": invocations_pb2.AbortInvocationRequest(name=invocation),
@@ -72,7 +73,7 @@ def requests(invocation: str) -> dict[str, Message]:
 
 
 READING = {
-    *("GetJob", "ListJobs", "PreviewSchedule", "ExplainJob", "ForecastStarts", "ListTriggers"),
+    *("GetJob", "ListJobs", "PreviewSchedule", "ExplainJob", "ForecastStarts", "VerifyJob", "ListTriggers"),
     *("GetInvocation", "ListInvocations", "ListLogs", "WatchInvocation"),
 }
 TRIGGERING = READING | {"EmitTriggers", "RetryInvocation"}

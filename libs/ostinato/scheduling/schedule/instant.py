@@ -23,3 +23,8 @@ def parse_instant(text: str) -> datetime:
         return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise InstantError(f"expected {EXPECTATION}: {error}") from error
+
+
+def format_instant(at: datetime) -> str:
+    """`2026-12-01T09:00:00Z`; what is below a second is cut off."""
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"

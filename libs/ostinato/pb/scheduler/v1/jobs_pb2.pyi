@@ -996,6 +996,206 @@ class ExplainJobResponse(_message.Message):
 Global___ExplainJobResponse: _TypeAlias = ExplainJobResponse  # noqa: Y015
 
 @_typing.final
+class VerifyJobRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    LATE_AFTER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """projects/{project}/jobs/{job}"""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """The first slot that counts. Default: 24 h before end_time."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """The last slot that counts. Default, and at most: now."""
+
+    @_builtins.property
+    def late_after(self) -> _duration_pb2.Duration:
+        """A slot is late if its run was started later than this after it was due. Default 1 min, at most 366 days."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        late_after: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "late_after", b"late_after", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "late_after", b"late_after", "name", b"name", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyJobRequest: _TypeAlias = VerifyJobRequest  # noqa: Y015
+
+@_typing.final
+class VerifyJobResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class OutcomeCount(_message.Message):
+        """How many slots have this outcome: one by one, and ranges of slots, whose number is never counted."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        OUTCOME_FIELD_NUMBER: _builtins.int
+        SLOTS_FIELD_NUMBER: _builtins.int
+        RANGES_FIELD_NUMBER: _builtins.int
+        outcome: _builtins.str
+        """As in the ledger, such as STARTED or SKIPPED_CATCHUP."""
+        slots: _builtins.int
+        ranges: _builtins.int
+        def __init__(
+            self,
+            *,
+            outcome: _builtins.str = ...,
+            slots: _builtins.int = ...,
+            ranges: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "ranges", b"ranges", "slots", b"slots"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Fault(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        class _Kind:
+            ValueType = _typing.NewType("ValueType", _builtins.int)
+            V: _TypeAlias = ValueType  # noqa: Y015
+
+        class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[VerifyJobResponse.Fault._Kind.ValueType], _builtins.type):
+            DESCRIPTOR: _descriptor.EnumDescriptor
+            KIND_UNSPECIFIED: VerifyJobResponse.Fault._Kind.ValueType  # 0
+            MISSING: VerifyJobResponse.Fault._Kind.ValueType  # 1
+            """No outcome, and nothing waits that will have one."""
+            DUPLICATED: VerifyJobResponse.Fault._Kind.ValueType  # 2
+            """More than one. Where ranges overlap, the first slot that they share stands for all."""
+            LATE: VerifyJobResponse.Fault._Kind.ValueType  # 3
+            """The run was started late, or the slot is due and was not fired. BATCHED slots are not late: a policy took them
+            together with a newer one, which is judged.
+            """
+            UNEXPECTED: VerifyJobResponse.Fault._Kind.ValueType  # 4
+            """An outcome of what is no slot of the schedule that was in force."""
+
+        class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
+        KIND_UNSPECIFIED: VerifyJobResponse.Fault.Kind.ValueType  # 0
+        MISSING: VerifyJobResponse.Fault.Kind.ValueType  # 1
+        """No outcome, and nothing waits that will have one."""
+        DUPLICATED: VerifyJobResponse.Fault.Kind.ValueType  # 2
+        """More than one. Where ranges overlap, the first slot that they share stands for all."""
+        LATE: VerifyJobResponse.Fault.Kind.ValueType  # 3
+        """The run was started late, or the slot is due and was not fired. BATCHED slots are not late: a policy took them
+        together with a newer one, which is judged.
+        """
+        UNEXPECTED: VerifyJobResponse.Fault.Kind.ValueType  # 4
+        """An outcome of what is no slot of the schedule that was in force."""
+
+        KIND_FIELD_NUMBER: _builtins.int
+        SLOT_FIELD_NUMBER: _builtins.int
+        LAST_SLOT_FIELD_NUMBER: _builtins.int
+        COUNT_FIELD_NUMBER: _builtins.int
+        TEXT_FIELD_NUMBER: _builtins.int
+        kind: Global___VerifyJobResponse.Fault.Kind.ValueType
+        count: _builtins.int
+        text: _builtins.str
+        """For people: one line."""
+        @_builtins.property
+        def slot(self) -> _timestamp_pb2.Timestamp: ...
+        @_builtins.property
+        def last_slot(self) -> _timestamp_pb2.Timestamp:
+            """Of `count` missing slots in a row the last one; absent for one."""
+
+        def __init__(
+            self,
+            *,
+            kind: Global___VerifyJobResponse.Fault.Kind.ValueType = ...,
+            slot: _timestamp_pb2.Timestamp | None = ...,
+            last_slot: _timestamp_pb2.Timestamp | None = ...,
+            count: _builtins.int = ...,
+            text: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["last_slot", b"last_slot", "slot", b"slot"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "kind", b"kind", "last_slot", b"last_slot", "slot", b"slot", "text", b"text"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    DUPLICATED_FIELD_NUMBER: _builtins.int
+    LATE_FIELD_NUMBER: _builtins.int
+    UNEXPECTED_FIELD_NUMBER: _builtins.int
+    FAULTS_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
+    NEXT_START_TIME_FIELD_NUMBER: _builtins.int
+    slots: _builtins.int
+    """How many slots were looked at one by one. Those inside of skipped ranges need no look."""
+    pending: _builtins.int
+    """Fired, and waiting for their outcome in the order of the job's policy."""
+    missing: _builtins.int
+    """How many slots are wrong in each way. All zero: each slot has exactly one outcome, in time."""
+    duplicated: _builtins.int
+    late: _builtins.int
+    unexpected: _builtins.int
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """What was audited, both included."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___VerifyJobResponse.OutcomeCount]: ...
+    @_builtins.property
+    def faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___VerifyJobResponse.Fault]:
+        """In order, at most 100 of each kind."""
+
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why less was looked at than one may think: pauses, schedules without a ledger."""
+
+    @_builtins.property
+    def next_start_time(self) -> _timestamp_pb2.Timestamp:
+        """Not all was looked at: end_time is before it, and a call with this as start_time goes on. One call looks at 10,000
+        slots.
+        """
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        slots: _builtins.int = ...,
+        pending: _builtins.int = ...,
+        outcomes: _abc.Iterable[Global___VerifyJobResponse.OutcomeCount] | None = ...,
+        missing: _builtins.int = ...,
+        duplicated: _builtins.int = ...,
+        late: _builtins.int = ...,
+        unexpected: _builtins.int = ...,
+        faults: _abc.Iterable[Global___VerifyJobResponse.Fault] | None = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
+        next_start_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "next_start_time", b"next_start_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicated", b"duplicated", "end_time", b"end_time", "faults", b"faults", "late", b"late", "missing", b"missing", "next_start_time", b"next_start_time", "notes", b"notes", "outcomes", b"outcomes", "pending", b"pending", "slots", b"slots", "start_time", b"start_time", "unexpected", b"unexpected"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyJobResponse: _TypeAlias = VerifyJobResponse  # noqa: Y015
+
+@_typing.final
 class Finding(_message.Message):
     """One thing that explains why a job runs or does not run."""
 

@@ -75,6 +75,11 @@ class JobServiceStub:
                 request_serializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.ForecastStartsRequest.SerializeToString,
                 response_deserializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.ForecastStartsResponse.FromString,
                 _registered_method=True)
+        self.VerifyJob = channel.unary_unary(
+                '/ostinato.scheduler.v1.JobService/VerifyJob',
+                request_serializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.VerifyJobRequest.SerializeToString,
+                response_deserializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.VerifyJobResponse.FromString,
+                _registered_method=True)
 
 
 class JobServiceServicer:
@@ -136,6 +141,13 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def VerifyJob(self, request, context):
+        """Audits the ledger: whether each slot of an absolute schedule has exactly one outcome, and what started late.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -178,6 +190,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.ForecastStarts,
                     request_deserializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.ForecastStartsRequest.FromString,
                     response_serializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.ForecastStartsResponse.SerializeToString,
+            ),
+            'VerifyJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyJob,
+                    request_deserializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.VerifyJobRequest.FromString,
+                    response_serializer=ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.VerifyJobResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -397,6 +414,33 @@ class JobService:
             '/ostinato.scheduler.v1.JobService/ForecastStarts',
             ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.ForecastStartsRequest.SerializeToString,
             ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.ForecastStartsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ostinato.scheduler.v1.JobService/VerifyJob',
+            ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.VerifyJobRequest.SerializeToString,
+            ostinato_dot_scheduler_dot_v1_dot_jobs__pb2.VerifyJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

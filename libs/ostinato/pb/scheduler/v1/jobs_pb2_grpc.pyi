@@ -49,6 +49,8 @@ class JobServiceStub:
     """How many starts the schedules of a project bring, minute by minute, and which minutes many meet in. Counts enabled
     jobs that the caller may see and that are not paused.
     """
+    VerifyJob: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.VerifyJobRequest, _jobs_pb2.VerifyJobResponse]
+    """Audits the ledger: whether each slot of an absolute schedule has exactly one outcome, and what started late."""
 
 @_typing.type_check_only
 class JobServiceAsyncStub(JobServiceStub):
@@ -71,6 +73,8 @@ class JobServiceAsyncStub(JobServiceStub):
     """How many starts the schedules of a project bring, minute by minute, and which minutes many meet in. Counts enabled
     jobs that the caller may see and that are not paused.
     """
+    VerifyJob: _aio.UnaryUnaryMultiCallable[_jobs_pb2.VerifyJobRequest, _jobs_pb2.VerifyJobResponse]  # type: ignore[assignment]
+    """Audits the ledger: whether each slot of an absolute schedule has exactly one outcome, and what started late."""
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads and steers jobs. A job the caller may not see is NOT_FOUND."""
@@ -138,5 +142,13 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         """How many starts the schedules of a project bring, minute by minute, and which minutes many meet in. Counts enabled
         jobs that the caller may see and that are not paused.
         """
+
+    @_abc_1.abstractmethod
+    def VerifyJob(
+        self,
+        request: _jobs_pb2.VerifyJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_jobs_pb2.VerifyJobResponse, _abc.Awaitable[_jobs_pb2.VerifyJobResponse]]:
+        """Audits the ledger: whether each slot of an absolute schedule has exactly one outcome, and what started late."""
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
