@@ -7,7 +7,7 @@ from functools import lru_cache
 from google.protobuf.message import DecodeError
 
 from ostinato.jobstore.schedule_terms_codec import decode_terms
-from ostinato.scheduling.schedule import ScheduleError, ScheduleTerms, Timetable
+from ostinato.scheduling.schedule import CatchUpPolicy, ScheduleError, ScheduleTerms, Timetable
 from ostinato.scheduling.schedule.parse_schedule import has_hash
 from ostinato.zones import UnknownZoneError, load_zone
 
@@ -19,6 +19,14 @@ def cached_timetable(text: str, terms: bytes = b"", job_name: str = "") -> Timet
     """
     named = has_hash(text) or (terms and _terms(text, terms).jitter)
     return _remembered(text, terms, job_name if named else None)
+
+
+def makes_up(text: str, terms: bytes, job_name: str) -> bool:
+    """Whether such a job makes up for slots that it missed. What nobody here understands does not."""
+    try:
+        return cached_timetable(text, terms, job_name).terms.catch_up.policy is not CatchUpPolicy.SKIP
+    except ScheduleError:
+        return False
 
 
 def make_timetable(text: str, terms: ScheduleTerms, job_name: str | None) -> Timetable:
