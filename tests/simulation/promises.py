@@ -6,11 +6,12 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import asyncpg
 
+from ostinato.jobflow.poke_cron import TRIGGERED
 from ostinato.jobflow.timetables import cached_timetable
 from ostinato.jobstore.job_definition_codec import decode_definition
 from ostinato.pb.internal.v1.stored_pb2 import TriggerList
@@ -125,12 +126,13 @@ def _slots_in(history: History, run: Row) -> list[datetime]:
 
 
 def _slots(spans: Sequence[Row]) -> Iterator[datetime]:
-    """A slot that falls on the instant of an edit is the old plan's."""
-    for span, following in zip(spans, [*spans[1:], None], strict=True):
+    """A slot that falls on the instant of an edit is the old plan's, if that has slots."""
+    for before, span, following in zip([None, *spans[:-1]], spans, [*spans[1:], None], strict=True):
         schedule = cached_timetable(span["schedule"], span["terms"])
         if not span["enabled"] or not schedule.is_absolute:
             continue
-        slot = schedule.next_after(span["from_at"])
+        was_triggered = before is not None and before["enabled"] and before["schedule"] == TRIGGERED
+        slot = schedule.next_after(span["from_at"] - timedelta(microseconds=was_triggered))
         while slot is not None and following is not None and slot <= following["from_at"]:
             yield slot
             slot = schedule.next_after(slot)
