@@ -46,6 +46,7 @@ def test_those_of_a_stored_definition_have_the_same_bytes(terms: ScheduleTerms) 
 def test_the_defaults_take_no_bytes_nor_do_definitions_from_before_there_were_any() -> None:
     assert encode_terms(ScheduleTerms()) == b""
     assert terms_of(JobConfig(id="j", schedule="0 3 * * *")) == b""
+    assert not JobConfig.FromString(encode_definition(JobDefinition("j"))).HasField("catch_up")
 
 
 def test_a_policy_of_a_later_release_is_unreadable() -> None:
