@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ostinato.jobstore.job_definition_codec import retry_to_proto
 from ostinato.jobstore.job_listing_store import JobView
+from ostinato.jobstore.schedule_terms_codec import catch_up_message
 from ostinato.pb.scheduler.v1.jobs_pb2 import Job
 from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
 from ostinato.scheduling.job_definition import Intake, RetryPolicy
@@ -11,6 +12,7 @@ from ostinato.scheduling.schedule import ScheduleTerms
 from ostinato_api.proto_time import set_time
 
 _DEFAULT_TERMS = ScheduleTerms()
+_DEFAULT_CATCH_UP = catch_up_message(_DEFAULT_TERMS.catch_up)
 _DEFAULT_RETRY = retry_to_proto(RetryPolicy())
 
 
@@ -69,6 +71,7 @@ def _set_definition(message: Job, config: JobConfig) -> None:
         if config.HasField(field):
             getattr(message, field).CopyFrom(getattr(config, field))
     message.blackouts.extend(config.blackouts)
+    message.catch_up.CopyFrom(config.catch_up if config.HasField("catch_up") else _DEFAULT_CATCH_UP)
     message.triggering_policy.CopyFrom(config.triggering_policy)
     if config.HasField("http"):
         message.http.CopyFrom(config.http)

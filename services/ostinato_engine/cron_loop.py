@@ -32,6 +32,7 @@ from ostinato_engine.engine_metrics import EngineMetrics
 
 _log = logging.getLogger(__name__)
 _BATCH = 500
+_MOST_TRIGGERS = 5_000  # of a batch; jobs that make up for many slots leave the rest of it to the next
 _HELD_ELSEWHERE = timedelta(milliseconds=20)
 _BROKEN_AGAIN = timedelta(minutes=1)
 _LEAST_BACKOFF = timedelta(milliseconds=50)
@@ -40,7 +41,7 @@ _MOST_BACKOFF = timedelta(seconds=5)
 
 @dataclass(slots=True)
 class _Ticks:
-    """What becomes of one batch of due rows."""
+    """What becomes of one batch of due rows. `lateness` is that of each slot that fires."""
 
     now: datetime
     firings: list[Firing] = field(default_factory=list)
@@ -103,7 +104,7 @@ class CronLoop:
         self._count(ticks)
         for job_id, problem in ticks.broken.items():
             await self._tell(job_id, problem)
-        return len(rows)
+        return len(ticks.firings) + len(ticks.broken)
 
     def _count(self, ticks: _Ticks) -> None:
         self._metrics.ticks.inc(len(ticks.lateness))
@@ -132,6 +133,8 @@ class CronLoop:
 def _decide(rows: Sequence[JobCronRow], now: datetime) -> _Ticks:
     ticks = _Ticks(now)
     for row in rows:
+        if len(ticks.lateness) >= _MOST_TRIGGERS:
+            break
         try:
             _tick(ticks, row)
         except Exception as error:  # noqa: BLE001 - one row must not stop the clock of all the others
@@ -146,8 +149,9 @@ def _tick(ticks: _Ticks, row: JobCronRow) -> None:
     if firing is None or row.state.slot is None:
         raise ValueError(f"its row is due, but its state is not: {row.state}")
     ticks.firings.append(firing)
-    if firing.emission is not None:
-        ticks.lateness.append(ticks.now - firing.emission.trigger.cron.due_time.ToDatetime(tzinfo=UTC))
+    ticks.lateness += [
+        ticks.now - emission.trigger.cron.due_time.ToDatetime(tzinfo=UTC) for emission in firing.emissions
+    ]
 
 
 async def _apply(tx: Tx, dispatcher: Dispatcher, ticks: _Ticks) -> None:

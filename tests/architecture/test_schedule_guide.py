@@ -53,7 +53,7 @@ def test_a_config_of_the_guide_can_be_applied(text: str) -> None:
 
 
 def test_the_guide_has_configs_and_commands() -> None:
-    assert (len(CONFIGS), len(COMMANDS)) == (2, 2)
+    assert (len(CONFIGS), len(COMMANDS)) == (3, 2)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -86,7 +86,10 @@ class SlotKeeper:
             self._apply(cron_machine.on_delay_change(self.state, self.timetable), old)
         else:
             self._apply(cron_machine.settle(self.state, old, self.now), old)
-            self._apply(cron_machine.on_schedule_change(self.state, self.timetable, self.now), old)
+            change = cron_machine.on_schedule_change(
+                self.state, self.timetable, self.now, was_triggered=old.text == TRIGGERED.text
+            )
+            self._apply(change, old)
         self._begin_span(enabled=True)
 
     def _begin_span(self, *, enabled: bool = False) -> None:
@@ -98,8 +101,8 @@ class SlotKeeper:
     def _apply(self, step: CronStep, timetable: Timetable | None = None) -> None:
         timetable = timetable or self.timetable
         self.state = step.state
-        if step.fired is not None and timetable.is_absolute:
-            self.pending.append(step.fired.slot)
+        if timetable.is_absolute:
+            self.pending += [fired.slot for fired in step.fired]
         if timetable.is_absolute:
             self.rows += [Recorded(each.from_slot, each.outcome, self.now, each.until_slot) for each in step.skipped]
 

@@ -14,6 +14,8 @@ from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.scheduling.schedule import (
     UTC_ZONE,
     Blackout,
+    CatchUp,
+    CatchUpPolicy,
     FoldPolicy,
     GapPolicy,
     ScheduleTerms,
@@ -61,6 +63,11 @@ def timetables(draw: st.DrawFn) -> Timetable:
         start_after=draw(st.sampled_from([None, None, START + timedelta(hours=1)])),
         end_before=draw(st.sampled_from([None, None, START + timedelta(hours=40)])),
         blackouts=tuple(blackouts),
+        catch_up=CatchUp(
+            policy=draw(st.sampled_from(CatchUpPolicy)),
+            window=draw(st.sampled_from([timedelta(minutes=2), timedelta(hours=24)])),
+            limit=draw(st.sampled_from([1, 2, 100])),
+        ),
     )
     return Timetable.make(text, terms, zone=draw(st.sampled_from([UTC_ZONE, ZONE])), job_name="projects/p/jobs/j")
 
@@ -122,6 +129,20 @@ class CronMachineWalk(RuleBasedStateMachine):
         if was_enabled:
             self.check_accounts()
 
+    @rule()
+    def pause(self) -> None:
+        """Jobs that make up for nothing become `triggered`, which is an edit."""
+        if self.schedule.terms.catch_up.policy is not CatchUpPolicy.SKIP:
+            self.apply(CronStep(cron_machine.hold(self.state)))
+            assert cron_machine.on_due(self.state, self.schedule, self.now) == CronStep(self.state)
+            assert self.state.is_held == (self.state.slot is not None)
+
+    @rule()
+    def resume(self) -> None:
+        self.apply(cron_machine.resume(self.state, self.schedule, self.now))
+        assert not self.state.is_held
+        assert cron_machine.resume(self.state, self.schedule, self.now) == CronStep(self.state)
+
     @rule(schedule=SCHEDULES)
     def edit(self, schedule: Timetable) -> None:
         """Editing to the schedule in force is no edit; hosts do not report it."""
@@ -153,8 +174,7 @@ class CronMachineWalk(RuleBasedStateMachine):
         """Until nothing is due: with jitter a slot may have waited for the one before it."""
         while self.state.due_at is not None and self.state.due_at <= self.now:
             step = cron_machine.on_due(self.state, self.schedule, self.now)
-            if step.fired is not None:
-                assert step.fired.due_at <= self.now
+            assert all(fired.due_at <= self.now for fired in step.fired)
             self.apply(step)
         assert cron_machine.on_due(self.state, self.schedule, self.now) == CronStep(self.state)
 
@@ -168,7 +188,7 @@ class CronMachineWalk(RuleBasedStateMachine):
     @rule()
     def the_same_schedule_again(self) -> None:
         """Idempotent as long as nothing is overdue."""
-        if self.state.slot is None or self.state.slot > self.now:
+        if self.state.slot is None or (self.state.slot > self.now and not self.state.is_held):
             assert cron_machine.on_schedule_change(self.state, self.schedule, self.now) == CronStep(self.state)
 
     @invariant()
@@ -188,19 +208,33 @@ class CronMachineWalk(RuleBasedStateMachine):
     def apply(self, step: CronStep) -> None:
         assert step.state.generation >= self.state.generation
         assert step.state == self.state or step.state.generation > self.state.generation
-        if step.fired is not None:
+        for fired in step.fired:
             assert self.state.enabled
-            assert step.fired.generation not in self.generations
-            assert self.state.generation < step.fired.generation <= step.state.generation
-            assert step.fired.slot <= self.now
-            self.generations.append(step.fired.generation)
+            assert fired.generation not in self.generations
+            assert self.state.generation < fired.generation <= step.state.generation
+            assert fired.slot <= self.now
+            self.generations.append(fired.generation)
             if self.schedule.is_absolute:
-                self.accounted.append(step.fired.slot)
-                self.fired.append(step.fired.slot)
-                assert self.schedule.periods.end_of(step.fired.slot) is None
+                self.accounted.append(fired.slot)
+                self.fired.append(fired.slot)
+                assert self.schedule.periods.end_of(fired.slot) is None
+        self.check_catch_up(step)
         for skipped in step.skipped:
             self.account(skipped)
         self.state = step.state
+
+    def check_catch_up(self, step: CronStep) -> None:
+        """What fires is the newest that may, in its order; only ALL makes up for what was missed."""
+        catch_up = self.schedule.terms.catch_up
+        slots = [fired.slot for fired in step.fired]
+        assert slots == sorted(set(slots))
+        assert len(slots) <= (catch_up.limit if catch_up.policy is CatchUpPolicy.ALL else 1)
+        missed = [skipped for skipped in step.skipped if skipped.outcome is OccurrenceOutcome.SKIPPED_CATCHUP]
+        makes_up = catch_up.policy is CatchUpPolicy.ALL and (len(slots) > 1 or bool(missed))
+        assert [fired.own_run for fired in step.fired] == [makes_up] * len(slots)
+        if catch_up.policy is not CatchUpPolicy.SKIP and slots:
+            assert slots[0] >= self.now - self.schedule.delay.longest - catch_up.window
+            assert all(skipped.until_slot == slots[0] for skipped in missed)
 
     def account(self, skipped: SkippedRange) -> None:
         if skipped.outcome is OccurrenceOutcome.SKIPPED_DST_GAP:

@@ -52,11 +52,13 @@ def verify(history: SlotHistory, start: datetime, now: datetime, *, most: int = 
 def slots_of(history: SlotHistory, now: datetime) -> Iterator[datetime]:
     """One by one, as they should have an outcome."""
     ends = [span.from_at for span in history.spans[1:]] + [now]
-    for span, end in zip(history.spans, ends, strict=True):
+    for before, span, end in zip([None, *history.spans], history.spans, ends, strict=False):
         if not span.has_ledger or span.timetable is None:
             continue
         is_first_at = span is history.spans[0] and span.schedule.startswith("at ")
-        slot = span.timetable.next_after(START - timedelta(days=1) if is_first_at else span.from_at)
+        resumes = before is not None and before.enabled and before.schedule == "triggered"
+        begin = span.from_at - timedelta(microseconds=1) if resumes else span.from_at
+        slot = span.timetable.next_after(START - timedelta(days=1) if is_first_at else begin)
         while slot is not None and slot <= end and (history.planned_slot is None or slot < history.planned_slot):
             yield slot
             slot = span.timetable.next_after(slot)

@@ -61,8 +61,16 @@ def random_policy(random: Random) -> dict[str, Any]:
 
 
 def _terms(period: int) -> dict[str, Any]:
-    """Delays and deadlines of slots, different from one period to the next."""
+    """Delays and deadlines of slots, and what becomes of missed ones, different from one period to the next."""
     terms: dict[str, Any] = {"offset": f"{period % 3 * 2}s", "jitter": f"{period % 4 * 900}ms"}
+    catch_up: tuple[dict[str, Any], ...] = (
+        {},
+        {"policy": "LATEST"},
+        {"policy": "ALL", "window": f"{period * 5}s", "limit": 3},
+        {"policy": "ALL"},
+        {"policy": "LATEST", "window": "5s"},
+    )
+    terms["catch_up"] = catch_up[period % len(catch_up)]
     return terms | {"start_deadline": f"{period * 2}s"} if period % 2 else terms
 
 
@@ -71,7 +79,7 @@ def random_stanzas(random: Random) -> dict[str, dict[str, Any]]:
 
 
 def without_schedules(stanzas: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    terms = {"schedule", "offset", "jitter", "start_deadline"}
+    terms = {"schedule", "offset", "jitter", "start_deadline", "catch_up"}
     return {name: {key: value for key, value in stanza.items() if key not in terms} for name, stanza in stanzas.items()}
 
 

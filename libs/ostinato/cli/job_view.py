@@ -7,7 +7,15 @@ from typing import Literal
 
 from ostinato.cli.formatting import format_duration, short_name, time_of
 from ostinato.cli.tables import Column, note, print_record, print_table
-from ostinato.pb.scheduler.v1.jobs_pb2 import Downstream, HttpTarget, Job, NoopTarget, RetryPolicy, TriggeringPolicy
+from ostinato.pb.scheduler.v1.jobs_pb2 import (
+    CatchUp,
+    Downstream,
+    HttpTarget,
+    Job,
+    NoopTarget,
+    RetryPolicy,
+    TriggeringPolicy,
+)
 
 _COLUMNS = (
     Column("JOB"),
@@ -53,6 +61,7 @@ def print_job(job: Job) -> None:
             ("slots after", time_of(job, "start_after")),
             ("slots before", time_of(job, "end_before")),
             ("blackouts", _blackouts(job)),
+            ("catch-up", _catch_up(job.catch_up)),
             ("start deadline", _duration(job, "start_deadline")),
             ("next run", time_of(job, "next_run_time")),
             ("target", _target(job)),
@@ -98,6 +107,18 @@ def _blackouts(job: Job) -> str:
     calendars = sorted({blackout.calendar for blackout in job.blackouts if blackout.calendar})
     own = sum(not blackout.calendar for blackout in job.blackouts)
     return ", ".join([*calendars, *([f"{own} of its own"] if own else [])])
+
+
+def _catch_up(catch_up: CatchUp) -> str:
+    """Empty for the usual."""
+    window = format_duration(catch_up.window.ToTimedelta())
+    match catch_up.policy:
+        case CatchUp.LATEST:
+            return f"LATEST within {window}"
+        case CatchUp.ALL:
+            return f"ALL within {window}, at most {catch_up.limit}"
+        case _:
+            return ""
 
 
 def _pause(job: Job) -> str:

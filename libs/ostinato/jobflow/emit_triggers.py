@@ -31,12 +31,16 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Emission:
-    """One trigger for one job. `slot`: the slot of an absolute schedule that caused it."""
+    """One trigger for one job. `slot`: the slot of an absolute schedule that caused it.
+
+    With `not_before`, which the trigger says as well, it becomes an invocation of its own, no earlier than that.
+    """
 
     job_id: int
     project_id: int
     trigger: Trigger
     slot: datetime | None = None
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ async def _new_trigger(tx: Tx, emission: Emission) -> NewTrigger:
         emitted_by=trigger.emitted_by,
         slot=emission.slot,
         body=trigger.SerializeToString(),
+        not_before=emission.not_before,
     )
 
 

@@ -1,10 +1,11 @@
-"""What firing a due cron row means: its trigger, and in the ledger the slots that were missed or start nothing.
+"""What firing a due cron row means: its triggers, and in the ledger the slots that were missed or start nothing.
 
 The caller holds the row's lock and saves the row moved on, in the same transaction.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,10 +13,12 @@ from datetime import datetime
 from ostinato.jobflow.emit_triggers import Emission, Emitted, emit_triggers
 from ostinato.jobstore.job_cron_store import JobCronRow
 from ostinato.jobstore.occurrence_store import Occurrence, insert_occurrences
+from ostinato.jobstore.trigger_store import count_waiting
 from ostinato.pb.scheduler.v1.triggers_pb2 import CronPayload, Trigger
 from ostinato.scheduling.cron_machine import CronStep, FiredSlot, SkippedRange, on_due
+from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.scheduling.schedule import UTC_ZONE, Timetable
-from ostinato.scheduling.trigger import cron_trigger_id
+from ostinato.scheduling.trigger import MAX_WAITING, cron_trigger_id
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher
 from ostinato.zones import tzdata_version
@@ -26,7 +29,7 @@ class Firing:
     """`row` is what the cron row is afterwards. Nothing is emitted if all that was due starts nothing."""
 
     row: JobCronRow
-    emission: Emission | None
+    emissions: tuple[Emission, ...]
     skipped: tuple[Occurrence, ...]
 
 
@@ -39,14 +42,34 @@ def firing_of(row: JobCronRow, step: CronStep, schedule: Timetable, now: datetim
     """What a step of the row's cron machine asks for; None if nothing changes."""
     if step.state == row.state and not step.skipped:
         return None
-    emission = None if step.fired is None else _emission(row, step.fired, schedule, now)
-    return Firing(replace(row, state=step.state), emission, tuple(_skipped(row, skipped) for skipped in step.skipped))
+    emissions = tuple(_emission(row, fired, schedule, now) for fired in step.fired)
+    return Firing(replace(row, state=step.state), emissions, tuple(_skipped(row, skipped) for skipped in step.skipped))
 
 
 async def apply_firings(tx: Tx, dispatcher: Dispatcher, firings: Sequence[Firing], now: datetime) -> dict[int, Emitted]:
     """Emits the triggers and records what was skipped. The answer is by job id."""
-    await insert_occurrences(tx, [skipped for firing in firings for skipped in firing.skipped], now=now)
-    return await emit_triggers(tx, dispatcher, [firing.emission for firing in firings if firing.emission is not None])
+    emissions, without_room = await _with_room(tx, [emission for firing in firings for emission in firing.emissions])
+    skipped = [skipped for firing in firings for skipped in firing.skipped]
+    await insert_occurrences(tx, [*skipped, *without_room], now=now)
+    return await emit_triggers(tx, dispatcher, emissions)
+
+
+async def _with_room(tx: Tx, emissions: Sequence[Emission]) -> tuple[Sequence[Emission], list[Occurrence]]:
+    """Apart from those for which too many of their job wait for a run of their own: of them the oldest are skipped."""
+    own_runs = Counter(emission.job_id for emission in emissions if emission.not_before is not None)
+    if not own_runs:
+        return emissions, []
+    waiting = await count_waiting(tx, own_runs.keys(), most=MAX_WAITING)
+    excess = {job_id: count + waiting[job_id] - MAX_WAITING for job_id, count in own_runs.items()}
+    kept: list[Emission] = []
+    skipped: list[Occurrence] = []
+    for emission in emissions:  # those of a job are in the order of their slots
+        if emission.not_before is None or emission.slot is None or excess[emission.job_id] <= 0:
+            kept.append(emission)
+            continue
+        excess[emission.job_id] -= 1
+        skipped.append(Occurrence(emission.job_id, emission.slot, OccurrenceOutcome.SKIPPED_CATCHUP))
+    return kept, skipped
 
 
 def _emission(row: JobCronRow, fired: FiredSlot, schedule: Timetable, now: datetime) -> Emission:
@@ -56,7 +79,12 @@ def _emission(row: JobCronRow, fired: FiredSlot, schedule: Timetable, now: datet
     trigger.cron.due_time.FromDatetime(fired.due_at)
     if schedule.terms.time_zone != UTC_ZONE.name:
         trigger.cron.tzdata_version = tzdata_version()
-    return Emission(row.job_id, row.project_id, trigger, fired.slot if schedule.is_absolute else None)
+    # Slots of the past, so that they may start at once, in this order.
+    not_before = fired.slot if fired.own_run else None
+    if not_before is not None:
+        trigger.not_before.FromDatetime(not_before)
+    slot = fired.slot if schedule.is_absolute else None
+    return Emission(row.job_id, row.project_id, trigger, slot, not_before)
 
 
 def _skipped(row: JobCronRow, skipped: SkippedRange) -> Occurrence:

@@ -1,7 +1,8 @@
 """Brings the cron rows of locked jobs in line with what the jobs are now: enabled, paused, and on which schedule.
 
 Which event of the cron machine that is follows from the row and the job alone, so callers say what a job is,
-not what happened to it. Pausing is a change of schedule to `triggered`. Lock order: job, then job_cron.
+not what happened to it. Pausing is a change of schedule to `triggered`, or holds the slot of a job that makes up for
+what it misses. Lock order: job, then job_cron.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ostinato.jobflow.fire_slots import Firing, apply_firings, firing_of
-from ostinato.jobflow.timetables import cached_timetable, find_timetable
+from ostinato.jobflow.timetables import cached_timetable, find_timetable, makes_up
 from ostinato.jobstore.job_cron_store import (
     JobCronRow,
     lock_crons,
@@ -25,8 +26,10 @@ from ostinato.scheduling.cron_machine import (
     CronState,
     disable,
     enable,
+    hold,
     on_delay_change,
     on_schedule_change,
+    resume,
     rewind_if_necessary,
     settle,
 )
@@ -53,11 +56,16 @@ class CronWish:
 
     @property
     def effective_schedule(self) -> str:
-        return TRIGGERED if self.paused else self.schedule
+        return TRIGGERED if self.paused and not self.is_held else self.schedule
 
     @property
     def effective_terms(self) -> bytes:
-        return b"" if self.paused else self.terms
+        return b"" if self.paused and not self.is_held else self.terms
+
+    @property
+    def is_held(self) -> bool:
+        """Paused, and it makes up for the slots of this time when it is resumed."""
+        return self.paused and makes_up(self.schedule, self.terms, self.job_name)
 
     @property
     def timetable(self) -> Timetable:
@@ -103,22 +111,40 @@ def decide_poke(row: JobCronRow | None, wish: CronWish, now: datetime) -> CronPo
     """None if nothing changes."""
     if row is None or not row.state.enabled:
         return _enabled(row, wish, now) if wish.enabled else None
-    if wish.enabled and (row.schedule, row.terms) == (wish.effective_schedule, wish.effective_terms):
+    if wish.enabled and _is_as_wished(row, wish):
         return None
     # If it can't be read, its slot goes with the plan that nobody here understands.
     old = find_timetable(row.schedule, row.terms, row.job_name)
     if wish.enabled and old is not None and old.is_absolute and old.has_same_slots(wish.timetable):
-        return CronPoke(wish, _row(wish, on_delay_change(row.state, wish.timetable).state), None)
+        return _same_slots(row, wish, now)
     firing = None if old is None else firing_of(row, settle(row.state, old, now), old, now)
     state = row.state if firing is None else firing.row.state
-    step = on_schedule_change(state, wish.timetable, now) if wish.enabled else disable(state, now)
-    return CronPoke(wish, _row(wish, step.state), firing)
+    if not wish.enabled:
+        return CronPoke(wish, _row(wish, disable(state, now).state), firing)
+    changed = on_schedule_change(state, wish.timetable, now, was_triggered=row.schedule == TRIGGERED).state
+    return CronPoke(wish, _row(wish, hold(changed) if wish.is_held else changed), firing)
+
+
+def _is_as_wished(row: JobCronRow, wish: CronWish) -> bool:
+    is_held = row.state.is_held if row.state.slot is not None else wish.is_held  # without a slot both are the same
+    return (row.schedule, row.terms, is_held) == (wish.effective_schedule, wish.effective_terms, wish.is_held)
+
+
+def _same_slots(row: JobCronRow, wish: CronWish, now: datetime) -> CronPoke:
+    """Only when they are due differs, or what becomes of those that are missed, or whether they are held."""
+    state = on_delay_change(row.state, wish.timetable).state
+    if wish.is_held:
+        return CronPoke(wish, _row(wish, hold(state)), None)
+    if not row.state.is_held:
+        return CronPoke(wish, _row(wish, state), None)
+    step = resume(row.state, wish.timetable, now)
+    return CronPoke(wish, _row(wish, step.state), firing_of(row, step, wish.timetable, now))
 
 
 def _enabled(row: JobCronRow | None, wish: CronWish, now: datetime) -> CronPoke:
     before = _NEVER_ENABLED if row is None else row.state
     step = enable(before, wish.timetable, now)
-    enabled = _row(wish, step.state)
+    enabled = _row(wish, hold(step.state) if wish.is_held else step.state)
     return CronPoke(wish, enabled, firing_of(enabled, step, wish.timetable, now))
 
 

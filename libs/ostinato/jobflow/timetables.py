@@ -7,7 +7,7 @@ from functools import lru_cache
 from google.protobuf.message import DecodeError
 
 from ostinato.jobstore.schedule_terms_codec import decode_terms
-from ostinato.scheduling.schedule import ScheduleError, ScheduleTerms, Timetable
+from ostinato.scheduling.schedule import CatchUpPolicy, ScheduleError, ScheduleTerms, Timetable
 from ostinato.scheduling.schedule.parse_schedule import has_hash
 from ostinato.zones import UnknownZoneError, load_zone
 
@@ -27,6 +27,12 @@ def find_timetable(text: str, terms: bytes, job_name: str) -> Timetable | None:
         return cached_timetable(text, terms, job_name)
     except ScheduleError:
         return None
+
+
+def makes_up(text: str, terms: bytes, job_name: str) -> bool:
+    """Whether such a job makes up for slots that it missed. What nobody here understands does not."""
+    timetable = find_timetable(text, terms, job_name)
+    return timetable is not None and timetable.terms.catch_up.policy is not CatchUpPolicy.SKIP
 
 
 def make_timetable(text: str, terms: ScheduleTerms, job_name: str | None) -> Timetable:

@@ -14,7 +14,10 @@ from ostinato.storage.transaction import Row, Tx
 
 @dataclass(frozen=True, slots=True)
 class JobCronRow:
-    """One row of `job_cron`. `schedule` and `terms` are the effective ones: `triggered` while the job is paused."""
+    """One row of `job_cron`. `schedule` and `terms` are the effective ones.
+
+    While the job is paused these are `triggered` and nothing, or its own if it is held (`CronState.is_held`).
+    """
 
     job_id: JobId
     project_id: int
@@ -162,7 +165,11 @@ def _state_columns(
     )
 
 
-_IS_UNPLANNED = "c.enabled and c.due_at is null and c.schedule <> 'triggered'"
+# That of a paused job is held, if it plans anything.
+_IS_UNPLANNED = (
+    "c.enabled and c.due_at is null and c.schedule <> 'triggered' "
+    "and not exists (select from job j where j.job_id = c.job_id and j.paused)"
+)
 _UNPLANNED = f"select {_COLUMNS} from job_cron c where {_IS_UNPLANNED} and c.job_id > $1 order by c.job_id limit $2"
 _LOCK_UNPLANNED = f"""
 select {_COLUMNS}

@@ -34,7 +34,7 @@ from ostinato.scheduling.job_definition import (
     TriggeringPolicy,
     TriggerOn,
 )
-from ostinato.scheduling.schedule import FoldPolicy, GapPolicy
+from ostinato.scheduling.schedule import CatchUpPolicy, FoldPolicy, GapPolicy
 from ostinato.scheduling.targets import HttpSpec, NoopSpec, TargetSpec
 from ostinato.scheduling.targets.http import DEFAULT_METHOD
 from ostinato.scheduling.targets.http import DEFAULT_TIMEOUT as DEFAULT_HTTP_TIMEOUT
@@ -44,6 +44,7 @@ _POLICY_KINDS = {0: PolicyKind.GREEDY_BATCHING} | {kind.value: kind for kind in 
 _OVERFLOWS = {0: Overflow.DROP_OLDEST} | {way.value: way for way in Overflow}
 _GAP_POLICIES = {0, *(policy.value for policy in GapPolicy)}
 _FOLD_POLICIES = {0, *(policy.value for policy in FoldPolicy)}
+_CATCH_UP_POLICIES = {0, *(policy.value for policy in CatchUpPolicy)}
 _TRIGGER_ON = {0: TriggerOn.SUCCESS} | {
     jobs_pb2.Downstream.TriggerOn.Value(condition.value): condition for condition in TriggerOn
 }
@@ -180,6 +181,8 @@ def _inexpressible(config: JobConfig, path: str) -> list[Violation]:
         violations.append(Violation(f"{path}.gap_policy", "is no known policy"))
     if config.fold_policy not in _FOLD_POLICIES:
         violations.append(Violation(f"{path}.fold_policy", "is no known policy"))
+    if config.catch_up.policy not in _CATCH_UP_POLICIES:
+        violations.append(Violation(f"{path}.catch_up.policy", "is no known policy"))
     for index, entry in enumerate(config.downstream):
         if entry.trigger_on not in _TRIGGER_ON:
             violations.append(Violation(f"{path}.downstream[{index}].trigger_on", "is no known condition"))

@@ -16,7 +16,11 @@ from ostinato.storage.transaction import Tx
 
 @dataclass(frozen=True, slots=True)
 class ScheduleSpan:
-    """From `from_at` until the next span of the job begins. `schedule` and `terms` are the effective ones."""
+    """From `from_at` until the next span of the job begins. `schedule` and `terms` are the effective ones.
+
+    While `paused` these are `triggered`, which has no slots, or its own, of which each has an outcome once it is
+    resumed or edited.
+    """
 
     job_id: JobId
     from_at: datetime

@@ -16,7 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from ostinato.errors import Violation
 from ostinato.pb.scheduler.v1 import jobs_pb2
 from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
-from ostinato.scheduling.schedule import Blackout, FoldPolicy, GapPolicy, ScheduleTerms
+from ostinato.scheduling.schedule import Blackout, CatchUp, CatchUpPolicy, FoldPolicy, GapPolicy, ScheduleTerms
 from ostinato.scheduling.validate_schedule import check_blackout
 
 _DEFAULT = ScheduleTerms()
@@ -36,6 +36,7 @@ def to_terms(config: JobConfig) -> ScheduleTerms:
             Blackout(_instant(blackout.start_time), _instant(blackout.end_time), blackout.calendar)
             for blackout in config.blackouts
         ),
+        catch_up=_to_catch_up(config.catch_up),
     )
 
 
@@ -50,6 +51,8 @@ def set_terms(config: JobConfig, terms: ScheduleTerms) -> None:
     if terms.end_before is not None:
         config.end_before.FromDatetime(terms.end_before)
     config.blackouts.extend(blackout_message(blackout) for blackout in terms.blackouts)
+    if terms.catch_up != _DEFAULT.catch_up:
+        config.catch_up.CopyFrom(catch_up_message(terms.catch_up))
 
 
 def blackout_message(blackout: Blackout) -> jobs_pb2.Blackout:
@@ -69,6 +72,21 @@ def check_blackout_message(blackout: jobs_pb2.Blackout, path: str) -> Iterator[V
         yield from check_blackout(Blackout(_instant(blackout.start_time), _instant(blackout.end_time)), path)
 
 
+def catch_up_message(catch_up: CatchUp) -> jobs_pb2.CatchUp:
+    message = jobs_pb2.CatchUp(policy=jobs_pb2.CatchUp.Policy.ValueType(catch_up.policy), limit=catch_up.limit)
+    message.window.FromTimedelta(catch_up.window)
+    return message
+
+
+def _to_catch_up(message: jobs_pb2.CatchUp) -> CatchUp:
+    default = _DEFAULT.catch_up
+    return CatchUp(
+        policy=CatchUpPolicy(message.policy or default.policy),
+        window=message.window.ToTimedelta() if message.HasField("window") else default.window,
+        limit=message.limit or default.limit,
+    )
+
+
 def encode_terms(terms: ScheduleTerms) -> bytes:
     if terms == _DEFAULT:
         return b""
@@ -85,7 +103,7 @@ def terms_of(config: JobConfig) -> bytes:
         fold_policy=config.fold_policy,
         blackouts=config.blackouts,
     )
-    for name in ("offset", "jitter", "start_after", "end_before"):
+    for name in ("offset", "jitter", "start_after", "end_before", "catch_up"):
         if config.HasField(name):
             getattr(terms, name).CopyFrom(getattr(config, name))
     data = terms.SerializeToString(deterministic=True)

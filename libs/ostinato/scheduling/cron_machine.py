@@ -10,7 +10,10 @@ row cannot arrive twice or early, and an edit replaces it in place.
 - A slot is due later than its time by the job's offset and jitter. Slots fire in their order, so one may wait for the
   one before it; none that may still be waiting for its delay is taken for missed.
 - An edit keeps `last_rewind_at`: a relative schedule stays measured from the last rewind, not from the edit.
-- What was missed is skipped as one range, found by two look-ups of the schedule however long it is.
+- Of what was missed the job's catch-up policy says what fires; the rest is skipped as one range. How many slots that
+  are costs nothing: SKIP takes two look-ups of the schedule, the others some for each slot that fires.
+- While a job is paused its machine follows `triggered`. If it makes up for what it misses, it is held instead: it keeps
+  its schedule and its slot, which is not due before the job is resumed.
 - No slot vanishes without a word: the host asks `settle` first, under the old schedule, before it reports an edit,
   a pause or a disable. What starts nothing (a blackout, a gap of the clock) has its outcome as well.
 """
@@ -21,10 +24,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from ostinato.scheduling.occurrence import OccurrenceOutcome
-from ostinato.scheduling.schedule import AtSchedule, Timetable
+from ostinato.scheduling.schedule import AtSchedule, CatchUpPolicy, Timetable
 
-# How late an `at` may be when its job is created, and still run.
-CATCH_UP_WINDOW = timedelta(hours=24)
 _INSTANT = timedelta(microseconds=1)
 _DISTANT_PAST = datetime(1, 1, 2, tzinfo=UTC)
 
@@ -33,7 +34,7 @@ _DISTANT_PAST = datetime(1, 1, 2, tzinfo=UTC)
 class CronState:
     """`slot` is None if nothing is planned: disabled, `triggered`, never again, or waiting for a rewind.
 
-    `due_at` is None with it: when the host asks `on_due`.
+    `due_at` is None with it, and while it is held: when the host asks `on_due`.
     """
 
     enabled: bool = False
@@ -47,14 +48,22 @@ class CronState:
         """A relative schedule has fired and nothing has rewound it yet."""
         return self.enabled and self.last_rewind_at is None
 
+    @property
+    def is_held(self) -> bool:
+        return self.slot is not None and self.due_at is None
+
 
 @dataclass(frozen=True, slots=True)
 class FiredSlot:
-    """Emit one trigger. Only slots of absolute schedules have a row in the ledger."""
+    """Emit one trigger. Only slots of absolute schedules have a row in the ledger.
+
+    `own_run`: it makes up for a slot that was missed, and becomes an invocation of its own whatever the policy.
+    """
 
     generation: int
     slot: datetime
     due_at: datetime
+    own_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +81,10 @@ class SkippedRange:
 
 @dataclass(frozen=True, slots=True)
 class CronStep:
+    """`fired` is in the order of the slots."""
+
     state: CronState
-    fired: FiredSlot | None = None
+    fired: tuple[FiredSlot, ...] = ()
     skipped: tuple[SkippedRange, ...] = ()
 
 
@@ -88,9 +99,9 @@ def enable(state: CronState, schedule: Timetable, now: datetime) -> CronStep:
 
 def _created_late(fresh: CronState, schedule: Timetable, now: datetime) -> CronStep:
     """Whoever creates a job that runs once, a little late, wants that run."""
-    planned = _plan(fresh, schedule, now - CATCH_UP_WINDOW - _INSTANT)
+    planned = _plan(fresh, schedule, _window_start(schedule, now) - _INSTANT)
     missed = schedule.next_after(_DISTANT_PAST) if planned.slot is None else None
-    return CronStep(planned, None, () if missed is None else (SkippedRange(missed, None),))
+    return CronStep(planned, (), () if missed is None else (SkippedRange(missed, None),))
 
 
 def disable(state: CronState, now: datetime) -> CronStep:  # noqa: ARG001  (all events take the time)
@@ -99,12 +110,19 @@ def disable(state: CronState, now: datetime) -> CronStep:  # noqa: ARG001  (all 
     return CronStep(CronState(enabled=False, generation=state.generation + 1))
 
 
-def on_schedule_change(state: CronState, schedule: Timetable, now: datetime) -> CronStep:
-    """Pausing and resuming are changes to and from `triggered`. Idempotent: the same plan keeps the generation."""
+def on_schedule_change(
+    state: CronState, schedule: Timetable, now: datetime, *, was_triggered: bool = False
+) -> CronStep:
+    """Pausing and resuming are changes to and from `triggered`. Idempotent: the same plan keeps the generation.
+
+    `was_triggered`: no schedule before this one had a slot at this very instant, so one of the new is due.
+    """
     if not state.enabled:
         return CronStep(state)
     if state.waits_for_rewind:
         return CronStep(_rewind(state, schedule, now) if schedule.is_absolute else state)
+    if was_triggered and schedule.is_absolute and state.last_rewind_at != now:
+        return CronStep(_plan(state, schedule, now - _INSTANT))
     return CronStep(_plan(state, schedule, now))
 
 
@@ -115,8 +133,21 @@ def on_delay_change(state: CronState, schedule: Timetable) -> CronStep:
     return CronStep(replace(state, generation=state.generation + 1, due_at=schedule.due_time(state.slot)))
 
 
+def hold(state: CronState) -> CronState:
+    """Nothing is due any more until `resume`, which makes up for it."""
+    return replace(state, generation=state.generation + 1, due_at=None) if state.due_at is not None else state
+
+
+def resume(state: CronState, schedule: Timetable, now: datetime) -> CronStep:
+    """The slots since `hold` are as those that were missed: what the catch-up policy wants fires."""
+    if not state.is_held or state.slot is None:
+        return CronStep(state)
+    due_at = schedule.due_time(state.slot)
+    return on_due(replace(state, generation=state.generation + 1, due_at=due_at), schedule, now)
+
+
 def on_due(state: CronState, schedule: Timetable, now: datetime) -> CronStep:
-    """Fires the slot if its time has come, however late; nothing otherwise, so hosts may ask again."""
+    """Fires what is due, however late, as the catch-up policy says; nothing otherwise, so hosts may ask again."""
     if not state.enabled or state.slot is None or state.due_at is None or state.due_at > now:
         return CronStep(state)
     return _pass(state, schedule, state.slot, now, missed_until=now - schedule.delay.longest)
@@ -145,19 +176,43 @@ def rewind_if_necessary(
 
 
 def _pass(state: CronState, schedule: Timetable, first: datetime, now: datetime, *, missed_until: datetime) -> CronStep:
-    """`first`, or the first slot behind it that starts something, fires unless that is yet to come."""
+    """`first`, or the first slot behind it that starts something, has come unless it is yet to come.
+
+    It fires, or what the catch-up policy prefers of the slots from there to `missed_until`.
+    """
     if not schedule.is_absolute:
         fired = FiredSlot(state.generation + 1, first, first)
-        return CronStep(CronState(enabled=True, generation=fired.generation), fired)
+        return CronStep(CronState(enabled=True, generation=fired.generation), (fired,))
     start = schedule.start_from(first)
     if start is None or start > now:
         waiting = CronState(enabled=True, generation=state.generation)
-        return CronStep(_rewind(waiting, schedule, now), None, _passed_over(schedule, first, now))
-    fired = FiredSlot(state.generation + 1, start, schedule.delay.due_time(start))
-    waiting = CronState(enabled=True, generation=fired.generation)
+        return CronStep(_rewind(waiting, schedule, now), (), _passed_over(schedule, first, now))
     passed = max(start, missed_until)
+    chosen = _chosen(schedule, start, passed, now)
+    # One slot on time, or late before any other came due, is the usual trigger; more than that is making up.
+    own_run = schedule.terms.catch_up.policy is CatchUpPolicy.ALL and chosen != [start]
+    all_fired = tuple(
+        FiredSlot(generation, slot, schedule.delay.due_time(slot), own_run)
+        for generation, slot in enumerate(chosen, start=state.generation + 1)
+    )
+    waiting = CronState(enabled=True, generation=state.generation + len(chosen))
     planned = _rewind(waiting, schedule, now, after=passed)
-    return CronStep(planned, fired, (*_passed_over(schedule, first, start), *_missed(schedule, start, passed)))
+    before = _passed_over(schedule, first, start)
+    return CronStep(planned, all_fired, (*before, *_not_chosen(schedule, start, chosen, passed)))
+
+
+def _chosen(schedule: Timetable, start: datetime, passed: datetime, now: datetime) -> list[datetime]:
+    """Which of the slots in [start, passed] fire, oldest first."""
+    catch_up = schedule.terms.catch_up
+    if catch_up.policy is CatchUpPolicy.SKIP:
+        return [start]
+    limit = catch_up.limit if catch_up.policy is CatchUpPolicy.ALL else 1
+    return schedule.newest_starts(max(start, _window_start(schedule, now)), passed, limit)
+
+
+def _window_start(schedule: Timetable, now: datetime) -> datetime:
+    """The oldest slot that is made up for. A slot that is late by its offset and jitter only is not missed."""
+    return now - schedule.delay.longest - schedule.terms.catch_up.window
 
 
 def _rewind(state: CronState, schedule: Timetable, now: datetime, *, after: datetime | None = None) -> CronState:
@@ -179,13 +234,38 @@ def _passed_over(schedule: Timetable, first: datetime, until: datetime) -> tuple
     )
 
 
+def _not_chosen(
+    schedule: Timetable, start: datetime, chosen: list[datetime], passed: datetime
+) -> tuple[SkippedRange, ...]:
+    """What becomes of the other slots in [start, passed]: those before the first that fires are skipped as one range.
+
+    Nothing between two that fire, or behind the last, starts anything.
+    """
+    if schedule.terms.catch_up.policy is CatchUpPolicy.SKIP:
+        return _missed(schedule, start, passed)
+    if not chosen:
+        return (*_left_out(schedule, start, passed), SkippedRange(start, _second_after(passed)))
+    others = _passed_over(schedule, chosen[0] + _INSTANT, passed)
+    if chosen[0] == start:
+        return others
+    return (*_left_out(schedule, start, chosen[0]), SkippedRange(start, chosen[0]), *others)
+
+
 def _missed(schedule: Timetable, fired: datetime, passed: datetime) -> tuple[SkippedRange, ...]:
     missed = schedule.next_after(fired)
     if missed is not None and missed > passed:
         missed = None
-    left_out = schedule.left_out(fired, passed if missed is None else missed)
-    gaps = tuple(SkippedRange(at, None, OccurrenceOutcome.SKIPPED_DST_GAP) for at in left_out)
+    gaps = _left_out(schedule, fired, passed if missed is None else missed)
     if missed is None:
         return gaps
-    # Slots are whole seconds: the first that can be planned after it.
-    return (*gaps, SkippedRange(missed, passed.replace(microsecond=0) + timedelta(seconds=1)))
+    return (*gaps, SkippedRange(missed, _second_after(passed)))
+
+
+def _left_out(schedule: Timetable, after: datetime, until: datetime) -> tuple[SkippedRange, ...]:
+    left_out = schedule.left_out(after, until)
+    return tuple(SkippedRange(at, None, OccurrenceOutcome.SKIPPED_DST_GAP) for at in left_out)
+
+
+def _second_after(at: datetime) -> datetime:
+    """Slots are whole seconds: the first that can be planned after `at`."""
+    return at.replace(microsecond=0) + timedelta(seconds=1)

@@ -335,13 +335,14 @@ class SlotSituation:
 def explain_slot(slot: SlotSituation) -> Finding:
     """Why it did not run at that time, or that it did."""
     if slot.outcome is not None:
-        text = _OUTCOMES[slot.outcome].format(at=_at(slot.at), run=slot.run, decided=_at(slot.decided_at))
+        words = _SKIPPED_PAUSED if _is_skipped_of_a_pause(slot) else _OUTCOMES[slot.outcome]
+        text = words.format(at=_at(slot.at), run=slot.run, decided=_at(slot.decided_at))
         return Finding(Cause(slot.outcome.name), f"{text}{f' ({slot.reason})' if slot.reason else ''}", slot.decided_at)
     if not slot.in_force:
         return Finding(Cause.NOT_THERE_YET, f"At {_at(slot.at)} the job did not exist yet.")
     if not slot.enabled:
         return Finding(Cause.DISABLED, f"At {_at(slot.at)} it was disabled, since {_at(slot.since)}.", slot.since)
-    if slot.paused:
+    if slot.paused and not (slot.is_slot and slot.waits and slot.at <= slot.now):
         return Finding(Cause.PAUSED, f"At {_at(slot.at)} it was paused, since {_at(slot.since)}.", slot.since)
     if not slot.is_slot:
         following = f"the next one is {_at(slot.next_slot)}" if slot.next_slot else "it has no later one"
@@ -357,6 +358,11 @@ def explain_slot(slot: SlotSituation) -> Finding:
     return Finding(Cause.NOT_RECORDED, f"Nothing is recorded of the slot of {_at(slot.at)}, which must not be.")
 
 
+def _is_skipped_of_a_pause(slot: SlotSituation) -> bool:
+    return slot.paused and slot.outcome is OccurrenceOutcome.SKIPPED_CATCHUP
+
+
+_SKIPPED_PAUSED = "The slot of {at} came while the job was paused, and its catch_up skipped it at {decided}."
 _OUTCOMES = {
     OccurrenceOutcome.STARTED: "The slot of {at} did start a run: {run}.",
     OccurrenceOutcome.BATCHED: "The slot of {at} was taken together with newer ones by the run {run}.",

@@ -281,10 +281,10 @@ class _SimulatedJob:
 
     def _follow(self, step: CronStep, now: datetime, happening: _Happening) -> None:
         """What the cron machine decided."""
-        if step.fired is not None:
+        for fired in step.fired:
             order = self._count(1, now)
-            slot = step.fired.slot if self._scenario.timetable.is_absolute else None
-            trigger_id = f"{SLOT_PREFIX}{step.fired.slot:%Y-%m-%dT%H:%M:%SZ}"
+            slot = fired.slot if self._scenario.timetable.is_absolute else None
+            trigger_id = f"{SLOT_PREFIX}{fired.slot:%Y-%m-%dT%H:%M:%SZ}"
             happening.arrived.append(trigger_id)
             self._pending.append(PendingTrigger(trigger_id, TriggerKind.CRON, now, order, "", slot=slot))
         happening.skipped += step.skipped

@@ -11,6 +11,8 @@ from ostinato.scheduling.schedule import (
     UTC_ZONE,
     AtSchedule,
     Blackout,
+    CatchUp,
+    CatchUpPolicy,
     ScheduleError,
     ScheduleTerms,
     Timetable,
@@ -21,6 +23,8 @@ from ostinato.scheduling.schedule import (
 MAX_OFFSET = timedelta(hours=24)
 MAX_JITTER = timedelta(hours=24)
 MAX_BLACKOUTS = 1_000
+MAX_CATCH_UP_WINDOW = timedelta(days=366)
+MAX_CATCH_UP_LIMIT = 1_000
 MIN_START_DEADLINE = timedelta(seconds=1)
 MAX_START_DEADLINE = timedelta(days=7)
 # Later slots are nobody's plan, and delays must not lead out of the calendar.
@@ -53,7 +57,12 @@ def validate_schedule(
         violations += _check_needed(timetable, path)
         if isinstance(timetable.schedule, AtSchedule) and timetable.schedule.instant >= END_OF_TIME:
             violations.append(Violation(_within(path, "schedule"), "must lie before the year 2100"))
-    return [*violations, *_check_delays(terms, path), *_check_times(terms, path)]
+    return [
+        *violations,
+        *_check_delays(terms, path),
+        *_check_times(terms, path),
+        *_check_catch_up(terms.catch_up, _within(path, "catch_up")),
+    ]
 
 
 def validate_start_deadline(text: str, start_deadline: timedelta | None, path: str) -> Iterator[Violation]:
@@ -84,6 +93,7 @@ def _check_needed(timetable: Timetable, path: str) -> Iterator[Violation]:
         "start_after": terms.start_after,
         "end_before": terms.end_before,
         "blackouts": terms.blackouts,
+        "catch_up": terms.catch_up != CatchUp(),
     }
     for name, value in given.items():
         if value:
@@ -105,6 +115,15 @@ def _check_times(terms: ScheduleTerms, path: str) -> Iterator[Violation]:
         yield Violation(_within(path, "end_before"), "must lie after start_after")
     if len(terms.blackouts) > MAX_BLACKOUTS:
         yield Violation(_within(path, "blackouts"), f"must be at most {MAX_BLACKOUTS}, those of calendars included")
+
+
+def _check_catch_up(catch_up: CatchUp, path: str) -> Iterator[Violation]:
+    if not timedelta(0) < catch_up.window <= MAX_CATCH_UP_WINDOW:
+        yield Violation(f"{path}.window", f"must be more than 0s and at most {MAX_CATCH_UP_WINDOW.days} days")
+    if not 1 <= catch_up.limit <= MAX_CATCH_UP_LIMIT:
+        yield Violation(f"{path}.limit", f"must be between 1 and {MAX_CATCH_UP_LIMIT}")
+    elif catch_up.limit != CatchUp().limit and catch_up.policy is not CatchUpPolicy.ALL:
+        yield Violation(f"{path}.limit", "is for the policy ALL")
 
 
 def check_blackout(blackout: Blackout, path: str) -> Iterator[Violation]:

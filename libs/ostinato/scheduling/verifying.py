@@ -108,7 +108,7 @@ class _Stretch:
 def _stretches(history: SlotHistory, window: Window) -> Iterator[_Stretch]:
     after = window.start - _INSTANT
     decided = history.planned_slot - _INSTANT if history.planned_slot is not None else window.end
-    begins = [span.from_at for span in history.spans]
+    begins = [_begin(span, before) for before, span in zip([None, *history.spans], history.spans, strict=False)]
     if history.spans and _may_be_older_than_its_job(history.spans[0]):
         begins[0] = DISTANT_PAST
     ends = [*begins, window.end][1:]
@@ -118,6 +118,13 @@ def _stretches(history: SlotHistory, window: Window) -> Iterator[_Stretch]:
         first, until = max(after, begin), min(end, window.end)
         if first < until:
             yield _Stretch(first, until, min(until, decided), span, history.spans[number + 1 :])
+
+
+def _begin(span: InForce, before: InForce | None) -> datetime:
+    """Its slots lie strictly behind it. A slot at the instant of an edit is the old plan's, if that has slots."""
+    timetable = None if before is None or not before.enabled else before.timetable
+    resumes = timetable is not None and isinstance(timetable.schedule, TriggeredSchedule)
+    return span.from_at - _INSTANT if resumes else span.from_at
 
 
 def _may_be_older_than_its_job(span: InForce) -> bool:
@@ -325,7 +332,9 @@ def _notes(stretches: Sequence[_Stretch], planned_slot: datetime | None, window:
     told: dict[str, str] = {}
     for stretch in stretches:
         if (why := _not_verified(stretch.span)) and why not in told:
-            told[why] = f"{why}, from {format_instant(stretch.after + _INSTANT)} to {format_instant(stretch.until)}"
+            # Where a slot at the instant of the edit is the next one's, it ends just before.
+            end = stretch.until + (_INSTANT if stretch.until.microsecond == 999_999 else timedelta())
+            told[why] = f"{why}, from {format_instant(stretch.after + _INSTANT)} to {format_instant(end)}"
     for why, text in told.items():
         again = sum(_not_verified(stretch.span) == why for stretch in stretches) - 1
         yield f"{text}{f' (and {again} times more)' if again else ''}."
@@ -340,7 +349,7 @@ def _not_verified(span: InForce | None) -> str:
         return f"The schedule `{span.schedule}` can't be read here, so its slots are not known"
     if not span.enabled:
         return "It was disabled, and had no slots"
-    if span.paused:
+    if span.paused and isinstance(span.timetable.schedule, TriggeredSchedule):
         return "It was paused, and had no slots"
     if not span.timetable.is_absolute or isinstance(span.timetable.schedule, TriggeredSchedule):
         return f"`{span.schedule}` has no slots, so there is nothing to verify"

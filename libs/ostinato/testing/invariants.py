@@ -66,7 +66,8 @@ select format('timer %s outlived invocation %s', t.timer_id, t.invocation_id)
 union all
 select format('the schedule of job %s is due at %s, its slot is %s', c.job_id, c.due_at, c.slot)
   from job_cron c
- where (c.due_at is null) <> (c.slot is null) or c.due_at < c.slot or not c.enabled and c.slot is not null
+ where (c.due_at is null) <> (c.slot is null or exists (select from job j where j.job_id = c.job_id and j.paused))
+    or c.due_at < c.slot or not c.enabled and c.slot is not null
 """
 
 _TIMERS_WITHOUT_A_TASK = """

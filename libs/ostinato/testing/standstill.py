@@ -25,7 +25,7 @@ from ostinato.scheduling.cron_machine import CronState
 from ostinato.scheduling.deadline import RunTimeouts
 from ostinato.scheduling.invocation import InvocationStatus, is_final, is_initial
 from ostinato.scheduling.job_definition import DEFAULT_TIMEOUT, JobDefinition
-from ostinato.scheduling.schedule import ScheduleError
+from ostinato.scheduling.schedule import CatchUpPolicy, ScheduleError
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -105,11 +105,19 @@ class _Job:
     def wanted_schedule(self) -> str | None:
         if self.definition is None:
             return None
-        return TRIGGERED if self.paused else self.definition.schedule
+        return TRIGGERED if self.paused and not self.is_held else self.definition.schedule
 
     @property
     def wanted_terms(self) -> bytes:
-        return b"" if self.paused or self.definition is None else encode_terms(self.definition.terms)
+        if self.definition is None or (self.paused and not self.is_held):
+            return b""
+        return encode_terms(self.definition.terms)
+
+    @property
+    def is_held(self) -> bool:
+        """Paused, and it makes up for the slots of this time."""
+        makes_up = self.definition is not None and self.definition.terms.catch_up.policy is not CatchUpPolicy.SKIP
+        return self.paused and makes_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +211,8 @@ def _of_schedule(job: _Job, now: datetime) -> Iterator[str]:
         yield f"the cron row of {job} follows {job.schedule!r} instead of {wanted!r}"
     elif job.enabled and job.terms != job.wanted_terms:
         yield f"the cron row of {job} has other terms than its definition"
+    elif job.cron.slot is not None and job.cron.is_held != job.is_held:
+        yield f"the slot of {job} is {'held' if job.cron.is_held else 'not held'}, and should be otherwise"
     elif job.enabled and job.cron.slot is None and _plans_nothing(job, job.cron, job.schedule, now):
         yield f"the schedule {job.schedule!r} of {job} goes on, but nothing is planned"
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
-from ostinato.pb.scheduler.v1 import invocations_pb2, jobs_pb2
+from ostinato.pb.scheduler.v1 import invocations_pb2, jobs_pb2, triggers_pb2
 from tests.integration.api.served_api import ANA, Client, refused
 from tests.integration.engine.stage import Stage
 
@@ -147,3 +147,41 @@ async def test_a_slot_due_at_the_moment_of_the_pause_is_recorded_as_paused(api: 
     await pause(api)
     await stage.triage_until_quiet()
     assert [row["outcome"] for row in await stage.ledger(job_id)] == [5]
+
+
+async def test_a_job_that_makes_up_for_a_pause_keeps_its_schedule_and_runs_each_slot_when_it_is_resumed(
+    api: Client, stage: Stage
+) -> None:
+    await api.apply("project: shop\njobs: [{id: report, schedule: every 1h, catch_up: {policy: ALL}, noop: {}}]")
+    job_id = await job_id_of(stage)
+    job = await pause(api)
+    assert (job.state, job.HasField("next_run_time")) == (jobs_pb2.Job.PAUSED, False)
+    assert (job.catch_up.policy, job.catch_up.window.seconds, job.catch_up.limit) == (jobs_pb2.CatchUp.ALL, 86400, 100)
+    span = await stage.db.fetchrow("select * from job_schedule_span order by from_at desc limit 1")
+    assert span is not None
+    assert (span["schedule"], span["paused"], span["terms"] != b"") == ("every 1h", True, True)
+
+    hour = (await stage.db.fetchval("select ostinato_now()")).replace(minute=0, second=0, microsecond=0)
+    slots = [hour - timedelta(hours=2), hour - timedelta(hours=1), hour]
+    await stage.db.execute("update job_schedule_span set from_at = from_at - interval '1 d'")
+    await stage.db.execute("update job_cron set slot = $1", slots[0])
+    await stage.triage_until_quiet()
+    assert await explained(api, slots[1]) == ["STILL_WAITING", "PAUSED"]
+
+    job = await resume(api)
+    assert job.HasField("next_run_time")
+    await stage.triage_until_quiet()
+    (run,) = await stage.active(job_id)
+    assert run["scheduled_for"] == slots[0]
+    assert await explained(api, slots[0]) == ["STARTED"]
+    assert (await explained(api, slots[1]))[:2] == ["STILL_WAITING", "AT_CONCURRENCY_LIMIT"]
+    listed = await api.send("ListTriggers", triggers_pb2.ListTriggersRequest(parent=NAME))
+    left = [trigger.not_before.ToDatetime(tzinfo=UTC) for trigger in listed.triggers]
+    assert left[:2] == slots[1:]
+
+
+async def explained(api: Client, at: datetime) -> list[str]:
+    request = jobs_pb2.ExplainJobRequest(name=NAME)
+    request.at.FromDatetime(at)
+    answer: jobs_pb2.ExplainJobResponse = await api.send("ExplainJob", request)
+    return [finding.code for finding in answer.findings]

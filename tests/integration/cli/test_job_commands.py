@@ -7,6 +7,7 @@ import pytest
 
 from ostinato.errors import NotFound
 from ostinato.pb.scheduler.v1.jobs_pb2 import (
+    CatchUp,
     Downstream,
     Job,
     ListJobsRequest,
@@ -102,6 +103,22 @@ def test_a_paused_noop_job_says_since_when_and_why(ostinato: Ostinato, api: Fake
     out = ostinato("job", "shop/n").out
     assert "since 2026-11-21T00:00:00Z, by user:ana@shop, move" in out
     assert "nothing, sleeps 5s, emits 3 triggers" in out
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        (CatchUp.LATEST, "LATEST within 1d 12h"),
+        (CatchUp.ALL, "ALL within 1d 12h, at most 7"),
+    ],
+)
+def test_a_job_says_how_it_makes_up_for_missed_slots(
+    ostinato: Ostinato, api: FakeApi, policy: CatchUp.Policy.ValueType, told: str
+) -> None:
+    job = Job(name="projects/shop/jobs/n", catch_up=CatchUp(policy=policy, limit=7))
+    job.catch_up.window.FromTimedelta(timedelta(hours=36))
+    api.answers["GetJob"] = job
+    assert told in ostinato("job", "shop/n").out
 
 
 def test_json_is_the_protos_own_form(ostinato: Ostinato, api: FakeApi) -> None:

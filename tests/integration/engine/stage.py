@@ -88,14 +88,23 @@ class Stage:
             await poke_cron(tx, self.dispatcher, [await self._wish(job_id, name, schedule, job.terms)], await tx.now())
         return job_id
 
-    async def _wish(self, job_id: int, name: str, schedule: str, terms: ScheduleTerms = DEFAULT_TERMS) -> CronWish:
+    async def _wish(
+        self,
+        job_id: int,
+        name: str,
+        schedule: str,
+        terms: ScheduleTerms = DEFAULT_TERMS,
+        *,
+        paused: bool = False,
+        enabled: bool = True,
+    ) -> CronWish:
         return CronWish(
             job_id=job_id,  # type: ignore[arg-type]
             project_id=PROJECT_ID,
             job_name=f"projects/{PROJECT}/jobs/{name}",
             schedule=schedule,
-            enabled=True,
-            paused=False,
+            enabled=enabled,
+            paused=paused,
             revision="r1",
             terms=encode_terms(terms),
         )

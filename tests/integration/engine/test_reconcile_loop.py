@@ -13,7 +13,9 @@ import pytest
 from ostinato.clock import SystemClock
 from ostinato.errors import Unavailable
 from ostinato.jobflow.engine_tasks import HANDLE_TIMER, LAUNCH_INVOCATION
+from ostinato.jobflow.poke_cron import poke_cron
 from ostinato.scheduling.job_definition import TriggeringPolicy
+from ostinato.scheduling.schedule import CatchUp, CatchUpPolicy, ScheduleTerms
 from ostinato.storage.database import Database
 from ostinato.storage.transaction import Row
 from ostinato.taskqueue import Dispatcher, TaskClass, missing_tasks
@@ -266,6 +268,18 @@ async def test_a_slot_whose_due_time_was_lost_is_not_lost_with_it(stage: Stage) 
     assert await loop_of(stage).reconcile() == Reconciled()  # being due is the business of the clock of schedules
     await cron_of(stage).fire_due()
     assert await stage.pending(job_id)
+
+
+async def test_the_slot_of_a_paused_job_that_makes_up_for_it_stays_without_a_due_time(stage: Stage) -> None:
+    terms = ScheduleTerms(catch_up=CatchUp(CatchUpPolicy.ALL))
+    job_id = await stage.add_job("hourly", schedule="every 1h", terms=terms)
+    async with stage.db.transaction() as tx:
+        await tx.execute("update job set paused = true where job_id = $1", job_id)
+        wish = await stage._wish(job_id, "hourly", "every 1h", terms, paused=True)
+        await poke_cron(tx, stage.dispatcher, [wish], await tx.now())
+    assert await stage.db.fetchval("select slot is not null and due_at is null from job_cron")
+    assert await loop_of(stage).reconcile() == Reconciled()
+    assert await stage.db.fetchval("select due_at is null from job_cron")
 
 
 async def test_an_interval_that_waits_for_an_end_that_was_forgotten_is_rewound(stage: Stage) -> None:

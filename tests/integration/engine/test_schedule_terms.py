@@ -15,6 +15,7 @@ from ostinato.storage.transaction import Row
 from ostinato.zones import tzdata_version
 from ostinato_engine.cron_loop import CronLoop
 from tests.integration.engine.stage import Stage
+from tests.integration.engine.standing_clock import at_time, triage_today
 
 HOUR = timedelta(hours=1)
 GAP = datetime(2026, 3, 8, 7, tzinfo=UTC)  # the end of New York's
@@ -28,23 +29,6 @@ async def cron_row(stage: Stage, job_id: int) -> Row:
     row = await stage.db.fetchrow("select * from job_cron where job_id = $1", job_id)
     assert row is not None
     return row
-
-
-async def at_time(stage: Stage, instant: datetime) -> None:
-    """The database's clock stands still there."""
-    await stage.db.execute(
-        f"create or replace function ostinato_now() returns timestamptz language sql volatile as "
-        f"$$ select timestamptz '{instant.isoformat()}' $$"
-    )
-
-
-async def triage_today(stage: Stage) -> None:
-    """There are partitions for the runs of today only."""
-    await stage.db.execute(
-        "create or replace function ostinato_now() returns timestamptz language sql volatile as "
-        "$$ select clock_timestamp() $$"
-    )
-    await stage.triage_until_quiet()
 
 
 async def ledger(stage: Stage, job_id: int) -> list[tuple[Any, ...]]:

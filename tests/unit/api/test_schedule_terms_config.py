@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ostinato.errors import InvalidArgument
-from ostinato.scheduling.schedule import Blackout, FoldPolicy, GapPolicy, ScheduleTerms
+from ostinato.scheduling.schedule import Blackout, CatchUp, CatchUpPolicy, FoldPolicy, GapPolicy, ScheduleTerms
 from ostinato_api.project_config.read_project_config import read_project_config
 
 CALENDARS = """
@@ -38,7 +38,8 @@ def violations(stanza: str, calendars: str = CALENDARS) -> dict[str, str]:
 def test_every_field_is_read() -> None:
     stanza = """schedule: "H 3 * * *", time_zone: Europe/Rome, gap_policy: SKIP, fold_policy: BOTH, offset: 5m,
       jitter: 1500ms, start_after: 2026-01-01T00:00:00Z, end_before: "2027-01-01T00:00:00+01:00",
-      blackouts: [{start_time: 2026-02-01T00:00:00Z, end_time: 2026-02-02T00:00:00Z}]"""
+      blackouts: [{start_time: 2026-02-01T00:00:00Z, end_time: 2026-02-02T00:00:00Z}],
+      catch_up: {policy: ALL, window: 36h, limit: 20}"""
     assert terms(stanza) == ScheduleTerms(
         time_zone="Europe/Rome",
         gap_policy=GapPolicy.SKIP,
@@ -48,6 +49,7 @@ def test_every_field_is_read() -> None:
         start_after=datetime(2026, 1, 1, tzinfo=UTC),
         end_before=datetime(2026, 12, 31, 23, tzinfo=UTC),
         blackouts=(Blackout(datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 2, 2, tzinfo=UTC)),),
+        catch_up=CatchUp(CatchUpPolicy.ALL, timedelta(hours=36), 20),
     )
 
 
@@ -106,6 +108,14 @@ def test_a_day_whose_midnight_the_clock_leaves_out_begins_when_the_day_does() ->
         ("jitter: 1s", "jitter", "for schedules with slots"),
         ("schedule: continuously, start_after: 2026-01-01T00:00:00Z", "start_after", "for schedules with slots"),
         ("schedule: triggered, blackout_calendars: [freeze]", "blackouts", "for schedules with slots"),
+        ("schedule: every 1h, catch_up: {policy: NONE}", "catch_up.policy", "one of SKIP, LATEST, ALL"),
+        ("schedule: every 1h, catch_up: {window: 0s}", "catch_up.window", "more than 0s and at most 366 days"),
+        ("schedule: every 1h, catch_up: {window: 8784h1s}", "catch_up.window", "more than 0s and at most 366 days"),
+        ("schedule: every 1h, catch_up: {policy: ALL, limit: 1001}", "catch_up.limit", "between 1 and 1000"),
+        ("schedule: every 1h, catch_up: {policy: ALL, limit: -1}", "catch_up.limit", "between 1 and 1000"),
+        ("schedule: every 1h, catch_up: {policy: LATEST, limit: 5}", "catch_up.limit", "is for the policy ALL"),
+        ("schedule: with 1h interval, catch_up: {policy: LATEST}", "catch_up", "for schedules with slots"),
+        ("catch_up: {policy: ALL}", "catch_up", "for schedules with slots"),
         ("schedule: '0 0 * * L'", "schedule", "column 9"),
         ("schedule: 'at noon'", "schedule", "such as 2026-12-01T09:00:00Z"),
         ("schedule: every 1h, time_zones: UTC", "time_zones", "unknown key"),

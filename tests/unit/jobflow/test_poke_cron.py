@@ -13,7 +13,7 @@ from ostinato.jobstore.job_cron_store import JobCronRow
 from ostinato.jobstore.job_store import JobId
 from ostinato.jobstore.schedule_terms_codec import encode_terms
 from ostinato.scheduling.cron_machine import CronState
-from ostinato.scheduling.schedule import ScheduleTerms
+from ostinato.scheduling.schedule import CatchUp, CatchUpPolicy, ScheduleTerms
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -95,9 +95,9 @@ def test_a_slot_that_is_due_is_fired_under_the_old_plan_first(wanted: CronWish) 
     poke = decide_poke(overdue, wanted, NOW)
     assert poke is not None
     assert poke.firing is not None
-    assert poke.firing.emission is not None
-    assert poke.firing.emission.slot == NOW - timedelta(minutes=150)
-    assert poke.firing.emission.trigger.id == "cron:v1:6"
+    (emission,) = poke.firing.emissions
+    assert emission.slot == NOW - timedelta(minutes=150)
+    assert emission.trigger.id == "cron:v1:6"
     (skipped,) = poke.firing.skipped
     assert skipped.slot == NOW.replace(minute=0) - HOUR
     assert poke.row.state.generation > 6
@@ -131,8 +131,7 @@ def test_an_edit_fires_a_slot_that_has_its_time_but_was_not_due(wanted: CronWish
     poke = decide_poke(replace(row, state=replace(row.state, due_at=slot + HOUR)), wanted, NOW)
     assert poke is not None
     assert poke.firing is not None
-    assert poke.firing.emission is not None
-    assert poke.firing.emission.slot == slot
+    assert [emission.slot for emission in poke.firing.emissions] == [slot]
 
 
 def test_a_job_gets_its_terms_and_loses_them_while_it_is_paused() -> None:
@@ -152,4 +151,87 @@ def test_an_at_that_is_long_past_when_its_job_is_created_is_in_the_ledger() -> N
     assert poke.firing is not None
     (skipped,) = poke.firing.skipped
     assert (skipped.slot, skipped.outcome.name) == (datetime(2026, 2, 1, tzinfo=UTC), "SKIPPED_CATCHUP")
-    assert (poke.row.state.enabled, poke.row.state.slot, poke.firing.emission) == (True, None, None)
+    assert (poke.row.state.enabled, poke.row.state.slot, poke.firing.emissions) == (True, None, ())
+
+
+MAKES_UP = with_terms(catch_up=CatchUp(CatchUpPolicy.ALL))
+PAUSED = replace(MAKES_UP, paused=True)
+
+
+def held(slot: datetime | None = NEXT) -> JobCronRow:
+    state = CronState(enabled=True, generation=5, last_rewind_at=NOW - HOUR, slot=slot, due_at=None)
+    return replace(planned(), state=state, terms=MAKES_UP.terms)
+
+
+def test_pausing_a_job_that_makes_up_for_slots_holds_its_slot_and_resuming_makes_up_for_all() -> None:
+    poke = decide_poke(replace(planned(), terms=MAKES_UP.terms), PAUSED, NOW)
+    assert poke is not None
+    assert (poke.row.schedule, poke.row.terms) == ("every 1h", MAKES_UP.terms)
+    assert (poke.row.state.slot, poke.row.state.due_at, poke.firing) == (NEXT, None, None)
+    assert decide_poke(poke.row, PAUSED, NOW + 2 * HOUR) is None
+    resumed = decide_poke(poke.row, MAKES_UP, NOW + 2 * HOUR)
+    assert resumed is not None
+    assert resumed.firing is not None
+    assert [emission.slot for emission in resumed.firing.emissions] == [NEXT, NEXT + HOUR]
+    assert [emission.not_before for emission in resumed.firing.emissions] == [NEXT, NEXT + HOUR]
+    assert resumed.row.state.due_at == NEXT + 2 * HOUR
+
+
+def test_a_slot_that_is_due_when_such_a_job_is_paused_waits_for_the_resume() -> None:
+    row = replace(planned(slot=NOW - HOUR / 2), terms=MAKES_UP.terms)
+    poke = decide_poke(row, PAUSED, NOW)
+    assert poke is not None
+    assert (poke.firing, poke.row.state.slot, poke.row.state.due_at) == (None, NOW - HOUR / 2, None)
+
+
+def test_an_edit_of_a_held_job_settles_its_old_schedule_and_holds_the_new_one() -> None:
+    poke = decide_poke(held(), replace(PAUSED, schedule="every 20m"), NOW + 2 * HOUR)
+    assert poke is not None
+    assert poke.firing is not None
+    assert [emission.slot for emission in poke.firing.emissions] == [NEXT, NEXT + HOUR]
+    assert (poke.row.state.slot, poke.row.state.due_at) == (NOW + 2 * HOUR + HOUR / 6, None)
+
+
+def test_an_edit_that_makes_up_for_nothing_any_more_leaves_the_paused_job_without_a_slot() -> None:
+    poke = decide_poke(held(), wish(paused=True), NOW + 2 * HOUR)
+    assert poke is not None
+    assert poke.firing is not None
+    assert (poke.row.schedule, poke.row.terms, poke.row.state.slot) == ("triggered", b"", None)
+
+
+def test_an_edit_of_a_paused_job_that_makes_up_from_now_on_holds_its_next_slot() -> None:
+    poke = decide_poke(planned("triggered", None), PAUSED, NOW)
+    assert poke is not None
+    assert (poke.row.schedule, poke.row.state.slot, poke.row.state.due_at) == ("every 1h", NEXT, None)
+
+
+def test_such_a_job_that_comes_back_paused_is_held() -> None:
+    poke = decide_poke(DISABLED, PAUSED, NOW)
+    assert poke is not None
+    assert (poke.row.state.enabled, poke.row.state.slot, poke.row.state.due_at) == (True, NEXT, None)
+
+
+def test_disabling_a_held_job_fires_what_it_would_have_made_up_for() -> None:
+    poke = decide_poke(held(), replace(PAUSED, enabled=False), NOW + 2 * HOUR)
+    assert poke is not None
+    assert poke.firing is not None
+    assert len(poke.firing.emissions) == 2
+    assert (poke.row.state.enabled, poke.row.state.slot) == (False, None)
+
+
+@pytest.mark.parametrize("wanted", [PAUSED, MAKES_UP])
+def test_a_schedule_without_later_slots_is_as_wished_whether_paused_or_not(wanted: CronWish) -> None:
+    assert decide_poke(held(None), wanted, NOW) is None
+
+
+def test_a_job_whose_schedule_nobody_understands_can_be_paused() -> None:
+    unreadable = replace(PAUSED, schedule="of the future")
+    poke = decide_poke(planned("of the future"), unreadable, NOW)
+    assert poke is not None
+    assert (poke.row.schedule, poke.row.state.slot) == ("triggered", None)
+
+
+def test_a_slot_at_the_instant_of_a_resume_is_due() -> None:
+    poke = decide_poke(planned("triggered", None), wish(), NEXT)
+    assert poke is not None
+    assert (poke.row.state.slot, poke.row.state.due_at) == (NEXT, NEXT)

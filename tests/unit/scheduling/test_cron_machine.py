@@ -82,8 +82,7 @@ class TestDue:
 
     def test_fires_and_plans_the_next(self) -> None:
         step = on_due(enabled(HOURLY), HOURLY, NOON + HOUR)
-        assert step.fired is not None
-        assert step.fired.slot == NOON + HOUR
+        assert [fired.slot for fired in step.fired] == [NOON + HOUR]
         assert step.state.slot == NOON + 2 * HOUR
         assert step.skipped == ()
 
@@ -94,8 +93,8 @@ class TestDue:
     def test_fires_under_a_new_generation(self) -> None:
         state = enabled(HOURLY)
         step = on_due(state, HOURLY, NOON + HOUR)
-        assert step.fired is not None
-        assert state.generation < step.fired.generation <= step.state.generation
+        (fired,) = step.fired
+        assert state.generation < fired.generation <= step.state.generation
 
     def test_late_by_less_than_a_period_skips_nothing(self) -> None:
         step = on_due(enabled(HOURLY), HOURLY, NOON + 2 * HOUR - timedelta(seconds=1))
@@ -108,8 +107,7 @@ class TestDue:
     def test_late_by_many_periods_fires_once_and_skips_the_rest_as_one_range(self) -> None:
         """The range holds every slot that was missed, the one due exactly now included."""
         step = on_due(enabled(HOURLY), HOURLY, NOON + 1000 * HOUR)
-        assert step.fired is not None
-        assert step.fired.slot == NOON + HOUR
+        assert [fired.slot for fired in step.fired] == [NOON + HOUR]
         assert step.skipped == (SkippedRange(NOON + 2 * HOUR, NOON + 1000 * HOUR + timedelta(seconds=1)),)
         assert step.state.slot == NOON + 1001 * HOUR
 
@@ -134,12 +132,12 @@ class TestDue:
     def test_of_the_last_slot_plans_nothing(self) -> None:
         state = enabled(LAST_OF_2026, datetime(2026, 1, 1, 12, tzinfo=UTC))
         step = on_due(state, LAST_OF_2026, datetime(2026, 1, 2, tzinfo=UTC))
-        assert step.fired == FiredSlot(state.generation + 1, LAST, LAST)
+        assert step.fired == (FiredSlot(state.generation + 1, LAST, LAST),)
         assert (step.state.slot, step.skipped) == (None, ())
 
     def test_of_a_relative_schedule_waits_for_a_rewind(self) -> None:
         step = on_due(enabled(INTERVAL), INTERVAL, NOON + 25 * MINUTE)
-        assert step.fired is not None
+        assert len(step.fired) == 1
         assert (step.state.slot, step.skipped, step.state.waits_for_rewind) == (None, (), True)
 
 
@@ -210,13 +208,13 @@ class TestPause:
     def test_then_resume_plans_the_next_regular_slot(self) -> None:
         paused = on_schedule_change(enabled(HOURLY), TRIGGERED, NOON + MINUTE).state
         step = on_schedule_change(paused, HOURLY, NOON + 90 * MINUTE)
-        assert (step.state.slot, step.fired, step.skipped) == (NOON + 2 * HOUR, None, ())
+        assert (step.state.slot, step.fired, step.skipped) == (NOON + 2 * HOUR, (), ())
 
     def test_then_resume_of_an_interval_that_is_over_is_due_at_once(self) -> None:
         paused = on_schedule_change(enabled(INTERVAL), TRIGGERED, NOON + MINUTE).state
         resumed = on_schedule_change(paused, INTERVAL, NOON + HOUR).state
         assert resumed.slot == NOON + HOUR
-        assert on_due(resumed, INTERVAL, NOON + HOUR).fired is not None
+        assert len(on_due(resumed, INTERVAL, NOON + HOUR).fired) == 1
 
     def test_then_resume_of_an_interval_that_is_not_over_keeps_its_measure(self) -> None:
         paused = on_schedule_change(enabled(INTERVAL), TRIGGERED, NOON + MINUTE).state

@@ -179,10 +179,17 @@ def slot(**fields: Any) -> SlotSituation:
             "did start a run: shop/j/7.",
         ),
         (
-            slot(outcome=OccurrenceOutcome.SKIPPED_CATCHUP, decided_at=NOW, paused=True),
+            slot(outcome=OccurrenceOutcome.SKIPPED_CATCHUP, decided_at=NOW),
             Cause.SKIPPED_CATCHUP,
             "what was missed was skipped at 2026-03-01T12:00:00Z",
         ),
+        (
+            slot(outcome=OccurrenceOutcome.SKIPPED_CATCHUP, decided_at=NOW, paused=True),
+            Cause.SKIPPED_CATCHUP,
+            "came while the job was paused, and its catch_up skipped it at 2026-03-01T12:00:00Z",
+        ),
+        (slot(paused=True, is_slot=True, waits=True), Cause.STILL_WAITING, "still waits"),
+        (slot(paused=True, is_slot=True, waits=True, at=NOW + MINUTE), Cause.PAUSED, "it was paused"),
     ],
 )
 def test_what_became_of_a_slot(known: SlotSituation, cause: Cause, words: str) -> None:

@@ -8,7 +8,7 @@ from ostinato.scheduling.schedule.every import EverySchedule
 from ostinato.scheduling.schedule.interval import IntervalSchedule
 from ostinato.scheduling.schedule.parse_schedule import CronTerms, Schedule, parse_schedule
 from ostinato.scheduling.schedule.schedule_error import ScheduleError
-from ostinato.scheduling.schedule.schedule_terms import Blackout, ScheduleTerms
+from ostinato.scheduling.schedule.schedule_terms import Blackout, CatchUp, CatchUpPolicy, ScheduleTerms
 from ostinato.scheduling.schedule.timetable import Timetable
 from ostinato.scheduling.schedule.triggered import TriggeredSchedule
 from ostinato.scheduling.schedule.zone import UTC_ZONE, Zone
@@ -17,6 +17,8 @@ __all__ = [
     "UTC_ZONE",
     "AtSchedule",
     "Blackout",
+    "CatchUp",
+    "CatchUpPolicy",
     "CronSchedule",
     "CronTerms",
     "EverySchedule",

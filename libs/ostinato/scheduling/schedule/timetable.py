@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
 from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.scheduling.schedule.blackouts import BlackoutPeriods
@@ -19,6 +20,7 @@ from ostinato.scheduling.schedule.schedule_terms import ScheduleTerms
 from ostinato.scheduling.schedule.zone import UTC_ZONE, Zone
 
 _INSTANT = timedelta(microseconds=1)
+_SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,35 @@ class Timetable:
             return slot
         return self.start_after(slot - _INSTANT)
 
+    def newest_starts(self, first: datetime, until: datetime, most: int) -> list[datetime]:
+        """The newest `most` of the slots in [first, until] that start something, oldest first.
+
+        Slots can be looked up forward only, so it looks back by spans: ever longer ones, and where one holds too many
+        slots, by halves of it. That takes O(most * log(until - first)) look-ups, however many slots there are.
+        """
+        found: list[datetime] = []
+        span, is_dense = most * _SECOND, False
+        while first <= until and len(found) < most:
+            after = max(until - span, first - _INSTANT)
+            enough = 2 * (most - len(found))
+            starts = list(islice(self._starts(after, until), enough + 1))
+            if len(starts) > enough:
+                is_dense = True
+            else:
+                found, until = [*starts, *found], after
+            # What is wanted is within the span that held too many, so from then on it is searched by halves.
+            span = max(span / 2, _SECOND) if is_dense else span * 2
+        return found[-most:]
+
+    def _starts(self, after: datetime, until: datetime) -> Iterator[datetime]:
+        """Slots in (after, until] that start something."""
+        slot = self.next_after(after)
+        while slot is not None and slot <= until:
+            end = self.periods.end_of(slot)
+            if end is None:
+                yield slot
+            slot = self.next_after(slot if end is None else end - _INSTANT)
+
     def plan_after(self, after: datetime, *, last_rewind_at: datetime | None = None) -> Plan | None:
         """What comes strictly after `after`."""
         slot = self.next_after(after, last_rewind_at=last_rewind_at)
@@ -143,4 +174,4 @@ class Timetable:
 
 def _second_after(at: datetime) -> datetime:
     """Slots are whole seconds: the first that can come after `at`."""
-    return at.replace(microsecond=0) + timedelta(seconds=1)
+    return at.replace(microsecond=0) + _SECOND

@@ -194,6 +194,7 @@ class Job(_message.Message):
     END_BEFORE_FIELD_NUMBER: _builtins.int
     START_DEADLINE_FIELD_NUMBER: _builtins.int
     BLACKOUTS_FIELD_NUMBER: _builtins.int
+    CATCH_UP_FIELD_NUMBER: _builtins.int
     NOOP_FIELD_NUMBER: _builtins.int
     HTTP_FIELD_NUMBER: _builtins.int
     DOWNSTREAM_FIELD_NUMBER: _builtins.int
@@ -229,7 +230,7 @@ class Job(_message.Message):
     schedule: _builtins.str
     """See the schedule guide: cron, `every 15m`, `with 10m interval`, `continuously`, `at <instant>`, `triggered`."""
     max_pending_triggers: _builtins.int
-    """How many triggers may wait, those of retries not counted. 1 to 5000, default 1000."""
+    """How many triggers may wait, not counted those that have a run of their own: retries, and slots made up for. 1 to 5000, default 1000."""
     overflow: Global___Job.Overflow.ValueType
     """Default DROP_OLDEST."""
     time_zone: _builtins.str
@@ -279,6 +280,10 @@ class Job(_message.Message):
     @_builtins.property
     def blackouts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Blackout]:
         """Slots in them start nothing; the ledger says so."""
+
+    @_builtins.property
+    def catch_up(self) -> Global___CatchUp:
+        """What becomes of slots that nobody fired in time, because all engines were down or the job was paused."""
 
     @_builtins.property
     def noop(self) -> Global___NoopTarget: ...
@@ -337,6 +342,7 @@ class Job(_message.Message):
         end_before: _timestamp_pb2.Timestamp | None = ...,
         start_deadline: _duration_pb2.Duration | None = ...,
         blackouts: _abc.Iterable[Global___Blackout] | None = ...,
+        catch_up: Global___CatchUp | None = ...,
         noop: Global___NoopTarget | None = ...,
         http: Global___HttpTarget | None = ...,
         downstream: _abc.Iterable[Global___Downstream] | None = ...,
@@ -362,15 +368,73 @@ class Job(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_before", b"end_before", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "jitter", b"jitter", "last_completed_time", b"last_completed_time", "last_failure_time", b"last_failure_time", "last_scheduled_time", b"last_scheduled_time", "last_success_time", b"last_success_time", "min_triage_interval", b"min_triage_interval", "next_run_time", b"next_run_time", "noop", b"noop", "offset", b"offset", "pause_time", b"pause_time", "retry", b"retry", "start_after", b"start_after", "start_deadline", b"start_deadline", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "create_time", b"create_time", "end_before", b"end_before", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "jitter", b"jitter", "last_completed_time", b"last_completed_time", "last_failure_time", b"last_failure_time", "last_scheduled_time", b"last_scheduled_time", "last_success_time", b"last_success_time", "min_triage_interval", b"min_triage_interval", "next_run_time", b"next_run_time", "noop", b"noop", "offset", b"offset", "pause_time", b"pause_time", "retry", b"retry", "start_after", b"start_after", "start_deadline", b"start_deadline", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_invocations", b"active_invocations", "annotations", b"annotations", "blackouts", b"blackouts", "create_time", b"create_time", "display_name", b"display_name", "downstream", b"downstream", "end_before", b"end_before", "etag", b"etag", "fold_policy", b"fold_policy", "gap_policy", b"gap_policy", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "jitter", b"jitter", "labels", b"labels", "last_completed_time", b"last_completed_time", "last_error", b"last_error", "last_failure_time", b"last_failure_time", "last_scheduled_time", b"last_scheduled_time", "last_status", b"last_status", "last_success_time", b"last_success_time", "managed_by", b"managed_by", "max_pending_triggers", b"max_pending_triggers", "min_triage_interval", b"min_triage_interval", "name", b"name", "next_run_time", b"next_run_time", "noop", b"noop", "offset", b"offset", "overflow", b"overflow", "owner", b"owner", "pause_reason", b"pause_reason", "pause_time", b"pause_time", "paused", b"paused", "paused_by", b"paused_by", "realm", b"realm", "retry", b"retry", "revision", b"revision", "revision_url", b"revision_url", "schedule", b"schedule", "start_after", b"start_after", "start_deadline", b"start_deadline", "state", b"state", "target", b"target", "time_zone", b"time_zone", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_invocations", b"active_invocations", "annotations", b"annotations", "blackouts", b"blackouts", "catch_up", b"catch_up", "create_time", b"create_time", "display_name", b"display_name", "downstream", b"downstream", "end_before", b"end_before", "etag", b"etag", "fold_policy", b"fold_policy", "gap_policy", b"gap_policy", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "jitter", b"jitter", "labels", b"labels", "last_completed_time", b"last_completed_time", "last_error", b"last_error", "last_failure_time", b"last_failure_time", "last_scheduled_time", b"last_scheduled_time", "last_status", b"last_status", "last_success_time", b"last_success_time", "managed_by", b"managed_by", "max_pending_triggers", b"max_pending_triggers", "min_triage_interval", b"min_triage_interval", "name", b"name", "next_run_time", b"next_run_time", "noop", b"noop", "offset", b"offset", "overflow", b"overflow", "owner", b"owner", "pause_reason", b"pause_reason", "pause_time", b"pause_time", "paused", b"paused", "paused_by", b"paused_by", "realm", b"realm", "retry", b"retry", "revision", b"revision", "revision_url", b"revision_url", "schedule", b"schedule", "start_after", b"start_after", "start_deadline", b"start_deadline", "state", b"state", "target", b"target", "time_zone", b"time_zone", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["noop", "http"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
 
 Global___Job: _TypeAlias = Job  # noqa: Y015
+
+@_typing.final
+class CatchUp(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Policy:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _PolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[CatchUp._Policy.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        POLICY_UNSPECIFIED: CatchUp._Policy.ValueType  # 0
+        SKIP: CatchUp._Policy.ValueType  # 1
+        """The default. The oldest slot that nobody fired starts something, however late, and the others are skipped; while
+        the job is paused there are no slots.
+        """
+        LATEST: CatchUp._Policy.ValueType  # 2
+        """The newest starts something."""
+        ALL: CatchUp._Policy.ValueType  # 3
+        """Each has a run of its own, oldest first. These are never batched or dropped, and wait while the job is paused."""
+
+    class Policy(_Policy, metaclass=_PolicyEnumTypeWrapper): ...
+    POLICY_UNSPECIFIED: CatchUp.Policy.ValueType  # 0
+    SKIP: CatchUp.Policy.ValueType  # 1
+    """The default. The oldest slot that nobody fired starts something, however late, and the others are skipped; while
+    the job is paused there are no slots.
+    """
+    LATEST: CatchUp.Policy.ValueType  # 2
+    """The newest starts something."""
+    ALL: CatchUp.Policy.ValueType  # 3
+    """Each has a run of its own, oldest first. These are never batched or dropped, and wait while the job is paused."""
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    policy: Global___CatchUp.Policy.ValueType
+    limit: _builtins.int
+    """Of ALL: so many run, the newest; older ones are skipped. 1 to 1,000, default 100."""
+    @_builtins.property
+    def window(self) -> _duration_pb2.Duration:
+        """Slots older than that are skipped; with SKIP this is of `at` only, which may be so late when its job is created.
+        Default 24 h, at most 366 days.
+        """
+
+    def __init__(
+        self,
+        *,
+        policy: Global___CatchUp.Policy.ValueType = ...,
+        window: _duration_pb2.Duration | None = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["window", b"window"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "policy", b"policy", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CatchUp: _TypeAlias = CatchUp  # noqa: Y015
 
 @_typing.final
 class Blackout(_message.Message):

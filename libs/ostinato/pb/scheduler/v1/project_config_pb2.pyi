@@ -193,6 +193,7 @@ class JobConfig(_message.Message):
     START_DEADLINE_FIELD_NUMBER: _builtins.int
     BLACKOUTS_FIELD_NUMBER: _builtins.int
     BLACKOUT_CALENDARS_FIELD_NUMBER: _builtins.int
+    CATCH_UP_FIELD_NUMBER: _builtins.int
     NOOP_FIELD_NUMBER: _builtins.int
     HTTP_FIELD_NUMBER: _builtins.int
     DOWNSTREAM_FIELD_NUMBER: _builtins.int
@@ -237,6 +238,8 @@ class JobConfig(_message.Message):
         """Ids of calendars of the project: short form of their blackouts."""
 
     @_builtins.property
+    def catch_up(self) -> _jobs_pb2.CatchUp: ...
+    @_builtins.property
     def noop(self) -> _jobs_pb2.NoopTarget: ...
     @_builtins.property
     def http(self) -> _jobs_pb2.HttpTarget: ...
@@ -275,6 +278,7 @@ class JobConfig(_message.Message):
         start_deadline: _duration_pb2.Duration | None = ...,
         blackouts: _abc.Iterable[_jobs_pb2.Blackout] | None = ...,
         blackout_calendars: _abc.Iterable[_builtins.str] | None = ...,
+        catch_up: _jobs_pb2.CatchUp | None = ...,
         noop: _jobs_pb2.NoopTarget | None = ...,
         http: _jobs_pb2.HttpTarget | None = ...,
         downstream: _abc.Iterable[_jobs_pb2.Downstream] | None = ...,
@@ -286,9 +290,9 @@ class JobConfig(_message.Message):
         overflow: _jobs_pb2.Job.Overflow.ValueType = ...,
         min_triage_interval: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_before", b"end_before", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "jitter", b"jitter", "min_triage_interval", b"min_triage_interval", "noop", b"noop", "offset", b"offset", "retry", b"retry", "start_after", b"start_after", "start_deadline", b"start_deadline", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "end_before", b"end_before", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "jitter", b"jitter", "min_triage_interval", b"min_triage_interval", "noop", b"noop", "offset", b"offset", "retry", b"retry", "start_after", b"start_after", "start_deadline", b"start_deadline", "target", b"target", "timeout", b"timeout", "triggering_policy", b"triggering_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "blackout_calendars", b"blackout_calendars", "blackouts", b"blackouts", "display_name", b"display_name", "downstream", b"downstream", "end_before", b"end_before", "fold_policy", b"fold_policy", "gap_policy", b"gap_policy", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "id", b"id", "jitter", b"jitter", "labels", b"labels", "max_pending_triggers", b"max_pending_triggers", "min_triage_interval", b"min_triage_interval", "noop", b"noop", "offset", b"offset", "overflow", b"overflow", "owner", b"owner", "realm", b"realm", "retry", b"retry", "schedule", b"schedule", "start_after", b"start_after", "start_deadline", b"start_deadline", "target", b"target", "time_zone", b"time_zone", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "triggers", b"triggers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "blackout_calendars", b"blackout_calendars", "blackouts", b"blackouts", "catch_up", b"catch_up", "display_name", b"display_name", "downstream", b"downstream", "end_before", b"end_before", "fold_policy", b"fold_policy", "gap_policy", b"gap_policy", "heartbeat_timeout", b"heartbeat_timeout", "http", b"http", "id", b"id", "jitter", b"jitter", "labels", b"labels", "max_pending_triggers", b"max_pending_triggers", "min_triage_interval", b"min_triage_interval", "noop", b"noop", "offset", b"offset", "overflow", b"overflow", "owner", b"owner", "realm", b"realm", "retry", b"retry", "schedule", b"schedule", "start_after", b"start_after", "start_deadline", b"start_deadline", "target", b"target", "time_zone", b"time_zone", "timeout", b"timeout", "triggering_policy", b"triggering_policy", "triggers", b"triggers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["noop", "http"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015

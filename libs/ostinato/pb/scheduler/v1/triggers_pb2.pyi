@@ -55,7 +55,9 @@ class Trigger(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def not_before(self) -> _timestamp_pb2.Timestamp:
-        """It starts nothing before; set for retries, which wait for their backoff. Output only."""
+        """It becomes an invocation of its own, and not before; set for retries, which wait for their backoff, and for slots
+        that are made up for. Output only.
+        """
 
     @_builtins.property
     def cron(self) -> Global___CronPayload: ...
