@@ -153,7 +153,7 @@ class CloudTasksQueue:
 
     async def purge(self, queue: str) -> int:
         """Reminders first: what was submitted meanwhile is purged there."""
-        deleted = await delete_reminders_of(self._db, self._builder.queue_path(queue), self._clock.now())
+        deleted = await delete_reminders_of(self._db, self._builder.queue_path(queue))
         await self._change(self._client.purge_queue, queue)
         return deleted
 

@@ -70,6 +70,15 @@ async def load_page(db: Database, after: UUID, size: int) -> dict[UUID, bytes]:
     return {row["id"]: row["payload"] for row in await db.fetch(_PAGE, after, size)}
 
 
+_IDS = "select coalesce(string_agg(uuid_send(id), ''::bytea order by id), ''::bytea) as ids from tq_reminder"
+
+
+async def load_ids(db: Database) -> bytes:
+    """Of all that there are at one moment, in their order: 16 bytes each, so that a million is no matter."""
+    ids: bytes = (await db.fetch(_IDS))[0]["ids"]
+    return ids
+
+
 _SOME = """
 (select payload from tq_reminder limit $1) union all (select payload from tq_parked_reminder limit $1)
 """
