@@ -37,7 +37,7 @@ from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.scheduling.job_definition import DEFAULT_TIMEOUT
 from ostinato.storage.database import Database
 from ostinato.storage.transaction import Tx
-from ostinato.taskqueue import Dispatcher
+from ostinato.taskqueue import Dispatcher, are_reminders_late
 from ostinato.taskqueue.embedded.backlog_store import is_behind
 from ostinato_engine.engine_metrics import EngineMetrics
 from ostinato_engine.running_launches import RunningLaunches
@@ -118,8 +118,11 @@ class DeadlineLoop:
         return DeadlinePass(len(found), len(ended))
 
     async def _reports_wait(self, tx: Tx) -> bool:
-        """What was reported may not have been applied: the queue is paused, or engines don't keep up."""
-        return await is_behind(tx, self._dispatcher.queue_ids[HANDLE_NOTIFICATION.queue], by=LATE_LOOK)
+        """What was reported may not have been applied: the queue is paused, or who takes it doesn't keep up."""
+        queue_id = self._dispatcher.queue_ids[HANDLE_NOTIFICATION.queue]
+        return await is_behind(tx, queue_id, by=LATE_LOOK) or await are_reminders_late(
+            tx, self._dispatcher, HANDLE_NOTIFICATION, by=LATE_LOOK
+        )
 
     def _count(self, ended: Sequence[InvocationChange]) -> None:
         for change in ended:

@@ -1,4 +1,7 @@
-"""Reports that were accepted and have not been applied: what the queue knows of a run before the run does."""
+"""Reports that were accepted and have not been applied: what the queue knows of a run before the run does.
+
+Of those that wait in Cloud Tasks nothing is known here, only of those that it has not been given yet.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from ostinato.jobflow.engine_tasks import HANDLE_NOTIFICATION
 from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask
 from ostinato.scheduling.invocation_id import InvocationId
 from ostinato.storage.transaction import Tx
-from ostinato.taskqueue import Dispatcher
+from ostinato.taskqueue import Dispatcher, reminded_payloads
 from ostinato.taskqueue.embedded.backlog_store import find_payloads_beginning
 from ostinato_engine.run_reports import reports_end
 
@@ -18,7 +21,7 @@ from ostinato_engine.run_reports import reports_end
 async def find_waiting_ends(
     tx: Tx, dispatcher: Dispatcher, invocation_ids: Collection[InvocationId]
 ) -> set[InvocationId]:
-    """Those of whom a final report waits. Reads the whole queue of reports: rarely, please."""
+    """Those of whom a final report waits. Reads the whole queue of reports, and all reminders: rarely, please."""
     # The id is the message's first field, and no id's bytes begin with another's.
     beginnings = [HandleNotificationTask(invocation_id=run).SerializeToString() for run in invocation_ids]
     payloads = await find_payloads_beginning(
@@ -27,7 +30,9 @@ async def find_waiting_ends(
         beginnings,
         within=HANDLE_NOTIFICATION.retry.max_backoff,
     )
-    return {InvocationId(task.invocation_id) for task in map(_read, payloads) if reports_end(task.notification)}
+    tasks = [*map(_read, payloads), *await reminded_payloads(tx, dispatcher, HANDLE_NOTIFICATION, invocation_ids)]
+    ended = {InvocationId(task.invocation_id) for task in tasks if reports_end(task.notification)}
+    return ended & {*invocation_ids}
 
 
 def _read(payload: bytes) -> HandleNotificationTask:

@@ -15,7 +15,7 @@ from ostinato.taskqueue.handler import Handler
 from ostinato.taskqueue.open_dispatcher import open_dispatcher
 from ostinato.taskqueue.outcome import Outcome
 from ostinato.taskqueue.priority import Priority
-from ostinato.taskqueue.queue_inspection import missing_tasks, remote_payloads
+from ostinato.taskqueue.queue_inspection import are_reminders_late, missing_tasks, reminded_payloads, remote_payloads
 from ostinato.taskqueue.queue_measure import QueueMeasure
 from ostinato.taskqueue.queue_settings import QueueSettings
 from ostinato.taskqueue.remote_queue import RemoteAdd, RemoteDepth, RemoteQueue
@@ -52,6 +52,7 @@ __all__ = [
     "TimeHistogram",
     "Worker",
     "WorkerSettings",
+    "are_reminders_late",
     "complete_many_in",
     "find_queued_payloads",
     "list_dead_letters",
@@ -62,6 +63,7 @@ __all__ = [
     "purge_old_dead_letters",
     "purge_queue",
     "queue_stats",
+    "reminded_payloads",
     "remote_payloads",
     "resume_queue",
     "running_task",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue.queue_settings import QueueSettings
-from ostinato.taskqueue.task_class import TaskClass
+from ostinato.taskqueue.task_class import P, TaskClass
 from ostinato.taskqueue.task_options import TaskOptions
 
 
@@ -74,6 +74,20 @@ class RemoteQueue(Protocol):
         """None: it can't be told, because there is too much of it or nobody answers. Reads it all: rarely, please.
 
         A task that was added before this is asked, and is not found, has ended or is lost.
+        """
+        ...
+
+    async def are_reminders_late(self, tx: Tx, task_class: TaskClass[Any], *, by: timedelta) -> bool:
+        """Whether a task of the class was committed that long ago and is not there yet, or it can't be told.
+
+        Parked ones do not count.
+        """
+        ...
+
+    async def reminded(self, tx: Tx, task_class: TaskClass[P], mentioning: Collection[int]) -> list[P]:
+        """Payloads of the class that are committed and not there yet, nor parked, with all that mention one of these.
+
+        Looks through all reminders: rarely, please.
         """
         ...
 

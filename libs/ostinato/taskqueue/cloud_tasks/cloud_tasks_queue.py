@@ -6,8 +6,9 @@ one it is submitted at once, and the caller hears what came of it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -27,15 +28,16 @@ from ostinato.taskqueue.cloud_tasks.request_building import Moment, RequestBuild
 from ostinato.taskqueue.cloud_tasks.submit_verdicts import error_of
 from ostinato.taskqueue.cloud_tasks.task_submitter import TaskSubmitter
 from ostinato.taskqueue.cloud_tasks.waiting_reminders import count_reminders, delete_reminders_of
-from ostinato.taskqueue.cloud_tasks.waiting_tasks import find_waiting
+from ostinato.taskqueue.cloud_tasks.waiting_tasks import find_reminded, find_waiting
 from ostinato.taskqueue.parallel_calls import for_each
 from ostinato.taskqueue.queue_settings import QueueSettings
 from ostinato.taskqueue.reminders.happy_path import HappyPath, HappyPathSettings, open_happy_path
 from ostinato.taskqueue.reminders.refusal_policy import RefusalPolicy
-from ostinato.taskqueue.reminders.reminder import NewReminder, encode_reminder, new_reminder_id
+from ostinato.taskqueue.reminders.reminder import NewReminder, beginning_of, encode_reminder, new_reminder_id
+from ostinato.taskqueue.reminders.reminder_store import is_any_beginning
 from ostinato.taskqueue.reminders.submissions import Submissions
 from ostinato.taskqueue.remote_queue import RemoteAdd, RemoteDepth, WaitingTasks
-from ostinato.taskqueue.task_class import TaskClass
+from ostinato.taskqueue.task_class import P, TaskClass
 from ostinato.taskqueue.task_name import hex_name_of
 from ostinato.telemetry.tracing import current_traceparent
 
@@ -137,6 +139,12 @@ class CloudTasksQueue:
         paths = [self._builder.queue_path(queue) for queue in task_class.queues]
         return await find_waiting(self._db, self._client, task_class, paths)
 
+    async def are_reminders_late(self, tx: Tx, task_class: TaskClass[Any], *, by: timedelta) -> bool:
+        return await is_any_beginning(tx, beginning_of(task_class.name), fresh_until=self.settings.fresh_for - by)
+
+    async def reminded(self, tx: Tx, task_class: TaskClass[P], mentioning: Collection[int]) -> list[P]:
+        return await find_reminded(tx, task_class, mentioning)
+
     async def pause(self, queue: str) -> None:
         await self._change(self._client.pause_queue, queue)
 
@@ -145,7 +153,7 @@ class CloudTasksQueue:
 
     async def purge(self, queue: str) -> int:
         """Reminders first: what was submitted meanwhile is purged there."""
-        deleted = await delete_reminders_of(self._db, self._builder.queue_path(queue), self._clock.now())
+        deleted = await delete_reminders_of(self._db, self._builder.queue_path(queue))
         await self._change(self._client.purge_queue, queue)
         return deleted
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime
 from uuid import UUID
 
 from google.protobuf.message import DecodeError
@@ -11,11 +10,12 @@ from google.protobuf.message import DecodeError
 from ostinato.storage.database import Database
 from ostinato.taskqueue.cloud_tasks.plain_messages import CreateTaskRequest
 from ostinato.taskqueue.reminders.reminder import decode_reminder
-from ostinato.taskqueue.reminders.reminder_store import delete_reminders, load_page
+from ostinato.taskqueue.reminders.reminder_store import delete_reminders, load_ids, load_page, load_payloads
 
 MOST_COUNTED = 10_000
 _PAGE = 1000
 _FIRST = UUID(int=0)
+_ID_BYTES = 16
 
 
 async def count_reminders(db: Database) -> Counter[str]:
@@ -31,22 +31,21 @@ async def count_reminders(db: Database) -> Counter[str]:
     return counts
 
 
-async def delete_reminders_of(db: Database, queue_path: str, before: datetime) -> int:
-    """Those made before then, by the clock of who made them; returns how many. In pages."""
-    deleted, after = 0, _FIRST
-    while True:
-        page = await load_page(db, after, _PAGE)
-        chosen = [each for each, payload in page.items() if _queue_of(payload, before) == queue_path]
+async def delete_reminders_of(db: Database, queue_path: str) -> int:
+    """Those that are committed when this begins, nothing that comes later; returns how many. In pages."""
+    ids, deleted = await load_ids(db), 0
+    for first in range(0, len(ids), _PAGE * _ID_BYTES):
+        starts = range(first, min(first + _PAGE * _ID_BYTES, len(ids)), _ID_BYTES)
+        found = await load_payloads(db, [UUID(bytes=ids[start : start + _ID_BYTES]) for start in starts])
+        chosen = [each for each, payload in found.items() if _queue_of(payload) == queue_path]
         deleted += len(await delete_reminders(db, chosen))
-        if len(page) < _PAGE:
-            return deleted
-        after = max(page)
+    return deleted
 
 
-def _queue_of(payload: bytes, before: datetime | None = None) -> str:
-    """Empty for one that can't be read, or was not made before then."""
+def _queue_of(payload: bytes) -> str:
+    """Empty for one that can't be read."""
     reminder = decode_reminder(payload)
-    if reminder is None or (before is not None and reminder.created.ToDatetime(tzinfo=UTC) > before):
+    if reminder is None:
         return ""
     try:
         parent: str = CreateTaskRequest.FromString(reminder.create_task_request).parent

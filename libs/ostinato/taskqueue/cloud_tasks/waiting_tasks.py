@@ -6,20 +6,21 @@ Reminders are read first: a task moves from there to Cloud Tasks and never back.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from google.cloud import tasks_v2
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 
 from ostinato.storage.database import Database
+from ostinato.storage.transaction import Tx
 from ostinato.taskqueue.cloud_tasks.cloud_client import CALL_TIMEOUT, code_of, text_of
 from ostinato.taskqueue.cloud_tasks.envelope import NoEnvelopeError, NoPayloadError, decode_envelope, decode_payload
 from ostinato.taskqueue.cloud_tasks.remote_names import number_of
-from ostinato.taskqueue.reminders.reminder import decode_reminder
-from ostinato.taskqueue.reminders.reminder_store import load_some_payloads
+from ostinato.taskqueue.reminders.reminder import beginning_of, decode_reminder
+from ostinato.taskqueue.reminders.reminder_store import find_payloads_containing, load_some_payloads
 from ostinato.taskqueue.remote_queue import WaitingTasks
-from ostinato.taskqueue.task_class import TaskClass
+from ostinato.taskqueue.task_class import P, TaskClass
 
 _log = logging.getLogger(__name__)
 MOST_REMINDERS = 10_000
@@ -46,6 +47,14 @@ async def find_waiting(
     return WaitingTasks(
         frozenset(number for number, _ in found), frozenset(payload.SerializeToString() for _, payload in found)
     )
+
+
+async def find_reminded(tx: Tx, task_class: TaskClass[P], mentioning: Collection[int]) -> list[P]:
+    """Payloads of reminders, with all that have one of these numbers in it: JSON writes them in decimals."""
+    parts = [str(number).encode() for number in mentioning]
+    found = await find_payloads_containing(tx, beginning_of(task_class.name), parts)
+    payloads = (_payload(task, task_class) for task in _tasks_of(found, task_class))
+    return [payload for payload in payloads if payload is not None]
 
 
 def _tasks_of(payloads: Iterable[bytes], task_class: TaskClass[Any]) -> Iterator[tasks_v2.Task]:
@@ -76,14 +85,13 @@ async def _list(client: tasks_v2.CloudTasksAsyncClient, path: str) -> list[tasks
     return tasks
 
 
-def _payload(task: tasks_v2.Task, task_class: TaskClass[Any]) -> Message | None:
+def _payload(task: tasks_v2.Task, task_class: TaskClass[P]) -> P | None:
     """None: it is of another class, or nobody can read it; then it comes to nothing here either."""
     try:
         envelope = decode_envelope(task.http_request.body)
         named = envelope.class_name or envelope.type_name
         if named not in {task_class.name, task_class.payload.DESCRIPTOR.full_name}:
             return None
-        payload: Message = decode_payload(envelope, task_class.payload)
+        return decode_payload(envelope, task_class.payload)
     except (NoEnvelopeError, NoPayloadError):
         return None
-    return payload

@@ -41,6 +41,11 @@ def encode_reminder(*, task_class: str, queue: str, created: datetime, request: 
     return reminder.SerializeToString()
 
 
+def beginning_of(task_class: str) -> bytes:
+    """How each reminder of that class begins, and none of another: the class is its first field."""
+    return Reminder(task_class=task_class).SerializeToString()
+
+
 def decode_reminder(payload: bytes) -> Reminder | None:
     """None for what is no reminder, or has no request in it."""
     try:

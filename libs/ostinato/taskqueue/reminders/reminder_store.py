@@ -5,7 +5,7 @@ What is fresh, stale or due is judged by the database's clock. Whoever locks sev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -15,6 +15,7 @@ from ostinato.storage.transaction import Tx
 from ostinato.taskqueue.reminders.refusal_policy import RefusalPolicy
 from ostinato.taskqueue.reminders.reminder import LONGEST_FRESH, NewReminder
 
+MOST_LOOKED_AT = 10_000
 _MOST_ERROR = 2000
 
 _INSERT = """
@@ -69,6 +70,15 @@ async def load_page(db: Database, after: UUID, size: int) -> dict[UUID, bytes]:
     return {row["id"]: row["payload"] for row in await db.fetch(_PAGE, after, size)}
 
 
+_IDS = "select coalesce(string_agg(uuid_send(id), ''::bytea order by id), ''::bytea) as ids from tq_reminder"
+
+
+async def load_ids(db: Database) -> bytes:
+    """Of all that there are at one moment, in their order: 16 bytes each, so that a million is no matter."""
+    ids: bytes = (await db.fetch(_IDS))[0]["ids"]
+    return ids
+
+
 _SOME = """
 (select payload from tq_reminder limit $1) union all (select payload from tq_parked_reminder limit $1)
 """
@@ -77,6 +87,30 @@ _SOME = """
 async def load_some_payloads(db: Database, most: int) -> list[bytes]:
     """Of reminders and of parked ones, up to `most` each, at one moment."""
     return [row["payload"] for row in await db.fetch(_SOME, most)]
+
+
+_ANY_BEGINNING = """
+select coalesce(bool_or(substring(payload from 1 for length($1::bytea)) = $1), false) or count(*) > $3
+  from (select payload from tq_reminder where fresh_until < (select ostinato_now()) + $2::interval limit $3 + 1) late
+"""
+
+
+async def is_any_beginning(tx: Tx, beginning: bytes, *, fresh_until: timedelta) -> bool:
+    """Whether one begins so among those whose freshness ends before then, from now; also if these are over 10,000."""
+    return bool(await tx.fetchval(_ANY_BEGINNING, beginning, fresh_until, MOST_LOOKED_AT))
+
+
+_CONTAINING = """
+select r.payload
+  from tq_reminder r
+ where substring(r.payload from 1 for length($1::bytea)) = $1
+   and exists (select from unnest($2::bytea[]) p(part) where position(p.part in r.payload) > 0)
+"""
+
+
+async def find_payloads_containing(tx: Tx, beginning: bytes, parts: Collection[bytes]) -> list[bytes]:
+    """Of those that begin so, fresh ones too, those with one of `parts` somewhere. Reads all reminders."""
+    return [row["payload"] for row in await tx.fetch(_CONTAINING, beginning, list(parts))]
 
 
 # A deletion that a crash of the server forgets costs one request more, which adds nothing. So its commit waits for
