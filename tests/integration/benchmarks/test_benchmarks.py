@@ -39,9 +39,10 @@ LINES = {
     "sweep": 1,
     "nothing": 1,
     "fleet": 1,
+    "slots": 5,
 }
 # A bare loop has nothing to compare with these.
-ALONE = {"strain", "polling", "pinned", "crash", "idle", "nothing", "fleet", *GROUPS["engine"]}
+ALONE = {"strain", "polling", "pinned", "crash", "idle", "nothing", "fleet", "slots", *GROUPS["engine"]}
 
 
 @pytest.fixture
