@@ -11,7 +11,7 @@ from tests.simulation.order_walk import take_order_walk
 from tests.simulation.test_random_walks import simulate
 from tests.simulation.world import clone
 
-SECONDS = 25
+SECONDS = 12
 LEAST_WALKS = 2  # one for each sweeper
 
 

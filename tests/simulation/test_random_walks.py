@@ -12,7 +12,7 @@ import pytest
 
 from tests.architecture.source_tree import ROOT
 
-SECONDS = 30
+SECONDS = 20
 LEAST_WALKS = 2  # on a machine that has other things to do
 
 
