@@ -80,7 +80,7 @@ async def _refuse_overflow(tx: Tx, scopes: Iterable[JobScope], emitted: Mapping[
 
     Calls at the same time don't see each other's triggers: the cap may be passed by as many as are under way.
     """
-    caps = {scope: cap for scope in scopes if (cap := _rejecting_cap(scope)) and _brings(emitted, scope)}
+    caps = {scope: cap for scope in scopes if _brings(emitted, scope) and (cap := _rejecting_cap(scope))}
     if not caps:
         return
     pending = await count_pending(tx, [scope.job_id for scope in caps], most=max(caps.values()) + 1)
