@@ -60,7 +60,7 @@ class SlotKeeper:
 
     def disable(self) -> None:
         if self.state.enabled:
-            self._apply(cron_machine.settle(self.state, self.timetable, self.now))
+            self._settle(self.timetable, OccurrenceOutcome.DISABLED)
             self._apply(cron_machine.disable(self.state, self.now))
             self._begin_span()
             self._decide(OccurrenceOutcome.DISABLED)
@@ -82,15 +82,18 @@ class SlotKeeper:
         before, (self.wanted, self.paused), old = self.timetable, (timetable, paused), self.timetable
         if not self.state.enabled or before == self.timetable:
             return
-        if old.is_absolute and old.has_same_slots(self.timetable):
+        if cron_machine.keeps_slots(self.state, old, self.timetable, self.now):
             self._apply(cron_machine.on_delay_change(self.state, self.timetable), old)
         else:
-            self._apply(cron_machine.settle(self.state, old, self.now), old)
+            self._settle(old, OccurrenceOutcome.PAUSED if paused else None)
             change = cron_machine.on_schedule_change(
                 self.state, self.timetable, self.now, was_triggered=old.text == TRIGGERED.text
             )
             self._apply(change, old)
         self._begin_span(enabled=True)
+
+    def _settle(self, old: Timetable, waiting: OccurrenceOutcome | None) -> None:
+        self._apply(cron_machine.settle(self.state, old, self.now, waiting=waiting), old)
 
     def _begin_span(self, *, enabled: bool = False) -> None:
         """Of two edits at one instant the later one stands."""

@@ -122,7 +122,7 @@ class CronMachineWalk(RuleBasedStateMachine):
 
     @rule()
     def disable(self) -> None:
-        self.settle()
+        self.settle(OccurrenceOutcome.DISABLED)
         was_enabled = self.state.enabled
         self.apply(cron_machine.disable(self.state, self.now))
         assert self.state == CronState(enabled=False, generation=self.state.generation)
@@ -149,7 +149,8 @@ class CronMachineWalk(RuleBasedStateMachine):
         if schedule == self.schedule:
             return
         rewound = self.state.last_rewind_at
-        if self.schedule.is_absolute and schedule.has_same_slots(self.schedule):
+        if cron_machine.keeps_slots(self.state, self.schedule, schedule, self.now):
+            self.check_accounts_of_a_kept_slot()
             self.apply(cron_machine.on_delay_change(self.state, schedule))
             assert self.state.last_rewind_at == rewound
             self.schedule = schedule
@@ -165,9 +166,26 @@ class CronMachineWalk(RuleBasedStateMachine):
         self.schedule = schedule
         self.begin_accounting()
 
-    def settle(self) -> None:
-        self.apply(cron_machine.settle(self.state, self.schedule, self.now))
+    def settle(self, waiting: OccurrenceOutcome | None = None) -> None:
+        """What was missed goes as it would without an edit; what still waits for its delay keeps its time."""
+        before = self.state
+        step = cron_machine.settle(before, self.schedule, self.now, waiting=waiting)
+        self.check_catch_up(self.missed_part(step, before.is_held))
+        left_waiting = [fired for fired in step.fired if self.still_waits(fired.slot, before.is_held)]
+        assert all(fired.own_run for fired in left_waiting)
+        assert not (left_waiting and waiting)
+        self.apply(step, settles=True)
         assert cron_machine.settle(self.state, self.schedule, self.now) == CronStep(self.state)
+
+    def still_waits(self, slot: datetime, is_held: bool) -> bool:
+        return self.schedule.is_absolute and not is_held and slot > self.now - self.schedule.delay.longest
+
+    def missed_part(self, step: CronStep, is_held: bool) -> CronStep:
+        return CronStep(
+            step.state,
+            tuple(fired for fired in step.fired if not self.still_waits(fired.slot, is_held)),
+            tuple(skipped for skipped in step.skipped if not self.still_waits(skipped.from_slot, is_held)),
+        )
 
     @rule()
     def look(self) -> None:
@@ -205,7 +223,7 @@ class CronMachineWalk(RuleBasedStateMachine):
         if self.state.enabled and self.schedule.is_absolute and self.state.slot is None:
             assert self.schedule.plan_after(self.now) is None
 
-    def apply(self, step: CronStep) -> None:
+    def apply(self, step: CronStep, *, settles: bool = False) -> None:
         assert step.state.generation >= self.state.generation
         assert step.state == self.state or step.state.generation > self.state.generation
         for fired in step.fired:
@@ -218,7 +236,8 @@ class CronMachineWalk(RuleBasedStateMachine):
                 self.accounted.append(fired.slot)
                 self.fired.append(fired.slot)
                 assert self.schedule.periods.end_of(fired.slot) is None
-        self.check_catch_up(step)
+        if not settles:
+            self.check_catch_up(step)
         for skipped in step.skipped:
             self.account(skipped)
         self.state = step.state
@@ -246,6 +265,17 @@ class CronMachineWalk(RuleBasedStateMachine):
         if skipped.outcome is OccurrenceOutcome.SKIPPED_BLACKOUT:
             assert all(self.schedule.periods.end_of(slot) for slot in slots)
         self.accounted.extend(slots)
+
+    def check_accounts_of_a_kept_slot(self) -> None:
+        """All before it has been accounted for; from there on the new schedule has the same slots."""
+        first = self.state.slot
+        if first is None:
+            return
+        start = self.in_force_since + timedelta(microseconds=1)
+        expected = slots_between(self.schedule, start, min(first, self.now + timedelta(microseconds=1)))
+        assert sorted(self.accounted)[:MAX_ENUMERATED] == expected[:MAX_ENUMERATED]
+        if first <= self.now:
+            self.in_force_since, self.accounted = first - timedelta(microseconds=1), []
 
     def begin_accounting(self) -> None:
         self.in_force_since, self.accounted = self.now, []

@@ -79,8 +79,9 @@ def _emission(row: JobCronRow, fired: FiredSlot, schedule: Timetable, now: datet
     trigger.cron.due_time.FromDatetime(fired.due_at)
     if schedule.terms.time_zone != UTC_ZONE.name:
         trigger.cron.tzdata_version = tzdata_version()
-    # Slots of the past, so that they may start at once, in this order.
-    not_before = fired.slot if fired.own_run else None
+    not_before = None
+    if fired.own_run:  # what is due may start at once, in the order of slots
+        not_before = fired.due_at if fired.due_at > now else fired.slot
     if not_before is not None:
         trigger.not_before.FromDatetime(not_before)
     slot = fired.slot if schedule.is_absolute else None

@@ -27,12 +27,14 @@ from ostinato.scheduling.cron_machine import (
     disable,
     enable,
     hold,
+    keeps_slots,
     on_delay_change,
     on_schedule_change,
     resume,
     rewind_if_necessary,
     settle,
 )
+from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.scheduling.schedule import Timetable
 from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher
@@ -115,9 +117,9 @@ def decide_poke(row: JobCronRow | None, wish: CronWish, now: datetime) -> CronPo
         return None
     # If it can't be read, its slot goes with the plan that nobody here understands.
     old = find_timetable(row.schedule, row.terms, row.job_name)
-    if wish.enabled and old is not None and old.is_absolute and old.has_same_slots(wish.timetable):
+    if wish.enabled and old is not None and keeps_slots(row.state, old, wish.timetable, now):
         return _same_slots(row, wish, now)
-    firing = None if old is None else firing_of(row, settle(row.state, old, now), old, now)
+    firing = None if old is None else firing_of(row, settle(row.state, old, now, waiting=_dropped(wish)), old, now)
     state = row.state if firing is None else firing.row.state
     if not wish.enabled:
         return CronPoke(wish, _row(wish, disable(state, now).state), firing)
@@ -128,6 +130,13 @@ def decide_poke(row: JobCronRow | None, wish: CronWish, now: datetime) -> CronPo
 def _is_as_wished(row: JobCronRow, wish: CronWish) -> bool:
     is_held = row.state.is_held if row.state.slot is not None else wish.is_held  # without a slot both are the same
     return (row.schedule, row.terms, is_held) == (wish.effective_schedule, wish.effective_terms, wish.is_held)
+
+
+def _dropped(wish: CronWish) -> OccurrenceOutcome | None:
+    """What becomes of slots that are not due yet; those that fire are dropped by a triage for the same reason."""
+    if not wish.enabled:
+        return OccurrenceOutcome.DISABLED
+    return OccurrenceOutcome.PAUSED if wish.paused else None
 
 
 def _same_slots(row: JobCronRow, wish: CronWish, now: datetime) -> CronPoke:

@@ -16,6 +16,7 @@ row cannot arrive twice or early, and an edit replaces it in place.
   its schedule and its slot, which is not due before the job is resumed.
 - No slot vanishes without a word: the host asks `settle` first, under the old schedule, before it reports an edit,
   a pause or a disable. What starts nothing (a blackout, a gap of the clock) has its outcome as well.
+- An edit leaves a slot that waits for its delay its time: it has an invocation of its own from then on.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from datetime import UTC, datetime, timedelta
 from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.scheduling.schedule import AtSchedule, CatchUpPolicy, Timetable
 
+MOST_LEFT_WAITING = 1_000  # by one edit of a job
 _INSTANT = timedelta(microseconds=1)
 _DISTANT_PAST = datetime(1, 1, 2, tzinfo=UTC)
 
@@ -57,7 +59,8 @@ class CronState:
 class FiredSlot:
     """Emit one trigger. Only slots of absolute schedules have a row in the ledger.
 
-    `own_run`: it makes up for a slot that was missed, and becomes an invocation of its own whatever the policy.
+    `own_run`: it makes up for a slot that was missed, or outlives its schedule (then `due_at` may lie ahead), and
+    becomes an invocation of its own whatever the policy.
     """
 
     generation: int
@@ -126,8 +129,18 @@ def on_schedule_change(
     return CronStep(_plan(state, schedule, now))
 
 
+def keeps_slots(state: CronState, old: Timetable, new: Timetable, now: datetime) -> bool:
+    """Whether an edit only moves when things are due: `on_delay_change` is all it takes, and nothing is settled.
+
+    Either no slot differs, or those that had their time and wait are the same under both.
+    """
+    if not old.is_absolute or old.has_same_slots(new):
+        return old.is_absolute
+    return state.slot is not None and state.slot <= now and old.agrees_on(new, state.slot, now)
+
+
 def on_delay_change(state: CronState, schedule: Timetable) -> CronStep:
-    """The slots stay as they are and only become due earlier or later, the one that is waiting for it too."""
+    """What waits stays as it is and only becomes due earlier or later."""
     if state.slot is None or not schedule.is_absolute:
         return CronStep(state)
     return CronStep(replace(state, generation=state.generation + 1, due_at=schedule.due_time(state.slot)))
@@ -153,11 +166,41 @@ def on_due(state: CronState, schedule: Timetable, now: datetime) -> CronStep:
     return _pass(state, schedule, state.slot, now, missed_until=now - schedule.delay.longest)
 
 
-def settle(state: CronState, schedule: Timetable, now: datetime) -> CronStep:
-    """The schedule is no longer in force from now on: what it has up to now fires or is recorded, due or not."""
+def settle(
+    state: CronState, schedule: Timetable, now: datetime, *, waiting: OccurrenceOutcome | None = None
+) -> CronStep:
+    """The schedule is no longer in force from now on: what it has up to now fires or is recorded, due or not.
+
+    `waiting`: the outcome of slots that wait for their delay. Without one the newest MOST_LEFT_WAITING of them fire
+    when they are due, and others are skipped. All that a held machine has is taken for missed.
+    """
     if not state.enabled or state.slot is None or state.slot > now:
         return CronStep(state)
-    return _pass(state, schedule, state.slot, now, missed_until=now)
+    if state.is_held or not schedule.is_absolute:
+        return _pass(state, schedule, state.slot, now, missed_until=now)
+    missed_until = now - schedule.delay.longest
+    start = schedule.start_from(state.slot)
+    if start is None or start > missed_until:
+        return _end_waiting(state, schedule, state.slot, now, waiting)
+    step = _pass(state, schedule, state.slot, now, missed_until=missed_until)
+    if step.state.slot is None or step.state.slot > now:
+        return step
+    rest = _end_waiting(step.state, schedule, step.state.slot, now, waiting)
+    return CronStep(rest.state, (*step.fired, *rest.fired), (*step.skipped, *rest.skipped))
+
+
+def _end_waiting(
+    state: CronState, schedule: Timetable, first: datetime, now: datetime, outcome: OccurrenceOutcome | None
+) -> CronStep:
+    """Of slots from `first` to `now`, for none of which it is too late."""
+    start = schedule.start_from(first)
+    if start is None or start > now:
+        return _start_nothing(state, schedule, first, now)
+    chosen = schedule.newest_starts(start, now, MOST_LEFT_WAITING) if outcome is None else []
+    skipped = _not_chosen(schedule, start, chosen, now, outcome or OccurrenceOutcome.SKIPPED_CATCHUP)
+    fired = _fire(state, schedule, chosen, own_run=True)
+    before = _passed_over(schedule, first, start)
+    return CronStep(_after_firing(state, schedule, fired, now, passed=now), fired, (*before, *skipped))
 
 
 def rewind_if_necessary(
@@ -185,20 +228,37 @@ def _pass(state: CronState, schedule: Timetable, first: datetime, now: datetime,
         return CronStep(CronState(enabled=True, generation=fired.generation), (fired,))
     start = schedule.start_from(first)
     if start is None or start > now:
-        waiting = CronState(enabled=True, generation=state.generation)
-        return CronStep(_rewind(waiting, schedule, now), (), _passed_over(schedule, first, now))
+        return _start_nothing(state, schedule, first, now)
     passed = max(start, missed_until)
     chosen = _chosen(schedule, start, passed, now)
     # One slot on time, or late before any other came due, is the usual trigger; more than that is making up.
     own_run = schedule.terms.catch_up.policy is CatchUpPolicy.ALL and chosen != [start]
-    all_fired = tuple(
-        FiredSlot(generation, slot, schedule.delay.due_time(slot), own_run)
-        for generation, slot in enumerate(chosen, start=state.generation + 1)
-    )
-    waiting = CronState(enabled=True, generation=state.generation + len(chosen))
-    planned = _rewind(waiting, schedule, now, after=passed)
+    all_fired = _fire(state, schedule, chosen, own_run=own_run)
     before = _passed_over(schedule, first, start)
-    return CronStep(planned, all_fired, (*before, *_not_chosen(schedule, start, chosen, passed)))
+    if schedule.terms.catch_up.policy is CatchUpPolicy.SKIP:
+        skipped = _missed(schedule, start, passed)
+    else:
+        skipped = _not_chosen(schedule, start, chosen, passed)
+    return CronStep(_after_firing(state, schedule, all_fired, now, passed=passed), all_fired, (*before, *skipped))
+
+
+def _start_nothing(state: CronState, schedule: Timetable, first: datetime, now: datetime) -> CronStep:
+    waiting = CronState(enabled=True, generation=state.generation)
+    return CronStep(_rewind(waiting, schedule, now), (), _passed_over(schedule, first, now))
+
+
+def _fire(state: CronState, schedule: Timetable, slots: list[datetime], *, own_run: bool) -> tuple[FiredSlot, ...]:
+    return tuple(
+        FiredSlot(generation, slot, schedule.delay.due_time(slot), own_run)
+        for generation, slot in enumerate(slots, start=state.generation + 1)
+    )
+
+
+def _after_firing(
+    state: CronState, schedule: Timetable, fired: tuple[FiredSlot, ...], now: datetime, *, passed: datetime
+) -> CronState:
+    waiting = CronState(enabled=True, generation=state.generation + len(fired))
+    return _rewind(waiting, schedule, now, after=passed)
 
 
 def _chosen(schedule: Timetable, start: datetime, passed: datetime, now: datetime) -> list[datetime]:
@@ -235,20 +295,22 @@ def _passed_over(schedule: Timetable, first: datetime, until: datetime) -> tuple
 
 
 def _not_chosen(
-    schedule: Timetable, start: datetime, chosen: list[datetime], passed: datetime
+    schedule: Timetable,
+    start: datetime,
+    chosen: list[datetime],
+    passed: datetime,
+    outcome: OccurrenceOutcome = OccurrenceOutcome.SKIPPED_CATCHUP,
 ) -> tuple[SkippedRange, ...]:
-    """What becomes of the other slots in [start, passed]: those before the first that fires are skipped as one range.
+    """What becomes of the other slots in [start, passed]: those before the first that fires have `outcome`, as a range.
 
     Nothing between two that fire, or behind the last, starts anything.
     """
-    if schedule.terms.catch_up.policy is CatchUpPolicy.SKIP:
-        return _missed(schedule, start, passed)
     if not chosen:
-        return (*_left_out(schedule, start, passed), SkippedRange(start, _second_after(passed)))
+        return (*_left_out(schedule, start, passed), SkippedRange(start, _second_after(passed), outcome))
     others = _passed_over(schedule, chosen[0] + _INSTANT, passed)
     if chosen[0] == start:
         return others
-    return (*_left_out(schedule, start, chosen[0]), SkippedRange(start, chosen[0]), *others)
+    return (*_left_out(schedule, start, chosen[0]), SkippedRange(start, chosen[0], outcome), *others)
 
 
 def _missed(schedule: Timetable, fired: datetime, passed: datetime) -> tuple[SkippedRange, ...]:

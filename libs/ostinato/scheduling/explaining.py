@@ -226,25 +226,25 @@ def _running(s: JobSituation) -> Finding:
     since = s.running[0].since if s.running else None
     if s.running_count < s.max_concurrent or not s.waiting.count:
         return Finding(Cause.RUNNING, f"It is running: {told}.", since)
-    text = f"{_triggers(s.waiting.count)} wait: it runs as often at once as it may, {s.max_concurrent}: {told}."
+    text = f"{_wait(_triggers(s.waiting.count))}: it runs as often at once as it may, {s.max_concurrent}: {told}."
     return Finding(Cause.AT_CONCURRENCY_LIMIT, text, since)
 
 
 def _waiting_for_triage(s: JobSituation) -> Iterator[Finding]:
     """Usually it takes milliseconds."""
     if s.interval_until is not None and s.interval_until > s.now:
-        text = f"{_triggers(s.waiting.pending)} wait until {_at(s.interval_until)}: min_triage_interval is not over."
+        text = f"{_wait(_triggers(s.waiting.pending))} until {_at(s.interval_until)}: min_triage_interval is not over."
         yield Finding(Cause.WAITING_INTERVAL, text, s.waiting.oldest_at)
         return
     oldest = s.waiting.oldest_at
     late = oldest is not None and s.now - oldest > _USUAL_DELAY
-    text = f"{_triggers(s.waiting.pending)} wait for a triage, the oldest since {_at(oldest)}"
+    text = f"{_wait(_triggers(s.waiting.pending))} for a triage, the oldest since {_at(oldest)}"
     yield Finding(Cause.TRIAGE_LATE, f"{text}{'; that is late' if late else ''}.", oldest)
 
 
 def _coming(s: JobSituation) -> Iterator[Finding]:
     if s.waiting.own_runs and s.waiting.earliest_at is not None and s.waiting.earliest_at > s.now:
-        text = f"{_runs(s.waiting.own_runs)} wait to be tried again, the next at {_at(s.waiting.earliest_at)}."
+        text = f"{_wait(_runs(s.waiting.own_runs))} until {_at(s.waiting.earliest_at)} at least, as each has its time."
         yield Finding(Cause.WAITING_BACKOFF, text)
     if s.next_due_at is not None:
         yield _due(s, s.next_due_at)
@@ -387,11 +387,13 @@ def _triggers(count: int) -> str:
     return "1 trigger" if count == 1 else f"{count:,} triggers"
 
 
+def _wait(what: str) -> str:
+    return f"{what} {'waits' if what.startswith('1 ') else 'wait'}"
+
+
 def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count:,} runs"
 
 
 def _at(at: datetime | None) -> str:
-    if at is None:
-        return "an unknown time"
-    return format_instant(at)
+    return "an unknown time" if at is None else format_instant(at)

@@ -95,13 +95,22 @@ class _Stretch:
         return self.span.timetable if self.span is not None and self.span.has_ledger else None
 
     def due_time(self, timetable: Timetable, slot: datetime) -> datetime:
-        """Edits that leave the slots as they are may have moved it while it waited."""
+        """Edits that leave the slots as they are may have moved it while it waited.
+
+        So may those that leave alone what waited; whether all that waited with it was, nobody knows any more.
+        """
         assert self.span is not None
         due = max(timetable.due_time(slot), self.span.from_at)
         for later in self.following:
-            if later.from_at >= due or later.timetable is None or not timetable.has_same_slots(later.timetable):
+            if later.from_at >= due or later.timetable is None:
                 break
-            due = max(later.timetable.due_time(slot), later.from_at)
+            moved = max(later.timetable.due_time(slot), later.from_at)
+            if timetable.has_same_slots(later.timetable):
+                due = moved
+            elif timetable.agrees_on(later.timetable, slot, later.from_at):
+                due = max(due, moved)
+            else:
+                break
         return due
 
 

@@ -85,7 +85,7 @@ async def test_a_job_that_keeps_its_distance_says_until_when(api: Client, stage:
     await stage.triage_until_quiet()
     answer = await explain(api)
     assert codes(answer)[0] == "WAITING_INTERVAL"
-    assert answer.findings[0].text.startswith("1 trigger wait until ")
+    assert answer.findings[0].text.startswith("1 trigger waits until ")
 
 
 async def test_records_are_the_newest_first_and_as_many_as_asked_for(api: Client, stage: Stage, job_id: int) -> None:

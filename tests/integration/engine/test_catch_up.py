@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 
 from ostinato.clock import SystemClock
 from ostinato.jobflow.poke_cron import poke_cron
+from ostinato.jobstore.job_definition_codec import encode_definition
 from ostinato.pb.internal.v1.stored_pb2 import TriggerList
-from ostinato.scheduling.job_definition import TriggeringPolicy
+from ostinato.scheduling.job_definition import JobDefinition, TriggeringPolicy
 from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.scheduling.schedule import CatchUp, CatchUpPolicy, ScheduleTerms
 from ostinato.scheduling.trigger import MAX_WAITING
@@ -177,3 +179,27 @@ async def test_a_slot_at_the_instant_of_a_resume_is_due_whatever_the_job_says(st
     await back_after(stage, 4 * HOUR)
     await triage_today(stage)
     assert await ledger(stage, job_id) == [(START + 4 * HOUR, None, "STARTED")]
+
+
+async def test_a_slot_that_waits_for_its_offset_starts_at_its_time_although_an_edit_has_replaced_its_schedule(
+    stage: Stage,
+) -> None:
+    noon = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
+    first, second = noon + HOUR, noon + 2 * HOUR
+    offset = 105 * MINUTE
+    terms = ScheduleTerms(offset=offset)
+    await at_time(stage, noon)
+    job_id = await stage.add_job("j", schedule="every 1h", terms=terms)
+    await at_time(stage, second + MINUTE)
+    edited = replace(terms, end_before=second)
+    definition = encode_definition(JobDefinition("j", schedule="every 1h", terms=edited))
+    await stage.db.execute("update job set definition = $2 where job_id = $1", job_id, definition)
+    await change(stage, job_id, edited)
+    await stage.triage_until_quiet()
+    assert (await stage.active(job_id), await waiting(stage, job_id)) == ([], [first, second])
+    await at_time(stage, first + offset)
+    await stage.kick(job_id)
+    await stage.triage_until_quiet()
+    (run,) = await stage.active(job_id)
+    assert (run["scheduled_for"], await waiting(stage, job_id)) == (first, [second])
+    assert await ledger(stage, job_id) == [(first, None, "STARTED")]

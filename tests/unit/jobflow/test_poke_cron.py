@@ -13,7 +13,8 @@ from ostinato.jobstore.job_cron_store import JobCronRow
 from ostinato.jobstore.job_store import JobId
 from ostinato.jobstore.schedule_terms_codec import encode_terms
 from ostinato.scheduling.cron_machine import CronState
-from ostinato.scheduling.schedule import CatchUp, CatchUpPolicy, ScheduleTerms
+from ostinato.scheduling.occurrence import OccurrenceOutcome
+from ostinato.scheduling.schedule import Blackout, CatchUp, CatchUpPolicy, ScheduleTerms
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -124,14 +125,67 @@ def test_a_new_offset_moves_the_slot_that_waits_and_swallows_nothing() -> None:
     assert (poke.firing, poke.row.state.slot, poke.row.state.due_at) == (None, slot, slot + 2 * HOUR)
 
 
-@pytest.mark.parametrize("wanted", [wish("every 2h"), wish(paused=True), wish(enabled=False)])
-def test_an_edit_fires_a_slot_that_has_its_time_but_was_not_due(wanted: CronWish) -> None:
+def waiting_for_its_offset() -> JobCronRow:
     slot = NOW.replace(minute=0)
     row = replace(planned(slot=slot), terms=with_terms(offset=HOUR).terms)
-    poke = decide_poke(replace(row, state=replace(row.state, due_at=slot + HOUR)), wanted, NOW)
+    return replace(row, state=replace(row.state, due_at=slot + HOUR))
+
+
+def test_a_slot_that_waits_for_its_offset_outlives_the_schedule_it_is_of() -> None:
+    row = waiting_for_its_offset()
+    poke = decide_poke(row, wish("every 2h"), NOW)
     assert poke is not None
     assert poke.firing is not None
-    assert [emission.slot for emission in poke.firing.emissions] == [slot]
+    (emission,) = poke.firing.emissions
+    assert (emission.slot, emission.not_before) == (row.state.slot, row.state.due_at)
+    assert poke.row.state.slot == NEXT + HOUR
+
+
+@pytest.mark.parametrize(
+    ("wanted", "outcome"),
+    [(wish(paused=True), OccurrenceOutcome.PAUSED), (wish(enabled=False), OccurrenceOutcome.DISABLED)],
+)
+def test_a_slot_that_waits_for_its_offset_is_dropped_by_name(wanted: CronWish, outcome: OccurrenceOutcome) -> None:
+    row = waiting_for_its_offset()
+    poke = decide_poke(row, wanted, NOW)
+    assert poke is not None
+    assert poke.firing is not None
+    assert poke.firing.emissions == ()
+    assert [(each.slot, each.outcome) for each in poke.firing.skipped] == [(row.state.slot, outcome)]
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"blackouts": (Blackout(NOW + HOUR, NOW + 5 * HOUR),)},
+        {"blackouts": (Blackout(NOW - 5 * HOUR, NOW - HOUR),)},
+        {"end_before": NOW + HOUR},
+        {"start_after": NOW - 2 * HOUR},
+    ],
+)
+def test_a_slot_that_waits_stays_where_it_is_if_an_edit_only_touches_others(terms: dict[str, Any]) -> None:
+    row = waiting_for_its_offset()
+    poke = decide_poke(row, with_terms(offset=2 * HOUR, **terms), NOW)
+    assert poke is not None
+    slot = row.state.slot
+    assert slot is not None
+    assert (poke.firing, poke.row.state.slot, poke.row.state.due_at) == (None, slot, slot + 2 * HOUR)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"blackouts": (Blackout(NOW - HOUR, NOW + HOUR),)},
+        {"end_before": NOW - HOUR},
+        {"start_after": NOW - timedelta(minutes=30)},
+    ],
+)
+def test_a_slot_that_waits_is_not_undone_by_an_edit_that_comes_after_it(terms: dict[str, Any]) -> None:
+    row = waiting_for_its_offset()
+    poke = decide_poke(row, with_terms(offset=HOUR, **terms), NOW)
+    assert poke is not None
+    assert poke.firing is not None
+    assert [(each.slot, each.not_before) for each in poke.firing.emissions] == [(row.state.slot, row.state.due_at)]
 
 
 def test_a_job_gets_its_terms_and_loses_them_while_it_is_paused() -> None:

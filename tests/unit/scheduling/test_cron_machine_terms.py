@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ostinato.scheduling.cron_machine import (
+    MOST_LEFT_WAITING,
     CronState,
     CronStep,
     FiredSlot,
@@ -52,10 +53,36 @@ class TestOffset:
         assert step.skipped == (SkippedRange(NOON + 2 * HOUR, NOON + 3 * HOUR + 30 * MINUTE + SECOND),)
         assert step.state.slot == NOON + 4 * HOUR
 
-    def test_an_edit_settles_what_had_its_time_but_was_not_due(self) -> None:
-        step = settle(enabled(DELAYED), DELAYED, NOON + 3 * HOUR)
-        assert slot_fired(step) == NOON + HOUR
-        assert step.skipped == (SkippedRange(NOON + 2 * HOUR, NOON + 3 * HOUR + SECOND),)
+    def test_an_edit_leaves_slots_that_wait_for_it_their_time(self) -> None:
+        state = enabled(DELAYED)
+        step = settle(state, DELAYED, NOON + 3 * HOUR)
+        assert step.fired == tuple(
+            FiredSlot(state.generation + n, NOON + n * HOUR, NOON + n * HOUR + 150 * MINUTE, own_run=True)
+            for n in (1, 2, 3)
+        )
+        assert (step.skipped, step.state.slot) == ((), NOON + 4 * HOUR)
+
+    def test_an_edit_tells_slots_that_were_missed_from_those_that_wait(self) -> None:
+        step = settle(enabled(DELAYED), DELAYED, NOON + 6 * HOUR)
+        assert [(fired.slot, fired.own_run) for fired in step.fired] == [
+            (NOON + HOUR, False),
+            (NOON + 4 * HOUR, True),
+            (NOON + 5 * HOUR, True),
+            (NOON + 6 * HOUR, True),
+        ]
+        assert step.skipped == (SkippedRange(NOON + 2 * HOUR, NOON + 3 * HOUR + 30 * MINUTE + SECOND),)
+
+    def test_a_pause_is_the_outcome_of_all_slots_that_wait(self) -> None:
+        step = settle(enabled(DELAYED), DELAYED, NOON + 3 * HOUR, waiting=OccurrenceOutcome.PAUSED)
+        paused = SkippedRange(NOON + HOUR, NOON + 3 * HOUR + SECOND, OccurrenceOutcome.PAUSED)
+        assert (step.fired, step.skipped, step.state.slot) == ((), (paused,), NOON + 4 * HOUR)
+
+    def test_an_edit_leaves_no_more_than_the_newest_thousand_waiting(self) -> None:
+        table = Timetable.make("* * * * * * *", ScheduleTerms(offset=HOUR))
+        step = settle(enabled(table), table, NOON + 50 * MINUTE)
+        slots = [fired.slot for fired in step.fired]
+        assert slots == [NOON + 50 * MINUTE - n * SECOND for n in reversed(range(MOST_LEFT_WAITING))]
+        assert step.skipped == (SkippedRange(NOON + SECOND, slots[0]),)
 
     def test_an_edit_leaves_alone_what_is_yet_to_come(self) -> None:
         state = enabled(DELAYED)

@@ -68,7 +68,7 @@ def run(**fields: Any) -> JobSituation:
             "3 triggers wait: it runs as often at once as it may, 1: shop/j/7 since",
         ),
         (run(waiting=Waiting(3, AGO), max_concurrent=2), Cause.RUNNING, "It is running"),
-        (situation(waiting=Waiting(1, AGO)), Cause.TRIAGE_LATE, "1 trigger wait for a triage, the oldest since"),
+        (situation(waiting=Waiting(1, AGO)), Cause.TRIAGE_LATE, "1 trigger waits for a triage, the oldest since"),
         (
             situation(waiting=Waiting(2, AGO), interval_until=NOW + MINUTE),
             Cause.WAITING_INTERVAL,
@@ -88,7 +88,7 @@ def run(**fields: Any) -> JobSituation:
         (
             situation(waiting=Waiting(own_runs=1, earliest_at=NOW + MINUTE)),
             Cause.WAITING_BACKOFF,
-            "1 run wait to be tried again, the next at 2026-03-01T12:01:00Z",
+            "1 run waits until 2026-03-01T12:01:00Z at least, as each has its time",
         ),
         (
             situation(schedule="every 1m", next_due_at=NOW + MINUTE),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ostinato.scheduling.schedule.schedule_terms import Blackout
+
+_INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +36,12 @@ class BlackoutPeriods:
         """The end of the period that `at` lies in, None if in none."""
         index = bisect_right(self.starts, at) - 1
         return self.ends[index] if index >= 0 and at < self.ends[index] else None
+
+    def within(self, first: datetime, until: datetime) -> BlackoutPeriods:
+        """What they cover of [first, until]."""
+        covered = [
+            (max(start, first), min(end, until + _INSTANT))
+            for start, end in zip(self.starts, self.ends, strict=True)
+            if start <= until and end > first
+        ]
+        return BlackoutPeriods(tuple(start for start, _ in covered), tuple(end for _, end in covered))

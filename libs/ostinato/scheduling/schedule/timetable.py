@@ -149,6 +149,20 @@ class Timetable:
             and self.periods == other.periods
         )
 
+    def agrees_on(self, other: Timetable, first: datetime, until: datetime) -> bool:
+        """Whether the two have the same slots in [first, until], of which the same start something."""
+        mine, others = (self._within(first, until), other._within(first, until))
+        return self.schedule == other.schedule and mine == others
+
+    def _within(self, first: datetime, until: datetime) -> tuple[object, ...]:
+        """All that decides, beside the schedule, about slots in [first, until]."""
+        start_after, end_before = self.terms.start_after, self.terms.end_before
+        return (
+            None if start_after is None or start_after < first else min(start_after, until),
+            None if end_before is None or end_before > until else max(end_before, first),
+            self.periods.within(first, until),
+        )
+
     def _is_before_end(self, slot: datetime) -> bool:
         return self.terms.end_before is None or slot < self.terms.end_before
 
