@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
 from typing import Any
 
-from ostinato.errors import OstinatoError
 from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
 from ostinato.taskqueue.embedded.pace import Pace
 from ostinato.testing.faults import Fault, RandomFaults
-from ostinato.testing.simulation import Life, Simulation
+from ostinato.testing.simulation import Simulation
 from ostinato_engine.engine_host import EnginePace
+from tests.simulation.fleet import Engine, Fleet
 from tests.simulation.outside import People, RemoteWork, ReportedEnd, post_reports
 from tests.simulation.random_jobs import NAMES, TRIGGERED, config_text, random_job, random_stanzas, without_schedules
 from tests.simulation.world import Tempo, open_world
@@ -40,30 +39,17 @@ _MOST_RESTS = 90  # longer than a run takes whose launches fail, and its retries
 Action = Callable[[], Coroutine[Any, Any, None]]
 
 
-@dataclass(slots=True, eq=False)
-class _Engine:
-    life: Life
-    burial: asyncio.Task[None]
-    stall: asyncio.Task[None] | None = None
-
-    @property
-    def is_gone(self) -> bool:
-        task = self.life.task
-        return self.life.process.died.is_set() or task is None or task.done()
-
-
 class Wanderer:
     """`problems` is what it met that must not happen."""
 
     def __init__(self, simulation: Simulation) -> None:
-        self.problems: list[str] = []
         self._simulation = simulation
         self._clock = simulation.clock
         self._random = Random(f"walk {simulation.seed}")
         self._stanzas = random_stanzas(self._random)
         self._rate = self._random.choice((0.0, 0.003, 0.008))
         self._faults: list[RandomFaults] = []
-        self._engines: list[_Engine] = []
+        self._fleet = Fleet(simulation)
         self._work = RemoteWork(simulation.seed, simulation.clock)
         self._actions: list[tuple[int, Action]] = [
             (8, self._emit),
@@ -79,6 +65,10 @@ class Wanderer:
             (1, self._kill_engine),
             (2, self._stall_engine),
         ]
+
+    @property
+    def problems(self) -> list[str]:
+        return self._fleet.problems
 
     @property
     def accepted(self) -> dict[tuple[str, str], int]:
@@ -99,9 +89,7 @@ class Wanderer:
             finally:
                 postman.cancel()
                 await asyncio.gather(postman, return_exceptions=True)
-                for engine in self._engines:
-                    engine.life.process.die()
-                    await engine.burial
+                await self._fleet.end()
 
     async def _walk(self) -> None:
         await self._people.apply(config_text(self._stanzas))
@@ -118,12 +106,12 @@ class Wanderer:
     async def _come_to_rest(self) -> None:
         for faults in self._faults:
             faults.active = False
-        await asyncio.gather(*(engine.stall for engine in self._engines if engine.stall is not None))
+        await self._fleet.await_stalls()
         self._stanzas = {name: self._stanzas.get(name) or random_job(self._random, name) for name in NAMES}
         await self._people.apply(config_text(without_schedules(self._stanzas)))
         for name in NAMES:
             await self._people.resume(name)
-        while len(self._engines) > 1:
+        while len(self._fleet.engines) > 1:
             await self._drain_engine()
             await self._bury_the_dead()
         for _ in range(_MOST_RESTS):
@@ -192,61 +180,31 @@ class Wanderer:
     # -- engines --------------------------------------------------------------------------------------------------
 
     async def _start_engine(self) -> None:
-        if len(self._engines) >= MOST_ENGINES:
-            return
-        skew = timedelta(seconds=self._random.choice((0, 0, -90, 600)))
-        faults = self._new_faults(_OF_ENGINES)
-        try:
-            life = await self._world.begin_engine(TEMPO, faults=faults, skew=skew, http=self._work)
-        except Exception as error:  # noqa: BLE001 - judged
-            self._judge(error, "did not start")
-            return
-        self._engines.append(_Engine(life, asyncio.create_task(self._bury_when_dead(life))))
+        if len(self._fleet.engines) < MOST_ENGINES:
+            skew = timedelta(seconds=self._random.choice((0, 0, -90, 600)))
+            faults = self._new_faults(_OF_ENGINES)
+            await self._fleet.start(self._world.begin_engine(TEMPO, faults=faults, skew=skew, http=self._work))
 
     async def _drain_engine(self) -> None:
-        if len(self._engines) > 1:
-            engine = self._pick_engine()
-            if engine.stall is not None:
-                await engine.stall
-            engine.life.request_end()
-            await asyncio.wait(
-                [engine.life.task, asyncio.ensure_future(engine.life.process.died.wait())],
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+        if len(self._fleet.engines) > 1:
+            await self._fleet.drain(self._pick_engine())
 
     async def _kill_engine(self) -> None:
-        self._pick_engine().life.process.die()
+        self._fleet.kill(self._pick_engine())
 
     async def _stall_engine(self) -> None:
         engine = self._pick_engine()
-        if engine.stall is None or engine.stall.done():
-            seconds = self._random.choice((1.0, 7.0, 15.0))
-            engine.stall = asyncio.create_task(self._simulation.stall(engine.life, seconds))
+        if not engine.is_stalled:
+            self._fleet.begin_stall(engine, self._random.choice((1.0, 7.0, 15.0)))
 
-    def _pick_engine(self) -> _Engine:
-        return self._random.choice(self._engines)
+    def _pick_engine(self) -> Engine:
+        return self._random.choice(self._fleet.engines)
 
     async def _bury_the_dead(self) -> None:
         """And there is always one that lives."""
-        for engine in [engine for engine in self._engines if engine.is_gone]:
-            self._engines.remove(engine)
-            if not engine.life.process.died.is_set() and (error := engine.life.task.exception()) is not None:
-                self._judge(error, "ended by itself")
-            engine.life.process.die()
-            await engine.burial
-        while not self._engines:
+        await self._fleet.bury_the_dead()
+        while not self._fleet.engines:
             await self._start_engine()
-
-    async def _bury_when_dead(self, life: Life) -> None:
-        """At once: a connection of the dead would hold its locks, and the walk might wait for one of them."""
-        await life.process.died.wait()
-        await self._simulation.bury(life)
-
-    def _judge(self, error: BaseException, what: str) -> None:
-        """Whoever can't reach the database at its start may give up: somebody starts it again."""
-        errors = error.exceptions if isinstance(error, BaseExceptionGroup) else (error,)
-        if not all(isinstance(each, OstinatoError) for each in errors):
-            self.problems.append(f"an engine {what}: {error!r} {errors!r}")
 
     def _new_faults(self, kinds: tuple[Fault, ...]) -> RandomFaults:
         number = len(self._faults)
