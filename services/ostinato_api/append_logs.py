@@ -11,11 +11,12 @@ from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter
 
-from ostinato.auth.notification_token import NotificationClaims, NotificationTokens, not_valid
+from ostinato.auth.notification_token import NotificationClaims, NotificationTokens, TokenFault
 from ostinato.clock import Clock
 from ostinato.jobflow.add_report import add_report
 from ostinato.jobflow.finish_invocations import apply_changes
 from ostinato.jobflow.invocation_change import InvocationChange
+from ostinato.jobflow.rejected_reports import RejectedReports
 from ostinato.jobstore.invocation_log_store import LogLine
 from ostinato.jobstore.invocation_store import StoredInvocation, lock_invocations, touch_heartbeats
 from ostinato.jobstore.job_listing_store import find_job_scope
@@ -49,6 +50,7 @@ class AppendLogs:
         db: Database,
         dispatcher: Dispatcher,
         tokens: NotificationTokens,
+        rejected: RejectedReports,
         *,
         clock: Clock,
         registry: CollectorRegistry,
@@ -56,6 +58,7 @@ class AppendLogs:
         self._db = db
         self._dispatcher = dispatcher
         self._tokens = tokens
+        self._rejected = rejected
         self._clock = clock
         self._appended = Counter(
             "ostinato_api_append_logs", "AppendLogs by what became of the lines.", ("outcome",), registry=registry
@@ -63,11 +66,12 @@ class AppendLogs:
 
     async def __call__(self, request: AppendLogsRequest) -> AppendLogsResponse:
         """Whatever is wrong with the token, and for whatever run it is, the answer is the same Unauthenticated."""
-        claims = self._tokens.verify(request.token, now=self._clock.now())
-        key = _check(request)
-        if key.id != claims.invocation_id:
-            raise not_valid()
-        outcome = await self._db.transact(lambda tx: self._append(tx, claims, key, request))
+        with self._rejected.noted():
+            claims = self._tokens.verify(request.token, now=self._clock.now())
+            key = _check(request)
+            if key.id != claims.invocation_id:
+                raise claims.rejected(TokenFault.OTHER_RUN)
+            outcome = await self._db.transact(lambda tx: self._append(tx, claims, key, request))
         self._appended.labels(outcome).inc()
         if outcome in {AppendOutcome.REPEATED, AppendOutcome.IGNORED}:
             _log.info("log lines %r of %s not appended: %s", request.message_id, request.name, outcome)
@@ -78,12 +82,12 @@ class AppendLogs:
     ) -> AppendOutcome:
         scope = await find_job_scope(tx, key.job)
         if scope is None or scope.job_id != claims.job_id:
-            raise not_valid()
+            raise claims.rejected(TokenFault.OTHER_RUN)
         found = (await lock_invocations(tx, [key.id])).get(key.id)
         if found is None:
             return AppendOutcome.IGNORED
         if found.job_id != claims.job_id:
-            raise not_valid()
+            raise claims.rejected(TokenFault.OTHER_RUN)
         if found.status is InvocationStatus.RETRYING:  # shows an error, which a change of the run would take away
             await add_report(self._dispatcher, _as_notification(claims, request), tx=tx)
             return AppendOutcome.DEFERRED

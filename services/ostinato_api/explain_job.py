@@ -23,28 +23,26 @@ from ostinato.jobstore.explain_store import (
     load_triage_records,
     load_waiting,
 )
-from ostinato.jobstore.invocation_listing_store import ListedInvocation, list_active_invocations
+from ostinato.jobstore.invocation_listing_store import (
+    ListedInvocation,
+    find_ended_invocation,
+    list_active_invocations,
+)
 from ostinato.jobstore.job_cron_store import JobCronRow, find_cron
 from ostinato.jobstore.job_definition_codec import decode_definition
 from ostinato.jobstore.job_listing_store import JobView
 from ostinato.jobstore.job_store import JobRow
+from ostinato.jobstore.rejected_report_store import load_rejected_reports
 from ostinato.jobstore.schedule_span_store import ScheduleSpan, load_spans
 from ostinato.pb.scheduler.v1.jobs_pb2 import ExplainJobRequest, ExplainJobResponse, TriageRecord
 from ostinato.pb.scheduler.v1.jobs_pb2 import Finding as FindingMessage
-from ostinato.scheduling.explaining import (
-    Cause,
-    Drop,
-    Finding,
-    JobSituation,
-    KnownRun,
-    SlotSituation,
-    Upstream,
-    explain_now,
-    explain_slot,
-)
+from ostinato.scheduling.explaining import Drop, JobSituation, KnownRun, RejectedReports, Upstream, explain_now
+from ostinato.scheduling.explaining_slots import SlotSituation, explain_slot
+from ostinato.scheduling.finding import Cause, Finding
 from ostinato.scheduling.invocation import is_final
+from ostinato.scheduling.invocation_id import InvocationId
 from ostinato.scheduling.job_definition import JobDefinition
-from ostinato.scheduling.names import invocation_name, job_name, short_name
+from ostinato.scheduling.names import invocation_name, short_name
 from ostinato.scheduling.schedule import Timetable
 from ostinato.scheduling.triage_plan import DROPS, ReasonCode
 from ostinato.scheduling.trigger import MAX_WAITING
@@ -102,6 +100,7 @@ async def _situation(tx: Tx, asked: _Asked) -> JobSituation:
     cron = await find_cron(tx, job.job_id)
     failed = next((record for record in records[:1] if record.error and not record.HasField("saw")), None)
     in_database = asked.api.queue.remote is None
+    running = await _running(tx, job)
     return JobSituation(
         now=await tx.now(),
         enabled=job.enabled,
@@ -118,8 +117,9 @@ async def _situation(tx: Tx, asked: _Asked) -> JobSituation:
         counts_from_end_of_run=cron is not None and cron.state.waits_for_rewind,
         end_before=definition.terms.end_before,
         interval_until=_interval_until(records),
-        running=await _running(tx, job),
+        running=[_known(job, run) for run in running],
         running_count=view.active_invocations,
+        rejected=await _rejected(tx, job, [run.id for run in running]),
         waiting=await load_waiting(tx, job.job_id, most=MAX_WAITING),
         paused_queues=await administration.paused_queues(tx, _QUEUES),
         live_engines=await administration.count_live_workers(tx) if in_database else None,
@@ -129,6 +129,7 @@ async def _situation(tx: Tx, asked: _Asked) -> JobSituation:
         last_error=job.last_error,
         last_completed_at=job.last_completed_at,
         last_success_at=job.last_success_at,
+        rejected_of_last=await _rejected(tx, job, await _last_if_bad(tx, job)),
         upstreams=await _upstreams(tx, asked.access, view) if definition.schedule == "triggered" else (),
         drops=_drops(records),
     )
@@ -151,14 +152,39 @@ def _definition(job: JobRow) -> tuple[JobDefinition, str]:
         return JobDefinition(job.name), f"the stored definition can't be read: {error}"
 
 
-async def _running(tx: Tx, job: JobRow) -> list[KnownRun]:
+async def _running(tx: Tx, job: JobRow) -> list[ListedInvocation]:
     found = await list_active_invocations(tx, job.job_id, limit=MAX_PAGE)
-    return [_known(job, run) for run in reversed(found) if not is_final(run.status)]
+    return [run for run in reversed(found) if not is_final(run.status)]
 
 
 def _known(job: JobRow, run: ListedInvocation) -> KnownRun:
-    name = short_name(invocation_name(job_name(job.project, job.name), run.id))
+    name = _run_name(job, run.id)
     return KnownRun(name, run.status, run.started_at or run.created_at, run.launch_attempts, run.error_message)
+
+
+def _run_name(job: JobRow, run: InvocationId) -> str:
+    return short_name(invocation_name(job.resource_name, run))
+
+
+async def _last_if_bad(tx: Tx, job: JobRow) -> list[InvocationId]:
+    """The run that ended last, aborted ones too, unless it succeeded or is long gone."""
+    if job.last_completed_at is None or job.last_completed_at == job.last_success_at:
+        return []
+    found = await find_ended_invocation(tx, job.job_id, job.last_completed_at)
+    return [] if found is None else [found]
+
+
+async def _rejected(tx: Tx, job: JobRow, runs: Sequence[InvocationId]) -> list[RejectedReports]:
+    return [
+        RejectedReports(
+            run=_run_name(job, each.invocation_id),
+            fault=each.fault.name,
+            count=each.count,
+            first_at=each.first_at,
+            last_at=each.last_at,
+        )
+        for each in await load_rejected_reports(tx, runs)
+    ]
 
 
 async def _upstreams(tx: Tx, access: CallAccess, view: JobView) -> list[Upstream]:
@@ -224,7 +250,7 @@ async def _slot_situation(tx: Tx, job: JobRow, at: datetime) -> SlotSituation:
         next_slot=next_slot,
         outcome=None if found is None else found.outcome,
         reason="" if found is None else found.reason,
-        run="" if run is None else short_name(invocation_name(job.resource_name, run)),
+        run="" if run is None else _run_name(job, InvocationId(run)),
         decided_at=None if found is None else found.decided_at,
         waits=planned or await has_pending_slot(tx, job.job_id, at),
     )

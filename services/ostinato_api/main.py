@@ -16,6 +16,7 @@ from ostinato.auth.page_token import PageTokens
 from ostinato.clock import Clock, SystemClock
 from ostinato.config import ApiSettings, load_api_settings, settings_or_exit
 from ostinato.jobflow.engine_tasks import ENGINE_TASK_CLASSES
+from ostinato.jobflow.rejected_reports import RejectedReports
 from ostinato.jobflow.task_queue import open_task_queue
 from ostinato.jobstore.schema import SCHEDULER_LINE
 from ostinato.pb.scheduler.v1 import (
@@ -92,16 +93,20 @@ async def open_api(
         interceptor = CallInterceptor(
             administrators=administrators_of(settings.auth), clock=clock, metrics=CallMetrics(registry), spans=tracing
         )
+        rejected = RejectedReports(database, clock=clock, registry=registry)
+        stack.push_async_callback(rejected.drain)
         append_logs = AppendLogs(
             database,
             queue.dispatcher,
             NotificationTokens.configured(settings.notification_keys, settings.auth.secret),
+            rejected,
             clock=clock,
             registry=registry,
         )
         resources = ApiResources(database, queue, PageTokens(settings.auth.secret), watches, append_logs)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         stack.callback(group.create_task(watches.run()).cancel)
+        stack.callback(group.create_task(rejected.run()).cancel)
         grpc = await stack.enter_async_context(
             open_grpc_server(
                 settings.grpc_address,

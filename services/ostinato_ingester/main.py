@@ -19,7 +19,9 @@ from ostinato.auth.notification_token import NotificationTokens
 from ostinato.clock import Clock, SystemClock
 from ostinato.config import IngesterSettings, load_ingester_settings, settings_or_exit
 from ostinato.jobflow.engine_tasks import HANDLE_NOTIFICATION
+from ostinato.jobflow.rejected_reports import RejectedReports
 from ostinato.jobflow.task_queue import open_task_queue
+from ostinato.jobstore.schema import SCHEDULER_LINE
 from ostinato.pb.ingest.v1.notifications_pb2_grpc import add_NotificationServiceServicer_to_server
 from ostinato.rpc.call_interceptor import CallInterceptor
 from ostinato.rpc.call_log import CallMetrics
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from ostinato_ingester.open_subscriptions import Subscriptions
 
 SERVICE = "ostinato-ingester"
-SCHEMA = (STORAGE_LINE, TASKQUEUE_LINE)
+SCHEMA = (STORAGE_LINE, TASKQUEUE_LINE, SCHEDULER_LINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ async def open_ingester(
 ) -> AsyncIterator[Ingester]:
     """Serves during the block and drains at its end. Waits for the database; `/readyz` tells why meanwhile.
 
-    `spans`: instead of those that the settings ask for.
+    A loop that dies takes the block down with it. `spans`: instead of those that the settings ask for.
     """
     clock = clock or SystemClock()
     registry = open_registry()
@@ -95,7 +97,9 @@ async def open_ingester(
         dispatcher = queue.dispatcher
         register_queue_metrics(registry, queue)
         tokens = NotificationTokens.configured(settings.notification_keys, settings.auth.secret)
-        intake = NotificationIntake(tokens, dispatcher, clock)
+        rejected = RejectedReports(database, clock=clock, registry=registry)
+        stack.push_async_callback(rejected.drain)
+        intake = NotificationIntake(tokens, dispatcher, rejected, clock)
         interceptor = CallInterceptor(
             administrators=administrators_of(settings.auth), clock=clock, metrics=CallMetrics(registry), spans=tracing
         )
@@ -113,6 +117,8 @@ async def open_ingester(
         route.intake = intake
         if push:
             push.receiver = PushReceiver(await _open_verifier(stack, settings, clock), pubsub_intake)
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        stack.callback(group.create_task(rejected.run()).cancel)
         readiness.serve(partial(check_database, database))
         yield Ingester(grpc.address, http.address)
 

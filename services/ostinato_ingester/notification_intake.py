@@ -15,6 +15,7 @@ from ostinato.auth.notification_token import NotificationClaims, NotificationTok
 from ostinato.clock import Clock
 from ostinato.errors import InvalidArgument, OstinatoError, Violation
 from ostinato.jobflow.add_report import add_report
+from ostinato.jobflow.rejected_reports import RejectedReports
 from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
 from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask
 from ostinato.taskqueue import Dispatcher
@@ -43,14 +44,18 @@ class NotificationMetrics:
 class NotificationIntake:
     """Turns each notification into one task."""
 
-    def __init__(self, tokens: NotificationTokens, dispatcher: Dispatcher, clock: Clock) -> None:
+    def __init__(
+        self, tokens: NotificationTokens, dispatcher: Dispatcher, rejected: RejectedReports, clock: Clock
+    ) -> None:
         self._tokens = tokens
         self._dispatcher = dispatcher
+        self._rejected = rejected
         self._clock = clock
 
     def authenticate(self, token: str) -> NotificationClaims:
-        """Raises Unauthenticated."""
-        return self._tokens.verify(token, now=self._clock.now())
+        """Raises TokenRejected, and notes it for people."""
+        with self._rejected.noted():
+            return self._tokens.verify(token, now=self._clock.now())
 
     async def accept(
         self, claims: NotificationClaims, request: NotifyRequest, unreadable: Iterable[Violation] = ()

@@ -2,7 +2,8 @@
 
 A token is base64url (no padding) of: version byte, issued and expiry (Unix ms), job id, invocation id (all
 64-bit big-endian), HMAC-SHA256 over what precedes it. Every key given verifies, the first (newest) signs.
-Whatever is wrong with a token, the answer is the same, so that it teaches nothing.
+Whatever is wrong with a token, the answer is the same, so that it teaches nothing. What was wrong is told to our own
+side only, so that people can find out why a run's reports don't arrive.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import IntEnum
 
 from ostinato.auth.key_derivation import derive_key
 from ostinato.auth.token_text import decode_token, encode_token
@@ -30,6 +32,32 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
+class TokenFault(IntEnum):
+    """What was wrong with a token. The numbers are stored."""
+
+    WRONG_KEY = 1  # not signed by a key of this installation, or altered
+    EXPIRED = 2
+    FROM_THE_FUTURE = 3
+    OTHER_RUN = 4  # genuine, but shown for another run than its own
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRejection:
+    """Whose a rejected token claims to be. Of the fault WRONG_KEY it is a claim and no more: good for a record only."""
+
+    invocation_id: int
+    job_id: int
+    fault: TokenFault
+
+
+class TokenRejected(Unauthenticated):
+    """The one answer. `rejection` is for our own side, never for the caller; None where a token is too malformed."""
+
+    def __init__(self, rejection: TokenRejection | None = None) -> None:
+        super().__init__("the notification token is not valid")
+        self.rejection = rejection
+
+
 @dataclass(frozen=True, slots=True)
 class NotificationClaims:
     """What a genuine, current token says."""
@@ -38,6 +66,10 @@ class NotificationClaims:
     job_id: int
     issued_at: datetime
     expires_at: datetime
+
+    def rejected(self, fault: TokenFault) -> TokenRejected:
+        """The error for a genuine token that is not good all the same."""
+        return TokenRejected(TokenRejection(self.invocation_id, self.job_id, fault))
 
 
 class NotificationTokens:
@@ -60,17 +92,21 @@ class NotificationTokens:
         return encode_token(claims + _mac(self._keys[0], claims))
 
     def verify(self, token: str, *, now: datetime) -> NotificationClaims:
-        """Raises Unauthenticated: malformed, altered, signed by another key, expired, or from the future."""
+        """Raises TokenRejected: malformed, altered, signed by another key, expired, or from the future."""
         raw = _decode(token)
         signed, mac = raw[: _CLAIMS.size], raw[_CLAIMS.size :]
-        if not self._is_genuine(signed, mac):
-            raise not_valid()
+        # Before anything else is looked at, so that the time taken is the same whatever a token says.
+        genuine = self._is_genuine(signed, mac)
         version, issued, expires, job_id, invocation_id = _CLAIMS.unpack(signed)
         if version != _VERSION or max(job_id, invocation_id) > _LARGEST_ID:
-            raise not_valid()
+            raise TokenRejected
+        if not genuine:
+            raise TokenRejected(TokenRejection(invocation_id, job_id, TokenFault.WRONG_KEY))
         claims = NotificationClaims(invocation_id, job_id, _from_millis(issued), _from_millis(expires))
-        if claims.issued_at > now + CLOCK_SKEW or claims.expires_at <= now:
-            raise not_valid()
+        if claims.issued_at > now + CLOCK_SKEW:
+            raise claims.rejected(TokenFault.FROM_THE_FUTURE)
+        if claims.expires_at <= now:
+            raise claims.rejected(TokenFault.EXPIRED)
         return claims
 
     def _is_genuine(self, signed: bytes, mac: bytes) -> bool:
@@ -85,11 +121,11 @@ def _mac(key: bytes, signed: bytes) -> bytes:
 
 def _decode(token: str) -> bytes:
     if len(token) != _TOKEN_CHARACTERS:
-        raise not_valid()
+        raise TokenRejected
     try:
         return decode_token(token)
     except ValueError:
-        raise not_valid() from None
+        raise TokenRejected from None
 
 
 _TOKEN_CHARACTERS = len(encode_token(bytes(_CLAIMS.size + _MAC_BYTES)))
@@ -101,8 +137,3 @@ def _to_millis(at: datetime) -> int:
 
 def _from_millis(millis: int) -> datetime:
     return _EPOCH + millis * _MILLISECOND
-
-
-def not_valid() -> Unauthenticated:
-    """The one answer, also where a genuine token is shown for another run than its own."""
-    return Unauthenticated("the notification token is not valid")

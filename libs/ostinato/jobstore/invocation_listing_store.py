@@ -150,6 +150,23 @@ async def find_running_invocations(reader: Reader, job_id: int) -> list[Invocati
     return [InvocationId(row["invocation_id"]) for row in rows]
 
 
+# Of the newest of a job: where many run at once the one that ended last need not be the last that began.
+_ENDED = """
+select invocation_id
+  from (select invocation_id, finished_at from invocation_history
+         where job_id = $1 order by invocation_id limit 100) h
+ where finished_at = $2
+ order by invocation_id
+ limit 1
+"""
+
+
+async def find_ended_invocation(reader: Reader, job_id: int, ended_at: datetime) -> InvocationId | None:
+    """The one in the history that ended then, if it is among the job's newest."""
+    found: int | None = await reader.fetchval(_ENDED, job_id, ended_at)
+    return None if found is None else InvocationId(found)
+
+
 def listed_from_row(row: Row) -> ListedInvocation:
     return ListedInvocation(
         id=InvocationId(row["invocation_id"]),

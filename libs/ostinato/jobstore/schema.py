@@ -21,5 +21,6 @@ PARTITIONED_TABLES = (
     PartitionedTable("invocation_history", by_invocation_id),
     PartitionedTable("invocation_log", by_invocation_id),
     PartitionedTable("invocation_message", by_invocation_id),
+    PartitionedTable("rejected_report", by_invocation_id),
     PartitionedTable("triage_log", by_time),
 )

@@ -9,63 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 
+from ostinato.scheduling.finding import Cause, Finding
+from ostinato.scheduling.finding import told_instant as _at
 from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.scheduling.launching import MAX_LAUNCH_ATTEMPTS
-from ostinato.scheduling.occurrence import OccurrenceOutcome
-from ostinato.scheduling.schedule.instant import format_instant
 
 # Later than that is not the usual way from one step to the next.
 _USUAL_DELAY = timedelta(seconds=5)
-
-
-class Cause(StrEnum):
-    """What keeps a job from running, what it waits for, or what became of one slot."""
-
-    DISABLED = "DISABLED"
-    PAUSED = "PAUSED"
-    DEFINITION_UNREADABLE = "DEFINITION_UNREADABLE"
-    NO_ENGINE = "NO_ENGINE"
-    QUEUE_PAUSED = "QUEUE_PAUSED"
-    LAUNCH_RETRYING = "LAUNCH_RETRYING"
-    AT_CONCURRENCY_LIMIT = "AT_CONCURRENCY_LIMIT"
-    RUNNING = "RUNNING"
-    TRIAGE_FAILING = "TRIAGE_FAILING"
-    TRIAGE_LATE = "TRIAGE_LATE"
-    WAITING_INTERVAL = "WAITING_INTERVAL"
-    WAITING_BACKOFF = "WAITING_BACKOFF"
-    TICK_LATE = "TICK_LATE"
-    SCHEDULED = "SCHEDULED"
-    SCHEDULE_ENDED = "SCHEDULE_ENDED"
-    UPSTREAM_DISABLED = "UPSTREAM_DISABLED"
-    UPSTREAM_NEVER_SUCCEEDED = "UPSTREAM_NEVER_SUCCEEDED"
-    NOTHING_ASKED = "NOTHING_ASKED"
-    TRIGGERS_DROPPED = "TRIGGERS_DROPPED"
-    TARGET_FAILING = "TARGET_FAILING"
-    # Of a slot: beside these the names of the outcomes in the ledger.
-    NOT_THERE_YET = "NOT_THERE_YET"
-    NO_SLOT = "NO_SLOT"
-    STILL_WAITING = "STILL_WAITING"
-    AHEAD = "AHEAD"
-    NOT_RECORDED = "NOT_RECORDED"
-    STARTED = "STARTED"
-    BATCHED = "BATCHED"
-    EXPIRED = "EXPIRED"
-    OVERFLOW = "OVERFLOW"
-    SKIPPED_CATCHUP = "SKIPPED_CATCHUP"
-    SKIPPED_DST_GAP = "SKIPPED_DST_GAP"
-    SKIPPED_BLACKOUT = "SKIPPED_BLACKOUT"
-    START_DEADLINE = "START_DEADLINE"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """`since`: from when on it has been so, where that is known. `text` is one sentence or a few, in one line."""
-
-    cause: Cause
-    text: str
-    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +66,25 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class RejectedReports:
+    """What came for `run` with a token that was rejected for one `fault`, and when the first and the last did."""
+
+    run: str
+    fault: str
+    count: int
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class JobSituation:
     """All that is known of a job at `now`.
 
     `schedule` is the text of its definition; `next_due_at` when its next slot fires, None if none is planned.
     `paused_queues`: since when, by name, of the queues that a run passes. `live_engines` is None where nobody can tell.
     `interval_until`: the last triage found that min_triage_interval lasts until then. `triage_error` is of the last
-    triage, `drops` newest first. `running` is oldest first, and may leave some out.
+    triage, `drops` newest first. `running` is oldest first, and may leave some out. `rejected` is of those, and
+    `rejected_of_last` of the run that ended last if it did not succeed.
     """
 
     now: datetime
@@ -141,6 +104,7 @@ class JobSituation:
     interval_until: datetime | None = None
     running: Sequence[KnownRun] = ()
     running_count: int = 0
+    rejected: Sequence[RejectedReports] = ()
     waiting: Waiting = field(default_factory=Waiting)
     paused_queues: Mapping[str, datetime] = field(default_factory=dict)
     live_engines: int | None = None
@@ -150,6 +114,7 @@ class JobSituation:
     last_error: str = ""
     last_completed_at: datetime | None = None
     last_success_at: datetime | None = None
+    rejected_of_last: Sequence[RejectedReports] = ()
     upstreams: Sequence[Upstream] = ()
     drops: Sequence[Drop] = ()
 
@@ -166,6 +131,7 @@ def explain_now(situation: JobSituation) -> list[Finding]:
         *_what_it_does(situation),
         *_dropped(situation),
         *_failing(situation),
+        *_rejected(situation.rejected_of_last, "were"),
     ]
 
 
@@ -202,6 +168,7 @@ def _what_it_does(s: JobSituation) -> Iterator[Finding]:
     yield from _launching(s)
     if s.running_count:
         yield _running(s)
+        yield from _rejected(s.rejected, "are")
     elif s.waiting.pending and s.enabled and not s.paused:
         yield from _waiting_for_triage(s)
     if s.triage_error:
@@ -228,6 +195,39 @@ def _running(s: JobSituation) -> Finding:
         return Finding(Cause.RUNNING, f"It is running: {told}.", since)
     text = f"{_wait(_triggers(s.waiting.count))}: it runs as often at once as it may, {s.max_concurrent}: {told}."
     return Finding(Cause.AT_CONCURRENCY_LIMIT, text, since)
+
+
+def _rejected(reports: Sequence[RejectedReports], are: str) -> Iterator[Finding]:
+    """One for each fault, the latest first. It is not said that the run sent them: whoever knows its id may have."""
+    by_fault: dict[str, list[RejectedReports]] = {}
+    for each in sorted(reports, key=lambda each: each.last_at, reverse=True):
+        by_fault.setdefault(each.fault, []).append(each)
+    for fault, group in by_fault.items():
+        what, why = _REJECTED_FOR[fault]
+        count, first = sum(each.count for each in group), min(each.first_at for each in group)
+        sent = f"1 was sent at {_at(first)}"
+        if count > 1:
+            sent = f"{count:,} were sent from {_at(first)} to {_at(group[0].last_at)}"
+        text = f"{what} {_named([each.run for each in group])} {are} rejected: {sent} {why}."
+        yield Finding(Cause.TOKEN_REJECTED, text, first)
+
+
+_SAME_KEYS = "do engine, ingester and api have the same OSTINATO_NOTIFICATION_KEYS, or the same OSTINATO_SECRET?"
+_SAME_TIME = "do the clocks of engine, ingester and api agree?"
+_REJECTED_FOR = {
+    "WRONG_KEY": (
+        "Reports for",
+        f"with a token that no notification key of this installation signed, or that was altered ({_SAME_KEYS})",
+    ),
+    "EXPIRED": ("Reports for", f"with a token that had expired ({_SAME_TIME})"),
+    "FROM_THE_FUTURE": ("Reports for", f"with a token that was not issued yet by the receiver's clock ({_SAME_TIME})"),
+    "OTHER_RUN": ("Reports with the token of", "for another run (does the work name its own run?)"),
+}
+
+
+def _named(runs: Sequence[str]) -> str:
+    others = len(runs) - 3
+    return f"run{'' if len(runs) == 1 else 's'} {', '.join(runs[:3])}{f' and {others} more' if others > 0 else ''}"
 
 
 def _waiting_for_triage(s: JobSituation) -> Iterator[Finding]:
@@ -306,79 +306,6 @@ def _failing(s: JobSituation) -> Iterator[Finding]:
         yield Finding(Cause.TARGET_FAILING, text if text.endswith(".") else f"{text}.", s.last_completed_at)
 
 
-@dataclass(frozen=True, slots=True)
-class SlotSituation:
-    """What is known of the instant `at` in a job's life.
-
-    `in_force`: whether a schedule was there at all, and `schedule` the one that was in force, `since` when. `is_slot`:
-    `at` is one of it; `next_slot` the first that is not before it. `outcome` is what the ledger has, with the run, if
-    any, and when it was decided. `waits`: a trigger of the slot is pending, or its time has not come.
-    """
-
-    now: datetime
-    at: datetime
-    in_force: bool
-    schedule: str = ""
-    since: datetime | None = None
-    paused: bool = False
-    enabled: bool = True
-    is_slot: bool = False
-    in_blackout: bool = False
-    next_slot: datetime | None = None
-    outcome: OccurrenceOutcome | None = None
-    reason: str = ""
-    run: str = ""
-    decided_at: datetime | None = None
-    waits: bool = False
-
-
-def explain_slot(slot: SlotSituation) -> Finding:
-    """Why it did not run at that time, or that it did."""
-    if slot.outcome is not None:
-        words = _SKIPPED_PAUSED if _is_skipped_of_a_pause(slot) else _OUTCOMES[slot.outcome]
-        text = words.format(at=_at(slot.at), run=slot.run, decided=_at(slot.decided_at))
-        return Finding(Cause(slot.outcome.name), f"{text}{f' ({slot.reason})' if slot.reason else ''}", slot.decided_at)
-    if not slot.in_force:
-        return Finding(Cause.NOT_THERE_YET, f"At {_at(slot.at)} the job did not exist yet.")
-    if not slot.enabled:
-        return Finding(Cause.DISABLED, f"At {_at(slot.at)} it was disabled, since {_at(slot.since)}.", slot.since)
-    if slot.paused and not (slot.is_slot and slot.waits and slot.at <= slot.now):
-        return Finding(Cause.PAUSED, f"At {_at(slot.at)} it was paused, since {_at(slot.since)}.", slot.since)
-    if not slot.is_slot:
-        following = f"the next one is {_at(slot.next_slot)}" if slot.next_slot else "it has no later one"
-        text = f"{_at(slot.at)} is no slot of the schedule that was in force, `{slot.schedule}`; {following}."
-        return Finding(Cause.NO_SLOT, text, slot.since)
-    if slot.in_blackout:
-        text = f"The slot of {_at(slot.at)} lies in a blackout: it starts nothing."
-        return Finding(Cause.SKIPPED_BLACKOUT, text)
-    if slot.at > slot.now:
-        return Finding(Cause.AHEAD, f"{_at(slot.at)} is a slot of its schedule `{slot.schedule}`, and lies ahead.")
-    if slot.waits:
-        return Finding(Cause.STILL_WAITING, f"The slot of {_at(slot.at)} has not started anything yet: it still waits.")
-    return Finding(Cause.NOT_RECORDED, f"Nothing is recorded of the slot of {_at(slot.at)}, which must not be.")
-
-
-def _is_skipped_of_a_pause(slot: SlotSituation) -> bool:
-    return slot.paused and slot.outcome is OccurrenceOutcome.SKIPPED_CATCHUP
-
-
-_SKIPPED_PAUSED = "The slot of {at} came while the job was paused, and its catch_up skipped it at {decided}."
-_OUTCOMES = {
-    OccurrenceOutcome.STARTED: "The slot of {at} did start a run: {run}.",
-    OccurrenceOutcome.BATCHED: "The slot of {at} was taken together with newer ones by the run {run}.",
-    OccurrenceOutcome.EXPIRED: "The slot of {at} waited longer than pending_timeout, and was discarded at {decided}.",
-    OccurrenceOutcome.OVERFLOW: "The slot of {at} was dropped at {decided}: too many triggers were waiting.",
-    OccurrenceOutcome.PAUSED: "The slot of {at} was dropped at {decided}, because the job was paused by then.",
-    OccurrenceOutcome.DISABLED: "The slot of {at} was dropped at {decided}, because the job was disabled by then.",
-    OccurrenceOutcome.SKIPPED_CATCHUP: (
-        "The slot of {at} was missed: no engine fired it in time, and what was missed was skipped at {decided}."
-    ),
-    OccurrenceOutcome.SKIPPED_DST_GAP: "The clocks went forward over the slot, which would have been {at}.",
-    OccurrenceOutcome.SKIPPED_BLACKOUT: "The slot of {at} lay in a blackout of the job's calendar.",
-    OccurrenceOutcome.START_DEADLINE: "The slot of {at} could not start in time: start_deadline, {decided}.",
-}
-
-
 def _as_of_revision(revision: str) -> str:
     return f", as of revision {revision}" if revision else ""
 
@@ -393,7 +320,3 @@ def _wait(what: str) -> str:
 
 def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count:,} runs"
-
-
-def _at(at: datetime | None) -> str:
-    return "an unknown time" if at is None else format_instant(at)

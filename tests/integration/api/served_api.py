@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from ostinato.auth.notification_token import NotificationTokens
 from ostinato.auth.page_token import PageTokens
 from ostinato.clock import SystemClock
+from ostinato.jobflow.rejected_reports import RejectedReports
 from ostinato.jobflow.task_queue import TaskQueue
 from ostinato.pb.scheduler.v1 import (
     admin_pb2_grpc,
@@ -121,7 +122,9 @@ async def refused(call: Awaitable[object]) -> Refusal:
 @asynccontextmanager
 async def open_served_api(database: Database, dispatcher: Dispatcher) -> AsyncIterator[Client]:
     watches = WatchLoop(database, clock=SystemClock(), metrics=WatchMetrics(CollectorRegistry()))
-    append_logs = AppendLogs(database, dispatcher, TOKENS, clock=SystemClock(), registry=CollectorRegistry())
+    clock, registry = SystemClock(), CollectorRegistry()
+    rejected = RejectedReports(database, clock=clock, registry=registry, every=timedelta(milliseconds=20))
+    append_logs = AppendLogs(database, dispatcher, TOKENS, rejected, clock=clock, registry=registry)
     resources = ApiResources(database, TaskQueue(dispatcher), PageTokens(b"s" * 32), watches, append_logs)
     interceptor = CallInterceptor(administrators=[ADMIN], clock=SystemClock(), metrics=CallMetrics(CollectorRegistry()))
     async with (
@@ -130,11 +133,12 @@ async def open_served_api(database: Database, dispatcher: Dispatcher) -> AsyncIt
         ) as server,
         grpc.aio.insecure_channel(server.address) as channel,
     ):
-        watching = asyncio.ensure_future(watches.run())
+        loops = [asyncio.ensure_future(loop.run()) for loop in (watches, rejected)]
         try:
             yield Client(channel)
         finally:
-            watching.cancel()
+            for loop in loops:
+                loop.cancel()
 
 
 def names_of(jobs: Sequence[Any]) -> list[str]:

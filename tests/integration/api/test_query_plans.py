@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 
@@ -68,8 +69,9 @@ async def filled(database: Database, request: pytest.FixtureRequest) -> Database
         (invocation_listing_store._PAGE, (7, 0, 101, 1_000_000)),
         (invocation_listing_store._FIND, (7,)),
         (invocation_listing_store._ACTIVE, (7, 100)),
+        (invocation_listing_store._ENDED, (7, datetime(2026, 3, 1, tzinfo=UTC))),
     ],
-    ids=["job", "jobs", "scopes", "page of jobs", "rows", "locks", "page of runs", "run", "active runs"],
+    ids=["job", "jobs", "scopes", "page of jobs", "rows", "locks", "page of runs", "run", "active runs", "ended run"],
 )
 async def test_no_large_table_is_scanned(filled: Database, sql: str, arguments: tuple) -> None:
     plan = [row[0] for row in await filled.fetch(f"explain (analyze) {sql}", *arguments)]

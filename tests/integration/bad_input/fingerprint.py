@@ -9,8 +9,8 @@ select relname from pg_class
  where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition and relname <> all($1)
  order by relname
 """
-# What processes do by themselves.
-_RESTLESS = ("tq_worker", "tq_measure", "tq_queue_running", "tq_queue_budget")
+# What processes do by themselves, and what they note of rejected tokens.
+_RESTLESS = ("tq_worker", "tq_measure", "tq_queue_running", "tq_queue_budget", "rejected_report")
 
 
 async def fingerprint(db: Database) -> dict[str, str]:

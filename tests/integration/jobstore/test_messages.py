@@ -11,7 +11,7 @@ from ostinato.jobstore.message_store import record_messages
 from ostinato.scheduling.invocation_id import InvocationId
 from ostinato.storage.database import Database
 
-_PARTITIONS = """
+PARTITIONS = """
 select replace(c.relname, $1, ''), pg_get_expr(c.relpartbound, c.oid)
   from pg_inherits h join pg_class c on c.oid = h.inhrelid
  where h.inhparent = $1::regclass order by 1
@@ -20,7 +20,7 @@ select replace(c.relname, $1, ''), pg_get_expr(c.relpartbound, c.oid)
 
 async def some_id(database: Database) -> InvocationId:
     """Of this week."""
-    bounds = await database.fetch(_PARTITIONS, "invocation_log")
+    bounds = await database.fetch(PARTITIONS, "invocation_log")
     return InvocationId(int(bounds[1][1].split("'")[1]))
 
 
@@ -55,6 +55,6 @@ async def test_the_weeks_that_were_there_before_the_table_get_their_partitions(d
     sql = resources.files("ostinato.jobstore") / "migrations" / "0003_messages.sql"
     for statement in sql.read_text().split(";\n\n"):
         await database.execute(statement)
-    logs = await database.fetch(_PARTITIONS, "invocation_log")
-    assert await database.fetch(_PARTITIONS, "invocation_message") == logs
+    logs = await database.fetch(PARTITIONS, "invocation_log")
+    assert await database.fetch(PARTITIONS, "invocation_message") == logs
     assert len(logs) > 5

@@ -5,7 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ostinato.auth.notification_token import NotificationClaims, NotificationTokens
+from ostinato.auth.notification_token import (
+    NotificationClaims,
+    NotificationTokens,
+    TokenFault,
+    TokenRejected,
+    TokenRejection,
+)
 from ostinato.errors import Unauthenticated
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
@@ -87,6 +93,42 @@ def test_whatever_is_wrong_the_answer_is_the_same(token: str) -> None:
     assert caught.value.__cause__ is None
 
 
+def rejected(token: str, *, at: datetime = NOW, tokens: NotificationTokens | None = None) -> TokenRejected:
+    with pytest.raises(TokenRejected) as caught:
+        (tokens or NotificationTokens([KEY])).verify(token, now=at)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("token", "at", "fault"),
+    [
+        pytest.param(issued([FOREIGN_KEY]), NOW, TokenFault.WRONG_KEY, id="signed by a stranger"),
+        pytest.param(issued()[:-2] + "AA", NOW, TokenFault.WRONG_KEY, id="altered"),
+        pytest.param(issued([FOREIGN_KEY]), NOW + LIFE, TokenFault.WRONG_KEY, id="a stranger's that has expired"),
+        pytest.param(issued(), NOW + LIFE, TokenFault.EXPIRED, id="expired"),
+        pytest.param(issued(), NOW - timedelta(minutes=1), TokenFault.FROM_THE_FUTURE, id="from a clock ahead"),
+    ],
+)
+def test_our_own_side_is_told_what_was_wrong_and_for_which_run(token: str, at: datetime, fault: TokenFault) -> None:
+    assert rejected(token, at=at).rejection == TokenRejection(INVOCATION, 7, fault)
+
+
+def test_a_genuine_token_can_be_rejected_for_the_run_it_is_shown_for() -> None:
+    error = NotificationTokens([KEY]).verify(issued(), now=NOW).rejected(TokenFault.OTHER_RUN)
+    assert error.rejection == TokenRejection(INVOCATION, 7, TokenFault.OTHER_RUN)
+    assert str(error) == str(rejected(""))
+
+
+@pytest.mark.parametrize("malformed", sorted(MALFORMED.keys() - {"signed by a stranger"}))
+def test_of_a_malformed_token_there_is_nothing_to_tell(malformed: str) -> None:
+    assert rejected(MALFORMED[malformed]).rejection is None
+
+
+def test_the_error_shows_neither_the_token_nor_what_it_claims() -> None:
+    error = rejected(issued([FOREIGN_KEY]))
+    assert repr(error) == "TokenRejected('the notification token is not valid')"
+
+
 @pytest.mark.parametrize(("keys", "rule"), [([], "at least one"), ([KEY, b"short"], "at least 32 bytes")])
 def test_missing_and_weak_keys_are_refused(keys: list[bytes], rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
@@ -105,5 +147,5 @@ def test_without_keys_the_secret_gives_one() -> None:
 @pytest.mark.parametrize(("invocation_id", "job_id"), [(2**63, 7), (INVOCATION, 2**64 - 1)])
 def test_ids_that_no_run_can_have_are_refused_even_with_a_good_signature(invocation_id: int, job_id: int) -> None:
     tokens = NotificationTokens([KEY])
-    with pytest.raises(Unauthenticated):
-        tokens.verify(tokens.issue(invocation_id, job_id, now=NOW, lifetime=LIFE), now=NOW)
+    token = tokens.issue(invocation_id, job_id, now=NOW, lifetime=LIFE)
+    assert rejected(token, tokens=tokens).rejection is None

@@ -8,19 +8,18 @@ from typing import Any
 
 import pytest
 
+from ostinato.auth.notification_token import TokenFault
 from ostinato.scheduling.explaining import (
-    Cause,
     Drop,
     JobSituation,
     KnownRun,
-    SlotSituation,
+    RejectedReports,
     Upstream,
     Waiting,
     explain_now,
-    explain_slot,
 )
+from ostinato.scheduling.finding import Cause
 from ostinato.scheduling.invocation import InvocationStatus
-from ostinato.scheduling.occurrence import OccurrenceOutcome
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -155,52 +154,69 @@ def test_of_many_runs_three_are_named() -> None:
     assert first.text.endswith("shop/j/2 since 2026-03-01T11:55:00Z and 4 more.")
 
 
-def slot(**fields: Any) -> SlotSituation:
-    given = {"now": NOW, "at": AGO, "in_force": True, "schedule": "every 1m", "since": AGO - MINUTE, "is_slot": True}
-    return SlotSituation(**(given | fields))
+SENT = RejectedReports("shop/j/7", "WRONG_KEY", 12, AGO, NOW)
+
+
+def test_a_run_under_way_whose_reports_are_rejected_says_so_behind_what_it_does() -> None:
+    assert causes(run(rejected=[SENT])) == [Cause.RUNNING, Cause.TOKEN_REJECTED, *causes(run())[1:]]
+    waiting = run(rejected=[SENT], waiting=Waiting(3, AGO))
+    assert causes(waiting)[:2] == [Cause.AT_CONCURRENCY_LIMIT, Cause.TOKEN_REJECTED]
+    assert explain_now(waiting)[1].since == AGO
+
+
+def test_a_last_run_whose_reports_were_rejected_is_named_behind_its_failure() -> None:
+    known = situation(last_status=InvocationStatus.TIMED_OUT, last_completed_at=NOW, rejected_of_last=[SENT])
+    assert causes(known)[-2:] == [Cause.TARGET_FAILING, Cause.TOKEN_REJECTED]
+    assert explain_now(known)[-1].text.startswith(
+        "Reports for run shop/j/7 were rejected: 12 were sent from 2026-03-01T11:55:00Z to 2026-03-01T12:00:00Z with a "
+    )
 
 
 @pytest.mark.parametrize(
-    ("known", "cause", "words"),
+    ("fault", "begins", "ends"),
     [
-        (slot(in_force=False), Cause.NOT_THERE_YET, "did not exist yet"),
-        (slot(enabled=False), Cause.DISABLED, "At 2026-03-01T11:55:00Z it was disabled, since 2026-03-01T11:54:00Z."),
-        (slot(paused=True), Cause.PAUSED, "it was paused, since 2026-03-01T11:54:00Z"),
-        (slot(is_slot=False, next_slot=NOW), Cause.NO_SLOT, "`every 1m`; the next one is 2026-03-01T12:00:00Z."),
-        (slot(is_slot=False), Cause.NO_SLOT, "it has no later one"),
-        (slot(at=NOW + MINUTE), Cause.AHEAD, "lies ahead"),
-        (slot(at=NOW + MINUTE, in_blackout=True), Cause.SKIPPED_BLACKOUT, "lies in a blackout: it starts nothing"),
-        (slot(waits=True, in_blackout=True), Cause.SKIPPED_BLACKOUT, "lies in a blackout: it starts nothing"),
-        (slot(waits=True), Cause.STILL_WAITING, "still waits"),
-        (slot(), Cause.NOT_RECORDED, "which must not be"),
         (
-            slot(outcome=OccurrenceOutcome.STARTED, run="shop/j/7", decided_at=NOW),
-            Cause.STARTED,
-            "did start a run: shop/j/7.",
+            TokenFault.WRONG_KEY,
+            "Reports for run shop/j/7 are rejected: 1 was sent at 2026-03-01T11:55:00Z with a token that no",
+            "have the same OSTINATO_NOTIFICATION_KEYS, or the same OSTINATO_SECRET?).",
         ),
         (
-            slot(outcome=OccurrenceOutcome.SKIPPED_CATCHUP, decided_at=NOW),
-            Cause.SKIPPED_CATCHUP,
-            "what was missed was skipped at 2026-03-01T12:00:00Z",
+            TokenFault.EXPIRED,
+            "Reports for run shop/j/7 are rejected: 1 was",
+            "do the clocks of engine, ingester and api agree?).",
         ),
         (
-            slot(outcome=OccurrenceOutcome.SKIPPED_CATCHUP, decided_at=NOW, paused=True),
-            Cause.SKIPPED_CATCHUP,
-            "came while the job was paused, and its catch_up skipped it at 2026-03-01T12:00:00Z",
+            TokenFault.FROM_THE_FUTURE,
+            "Reports for run shop/j/7 are rejected: 1 was",
+            "do the clocks of engine, ingester and api agree?).",
         ),
-        (slot(paused=True, is_slot=True, waits=True), Cause.STILL_WAITING, "still waits"),
-        (slot(paused=True, is_slot=True, waits=True, at=NOW + MINUTE), Cause.PAUSED, "it was paused"),
+        (
+            TokenFault.OTHER_RUN,
+            "Reports with the token of run shop/j/7 are rejected",
+            "for another run (does the work name its own run?).",
+        ),
     ],
 )
-def test_what_became_of_a_slot(known: SlotSituation, cause: Cause, words: str) -> None:
-    finding = explain_slot(known)
-    assert finding.cause is cause
-    assert words in finding.text
+def test_each_fault_of_a_token_has_its_words(fault: TokenFault, begins: str, ends: str) -> None:
+    (told,) = [
+        finding.text
+        for finding in explain_now(run(rejected=[replace(SENT, fault=fault.name, count=1)]))
+        if finding.cause is Cause.TOKEN_REJECTED
+    ]
+    assert told.startswith(begins)
+    assert told.endswith(ends)
 
 
-@pytest.mark.parametrize("outcome", OccurrenceOutcome)
-def test_every_outcome_of_the_ledger_has_its_words(outcome: OccurrenceOutcome) -> None:
-    finding = explain_slot(slot(outcome=outcome, reason="by the rule x", run="shop/j/7", decided_at=NOW))
-    assert finding.cause.value == outcome.name
-    assert finding.text.endswith("(by the rule x)")
-    assert "{" not in finding.text
+def test_every_fault_of_a_token_is_explained() -> None:
+    rejected = [replace(SENT, fault=fault.name) for fault in TokenFault]
+    assert causes(run(rejected=rejected)).count(Cause.TOKEN_REJECTED) == len(TokenFault)
+
+
+def test_rejections_of_many_runs_for_one_reason_are_one_line_that_names_three() -> None:
+    rejected = [replace(SENT, run=f"shop/j/{n}", last_at=NOW - n * MINUTE) for n in range(5)]
+    known = run(rejected=[*rejected, replace(SENT, fault="EXPIRED", last_at=NOW + MINUTE)])
+    expired, wrong_key = [finding.text for finding in explain_now(known)][1:3]
+    assert "that had expired" in expired
+    assert wrong_key.startswith(
+        "Reports for runs shop/j/0, shop/j/1, shop/j/2 and 2 more are rejected: 60 were sent from"
+    )
