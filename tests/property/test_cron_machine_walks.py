@@ -22,6 +22,7 @@ from ostinato.scheduling.schedule import (
     Timetable,
     Zone,
 )
+from ostinato.scheduling.schedule.due_time import Delay
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 EXPRESSIONS = st.sampled_from(
@@ -153,9 +154,12 @@ class CronMachineWalk(RuleBasedStateMachine):
             self.check_accounts_of_a_kept_slot()
             self.apply(cron_machine.on_delay_change(self.state, schedule))
             assert self.state.last_rewind_at == rewound
+            self.check_that_none_looks_missed(schedule)
             self.schedule = schedule
             return
-        self.settle()
+        slot = self.state.slot
+        stays = slot is not None and self.schedule.is_absolute and self.schedule.agrees_on(schedule, slot, self.now)
+        self.settle(delay=schedule.delay if stays else None)
         was_enabled = self.state.enabled
         rewound = self.state.last_rewind_at
         waiting = self.state.waits_for_rewind
@@ -166,25 +170,34 @@ class CronMachineWalk(RuleBasedStateMachine):
         self.schedule = schedule
         self.begin_accounting()
 
-    def settle(self, waiting: OccurrenceOutcome | None = None) -> None:
+    def check_that_none_looks_missed(self, schedule: Timetable) -> None:
+        """Slots that did nothing but wait for a longer delay than that of `schedule`."""
+        step = cron_machine.on_due(self.state, schedule, self.now)
+        waited = self.now - self.schedule.delay.longest
+        missed = [skipped for skipped in step.skipped if skipped.outcome is OccurrenceOutcome.SKIPPED_CATCHUP]
+        assert all(skipped.from_slot <= waited for skipped in missed)
+
+    def settle(self, waiting: OccurrenceOutcome | None = None, delay: Delay | None = None) -> None:
         """What was missed goes as it would without an edit; what still waits for its delay keeps its time."""
         before = self.state
-        step = cron_machine.settle(before, self.schedule, self.now, waiting=waiting)
-        self.check_catch_up(self.missed_part(step, before.is_held))
-        left_waiting = [fired for fired in step.fired if self.still_waits(fired.slot, before.is_held)]
+        step = cron_machine.settle(before, self.schedule, self.now, waiting=waiting, delay=delay)
+        self.check_catch_up(self.missed_part(step))
+        left_waiting = [fired for fired in step.fired if self.still_waits(fired.slot)]
         assert all(fired.own_run for fired in left_waiting)
+        due_by = delay or self.schedule.delay
+        assert [fired.due_at for fired in left_waiting] == [due_by.due_time(fired.slot) for fired in left_waiting]
         assert not (left_waiting and waiting)
         self.apply(step, settles=True)
         assert cron_machine.settle(self.state, self.schedule, self.now) == CronStep(self.state)
 
-    def still_waits(self, slot: datetime, is_held: bool) -> bool:
-        return self.schedule.is_absolute and not is_held and slot > self.now - self.schedule.delay.longest
+    def still_waits(self, slot: datetime) -> bool:
+        return self.schedule.is_absolute and slot > self.now - self.schedule.delay.longest
 
-    def missed_part(self, step: CronStep, is_held: bool) -> CronStep:
+    def missed_part(self, step: CronStep) -> CronStep:
         return CronStep(
             step.state,
-            tuple(fired for fired in step.fired if not self.still_waits(fired.slot, is_held)),
-            tuple(skipped for skipped in step.skipped if not self.still_waits(skipped.from_slot, is_held)),
+            tuple(fired for fired in step.fired if not self.still_waits(fired.slot)),
+            tuple(skipped for skipped in step.skipped if not self.still_waits(skipped.from_slot)),
         )
 
     @rule()

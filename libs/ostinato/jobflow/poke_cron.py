@@ -24,6 +24,7 @@ from ostinato.jobstore.job_store import JobId
 from ostinato.jobstore.schedule_span_store import ScheduleSpan, add_spans
 from ostinato.scheduling.cron_machine import (
     CronState,
+    CronStep,
     disable,
     enable,
     hold,
@@ -119,7 +120,7 @@ def decide_poke(row: JobCronRow | None, wish: CronWish, now: datetime) -> CronPo
     old = find_timetable(row.schedule, row.terms, row.job_name)
     if wish.enabled and old is not None and keeps_slots(row.state, old, wish.timetable, now):
         return _same_slots(row, wish, now)
-    firing = None if old is None else firing_of(row, settle(row.state, old, now, waiting=_dropped(wish)), old, now)
+    firing = None if old is None else firing_of(row, _settle(row.state, old, wish, now), old, now)
     state = row.state if firing is None else firing.row.state
     if not wish.enabled:
         return CronPoke(wish, _row(wish, disable(state, now).state), firing)
@@ -132,11 +133,14 @@ def _is_as_wished(row: JobCronRow, wish: CronWish) -> bool:
     return (row.schedule, row.terms, is_held) == (wish.effective_schedule, wish.effective_terms, wish.is_held)
 
 
-def _dropped(wish: CronWish) -> OccurrenceOutcome | None:
-    """What becomes of slots that are not due yet; those that fire are dropped by a triage for the same reason."""
+def _settle(state: CronState, old: Timetable, wish: CronWish, now: datetime) -> CronStep:
+    """Slots that are not due are dropped where those that fire would be, by a triage; else they wait as is wished."""
     if not wish.enabled:
-        return OccurrenceOutcome.DISABLED
-    return OccurrenceOutcome.PAUSED if wish.paused else None
+        return settle(state, old, now, waiting=OccurrenceOutcome.DISABLED)
+    if wish.paused and not wish.is_held:
+        return settle(state, old, now, waiting=OccurrenceOutcome.PAUSED)
+    stays = state.slot is not None and old.agrees_on(wish.timetable, state.slot, now)
+    return settle(state, old, now, delay=wish.timetable.delay if stays else None)
 
 
 def _same_slots(row: JobCronRow, wish: CronWish, now: datetime) -> CronPoke:

@@ -26,6 +26,7 @@ from datetime import UTC, datetime, timedelta
 
 from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.scheduling.schedule import AtSchedule, CatchUpPolicy, Timetable
+from ostinato.scheduling.schedule.due_time import Delay
 
 MOST_LEFT_WAITING = 1_000  # by one edit of a job
 _INSTANT = timedelta(microseconds=1)
@@ -132,11 +133,15 @@ def on_schedule_change(
 def keeps_slots(state: CronState, old: Timetable, new: Timetable, now: datetime) -> bool:
     """Whether an edit only moves when things are due: `on_delay_change` is all it takes, and nothing is settled.
 
-    Either no slot differs, or those that had their time and wait are the same under both.
+    Either no slot differs, or those that had their time and wait are the same under both; and none of them would look
+    as if it had been missed, because it waits for less than before.
     """
-    if not old.is_absolute or old.has_same_slots(new):
-        return old.is_absolute
-    return state.slot is not None and state.slot <= now and old.agrees_on(new, state.slot, now)
+    if not old.is_absolute:
+        return False
+    if state.slot is None or state.slot > now:
+        return old.has_same_slots(new)
+    waited_too_long = not state.is_held and now - old.delay.longest < state.slot <= now - new.delay.longest
+    return old.agrees_on(new, state.slot, now) and not waited_too_long
 
 
 def on_delay_change(state: CronState, schedule: Timetable) -> CronStep:
@@ -167,38 +172,45 @@ def on_due(state: CronState, schedule: Timetable, now: datetime) -> CronStep:
 
 
 def settle(
-    state: CronState, schedule: Timetable, now: datetime, *, waiting: OccurrenceOutcome | None = None
+    state: CronState,
+    schedule: Timetable,
+    now: datetime,
+    *,
+    waiting: OccurrenceOutcome | None = None,
+    delay: Delay | None = None,
 ) -> CronStep:
     """The schedule is no longer in force from now on: what it has up to now fires or is recorded, due or not.
 
     `waiting`: the outcome of slots that wait for their delay. Without one the newest MOST_LEFT_WAITING of them fire
-    when they are due, and others are skipped. All that a held machine has is taken for missed.
+    when they are due, by `delay` if that is another one from now on, and others are skipped.
     """
     if not state.enabled or state.slot is None or state.slot > now:
         return CronStep(state)
-    if state.is_held or not schedule.is_absolute:
+    if not schedule.is_absolute:
         return _pass(state, schedule, state.slot, now, missed_until=now)
     missed_until = now - schedule.delay.longest
     start = schedule.start_from(state.slot)
     if start is None or start > missed_until:
-        return _end_waiting(state, schedule, state.slot, now, waiting)
+        return _end_waiting(state, schedule, now, waiting, delay or schedule.delay)
     step = _pass(state, schedule, state.slot, now, missed_until=missed_until)
     if step.state.slot is None or step.state.slot > now:
         return step
-    rest = _end_waiting(step.state, schedule, step.state.slot, now, waiting)
+    rest = _end_waiting(step.state, schedule, now, waiting, delay or schedule.delay)
     return CronStep(rest.state, (*step.fired, *rest.fired), (*step.skipped, *rest.skipped))
 
 
 def _end_waiting(
-    state: CronState, schedule: Timetable, first: datetime, now: datetime, outcome: OccurrenceOutcome | None
+    state: CronState, schedule: Timetable, now: datetime, outcome: OccurrenceOutcome | None, delay: Delay
 ) -> CronStep:
-    """Of slots from `first` to `now`, for none of which it is too late."""
+    """Of slots from the planned one to `now`, for none of which it is too late."""
+    first = state.slot
+    assert first is not None
     start = schedule.start_from(first)
     if start is None or start > now:
         return _start_nothing(state, schedule, first, now)
     chosen = schedule.newest_starts(start, now, MOST_LEFT_WAITING) if outcome is None else []
     skipped = _not_chosen(schedule, start, chosen, now, outcome or OccurrenceOutcome.SKIPPED_CATCHUP)
-    fired = _fire(state, schedule, chosen, own_run=True)
+    fired = _fire(state, delay, chosen, own_run=True)
     before = _passed_over(schedule, first, start)
     return CronStep(_after_firing(state, schedule, fired, now, passed=now), fired, (*before, *skipped))
 
@@ -233,7 +245,7 @@ def _pass(state: CronState, schedule: Timetable, first: datetime, now: datetime,
     chosen = _chosen(schedule, start, passed, now)
     # One slot on time, or late before any other came due, is the usual trigger; more than that is making up.
     own_run = schedule.terms.catch_up.policy is CatchUpPolicy.ALL and chosen != [start]
-    all_fired = _fire(state, schedule, chosen, own_run=own_run)
+    all_fired = _fire(state, schedule.delay, chosen, own_run=own_run)
     before = _passed_over(schedule, first, start)
     if schedule.terms.catch_up.policy is CatchUpPolicy.SKIP:
         skipped = _missed(schedule, start, passed)
@@ -247,9 +259,9 @@ def _start_nothing(state: CronState, schedule: Timetable, first: datetime, now: 
     return CronStep(_rewind(waiting, schedule, now), (), _passed_over(schedule, first, now))
 
 
-def _fire(state: CronState, schedule: Timetable, slots: list[datetime], *, own_run: bool) -> tuple[FiredSlot, ...]:
+def _fire(state: CronState, delay: Delay, slots: list[datetime], *, own_run: bool) -> tuple[FiredSlot, ...]:
     return tuple(
-        FiredSlot(generation, slot, schedule.delay.due_time(slot), own_run)
+        FiredSlot(generation, slot, delay.due_time(slot), own_run)
         for generation, slot in enumerate(slots, start=state.generation + 1)
     )
 

@@ -125,6 +125,23 @@ def test_a_new_offset_moves_the_slot_that_waits_and_swallows_nothing() -> None:
     assert (poke.firing, poke.row.state.slot, poke.row.state.due_at) == (None, slot, slot + 2 * HOUR)
 
 
+def test_a_shorter_offset_lets_all_go_that_waited_and_takes_none_for_missed() -> None:
+    slot = NOW.replace(minute=0) - 2 * HOUR
+    row = replace(planned(slot=slot), terms=with_terms(offset=5 * HOUR).terms)
+    row = replace(row, state=replace(row.state, due_at=slot + 5 * HOUR))
+    poke = decide_poke(row, with_terms(offset=HOUR), NOW)
+    assert poke is not None
+    assert poke.firing is not None
+    assert poke.firing.skipped == ()
+    # The last one is not due by the new offset either.
+    assert [(each.slot, each.not_before) for each in poke.firing.emissions] == [
+        (slot, slot),
+        (slot + HOUR, slot + HOUR),
+        (slot + 2 * HOUR, slot + 3 * HOUR),
+    ]
+    assert (poke.row.state.slot, poke.row.state.due_at) == (NEXT, NEXT + HOUR)
+
+
 def waiting_for_its_offset() -> JobCronRow:
     slot = NOW.replace(minute=0)
     row = replace(planned(slot=slot), terms=with_terms(offset=HOUR).terms)
