@@ -58,10 +58,12 @@ SIMULATE = PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation
 simulate: $(VENV)/.installed-dev ## Replay the random walk of SEED=n: what happened, as a digest, and the verdict
 	@$(SIMULATE) --seed $(or $(SEED),1) $(ARGS)
 
-simulate-long: $(VENV)/.installed-dev ## Take random walks that CI does not take, for SECONDS=600, and ORDERS=1000 through reminders
+SIMULATE_ALL_CORES = $(SIMULATE) --first $(or $(FIRST),1000) --jobs $$($(BIN)/python -c 'import os; print(os.cpu_count())')
+
+simulate-long: $(VENV)/.installed-dev ## Random walks that CI does not take: SECONDS=600, ORDERS=1000 of reminders, SLOTS=1000000 of schedules
 	@failed=0; $(SIMULATE) --first $(or $(FIRST),1000) --seconds $(or $(SECONDS),600) || failed=1; \
-	$(SIMULATE) --orders --first $(or $(FIRST),1000) --most $(or $(ORDERS),1000) --seconds 86400 \
-		--jobs $$($(BIN)/python -c 'import os; print(os.cpu_count())') || failed=1; exit $$failed
+	$(SIMULATE_ALL_CORES) --orders --most $(or $(ORDERS),1000) --seconds 86400 || failed=1; \
+	$(SIMULATE_ALL_CORES) --slots --least-slots $(or $(SLOTS),1000000) --seconds 0 || failed=1; exit $$failed
 
 format: $(VENV)/.installed-dev ## Rewrite sources and protos in the house style
 	$(BIN)/ruff check --fix-only

@@ -28,7 +28,7 @@ from ostinato.jobstore.invocation_listing_store import (
     find_ended_invocation,
     list_active_invocations,
 )
-from ostinato.jobstore.job_cron_store import JobCronRow, find_cron
+from ostinato.jobstore.job_cron_store import find_cron
 from ostinato.jobstore.job_definition_codec import decode_definition
 from ostinato.jobstore.job_listing_store import JobView
 from ostinato.jobstore.job_store import JobRow
@@ -50,6 +50,7 @@ from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import administration
 from ostinato_api.api_resources import ApiResources
 from ostinato_api.job_access import get_job_view
+from ostinato_api.next_run import next_run_time
 from ostinato_api.project_config.bindings import policy_of
 from ostinato_api.proto_time import set_time
 from ostinato_api.request_checks import MAX_PAGE, RequestChecks
@@ -113,7 +114,7 @@ async def _situation(tx: Tx, asked: _Asked) -> JobSituation:
         paused_at=job.paused_at,
         pause_reason=job.pause_reason,
         problem=problem,
-        next_due_at=view.due_at if cron is None or _starts_again(cron) else None,
+        next_due_at=next_run_time(view),
         counts_from_end_of_run=cron is not None and cron.state.waits_for_rewind,
         end_before=definition.terms.end_before,
         interval_until=_interval_until(records),
@@ -261,7 +262,7 @@ def _in_force(spans: Sequence[ScheduleSpan], at: datetime) -> ScheduleSpan | Non
     return next((span for span in reversed(spans) if span.from_at <= at), None)
 
 
-def _timetable(span: ScheduleSpan | JobCronRow, name: str) -> Timetable | None:
+def _timetable(span: ScheduleSpan, name: str) -> Timetable | None:
     """None for what has no slots, and for what another release stored that nobody here reads."""
     timetable = find_timetable(span.schedule, span.terms, name)
     return timetable if timetable is not None and timetable.is_absolute else None
@@ -276,12 +277,6 @@ def _next_slot(span: ScheduleSpan | None, at: datetime, name: str) -> datetime |
 def _in_blackout(span: ScheduleSpan | None, at: datetime, name: str) -> bool:
     timetable = None if span is None else _timetable(span, name)
     return timetable is not None and timetable.periods.end_of(at) is not None
-
-
-def _starts_again(cron: JobCronRow) -> bool:
-    """False if all that is still to come lies in blackouts."""
-    timetable = _timetable(cron, cron.job_name)
-    return timetable is None or cron.state.slot is None or timetable.start_from(cron.state.slot) is not None
 
 
 def _record(stored: StoredRecord) -> TriageRecord:

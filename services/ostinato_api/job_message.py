@@ -9,6 +9,7 @@ from ostinato.pb.scheduler.v1.jobs_pb2 import Job
 from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
 from ostinato.scheduling.job_definition import Intake, RetryPolicy
 from ostinato.scheduling.schedule import ScheduleTerms
+from ostinato_api.next_run import next_run_time
 from ostinato_api.proto_time import set_time
 
 _DEFAULT_TERMS = ScheduleTerms()
@@ -36,7 +37,7 @@ def job_message(view: JobView) -> Job:
     )
     _set_definition(message, JobConfig.FromString(job.definition))
     set_time(message.pause_time, job.paused_at)
-    set_time(message.next_run_time, view.due_at)
+    set_time(message.next_run_time, next_run_time(view))
     set_time(message.last_scheduled_time, job.last_scheduled_at)
     set_time(message.last_completed_time, job.last_completed_at)
     set_time(message.last_success_time, job.last_success_at)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,3 +48,33 @@ def test_the_newest_starts_are_found_as_by_walking_through_all(
         everything.append(slot)
         slot = table.start_after(slot)
     assert table.newest_starts(begin, until, most) == everything[-most:]
+
+
+WEEK = timedelta(days=7)
+EVERY_SECOND = "* * * * * * *"
+
+
+@pytest.mark.parametrize(
+    ("expression", "blackouts"),
+    [
+        (EVERY_SECOND, ()),
+        (EVERY_SECOND, (Blackout(START + timedelta(days=1), START + WEEK + SECOND),)),
+        (EVERY_SECOND, tuple(Blackout(START + n * WEEK / 600, START + (n + 0.99) * WEEK / 600) for n in range(600))),
+        ("* * * * * MON *", ()),
+        ("* 3 4 * * * *", ()),
+    ],
+)
+def test_a_thousand_of_a_week_take_a_few_thousand_look_ups_wherever_they_lie(
+    expression: str, blackouts: tuple[Blackout, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = Timetable.make(expression, ScheduleTerms(blackouts=blackouts))
+    next_after, looked_up = Timetable.next_after, []
+
+    def counted(self: Timetable, after: datetime, **options: Any) -> datetime | None:
+        looked_up.append(after)
+        return next_after(self, after, **options)
+
+    monkeypatch.setattr(Timetable, "next_after", counted)
+    found = table.newest_starts(START, START + WEEK, 1000)
+    assert len(found) >= 420
+    assert len(looked_up) < 6000

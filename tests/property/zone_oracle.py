@@ -70,15 +70,35 @@ def slots_between(
 ) -> list[datetime]:
     """Slots in [begin, end] of an expression whose times are multiples of `step` on the wall clock."""
     oracle = CronOracle(expression)
-    if "*" in oracle.hour:
+    if oracle.hour == "*":
         gap, fold = "SKIP", "BOTH"
     found: set[datetime] = set()
-    wall = (begin - 15 * HOUR).replace(minute=0, second=0, microsecond=0, tzinfo=None)
-    while wall < end.replace(tzinfo=None) + 15 * HOUR:
-        if oracle.matches(wall):
-            instants = instants_of(zone, wall)
-            if not instants and gap == "SHIFT":
-                found.add(end_of_gap(zone, wall))
-            found.update({"FIRST": instants[:1], "LAST": instants[-1:], "BOTH": instants}[fold])
-        wall += step
+    for wall in _walls(oracle, zone, begin, end, step):
+        instants = instants_of(zone, wall)
+        if not instants and gap == "SHIFT":
+            found.add(end_of_gap(zone, wall))
+        found.update({"FIRST": instants[:1], "LAST": instants[-1:], "BOTH": instants}[fold])
     return sorted(at for at in found if begin <= at <= end)
+
+
+def left_out_between(
+    expression: str, zone: ZoneInfo, begin: datetime, end: datetime, *, step: timedelta
+) -> list[datetime]:
+    """Where gaps in [begin, end] end that leave out a time of the expression, if its hours are restricted."""
+    oracle = CronOracle(expression)
+    if oracle.hour == "*":
+        return []
+    left_out = (wall for wall in _walls(oracle, zone, begin, end, step) if not instants_of(zone, wall))
+    found = {end_of_gap(zone, wall) for wall in left_out}
+    return sorted(at for at in found if begin <= at <= end)
+
+
+def _walls(oracle: CronOracle, zone: ZoneInfo, begin: datetime, end: datetime, step: timedelta) -> Iterator[datetime]:
+    """Times that match among those that the clock shows in [begin, end], and some hours around them."""
+    offsets = [offset_at(zone, at) for at in (begin - DAY, begin, end, end + DAY)]
+    around = max(offsets) - min(offsets) + 3 * HOUR
+    wall = (begin + min(offsets) - around).replace(minute=0, second=0, microsecond=0, tzinfo=None)
+    while wall < (end + max(offsets) + around).replace(tzinfo=None):
+        if oracle.matches(wall):
+            yield wall
+        wall += step

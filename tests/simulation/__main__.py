@@ -1,6 +1,6 @@
 """Random walks by hand: `make simulate SEED=7` replays one, `make simulate-long` takes new ones for minutes.
 
-Walks are those of schedulers; with `--orders`, of transactional reminders.
+Walks are those of schedulers; with `--orders`, of transactional reminders; with `--slots`, of hundreds of schedules.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ostinato.testing.postgres import create_template, drop_database
 from ostinato.testing.server import open_test_server
-from tests.simulation.seeds import Walk, walk_of_seed, walks_of
+from tests.simulation.seeds import Kind, Walk, walk_of_seed, walks_of
 from tests.simulation.walk import WalkResult
 
 _say = partial(print, flush=True)
@@ -25,18 +25,22 @@ _say = partial(print, flush=True)
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--orders", action="store_true", help="walks through transactional reminders")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--orders", action="store_const", dest="kind", const=Kind.ORDERS, help="of reminders")
+    kinds.add_argument("--slots", action="store_const", dest="kind", const=Kind.SLOTS, help="of schedules")
     parser.add_argument("--seed", type=int, help="take this one walk")
     parser.add_argument("--trace", help="write the trace of that walk to this file")
     parser.add_argument("--first", type=int, default=1, help="the first of many seeds")
     parser.add_argument("--seconds", type=float, default=300, help="how long to take walks")
     parser.add_argument("--least", type=int, default=0, help="how many walks to take however long that takes")
     parser.add_argument("--most", type=int, default=1 << 40, help="how many walks to take at most")
+    parser.add_argument("--least-slots", type=int, default=0, help="how many slots to judge however long that takes")
     parser.add_argument("--jobs", type=int, default=1, help="how many to take at a time")
     options = parser.parse_args()
     with _template() as (server_url, template):
-        walk = partial(walk_of_seed, server_url, template, orders=options.orders)
-        again = "make simulate ARGS=--orders" if options.orders else "make simulate"
+        kind = options.kind or Kind.RUNS
+        walk = partial(walk_of_seed, server_url, template, kind=kind)
+        again = "make simulate" if kind is Kind.RUNS else f"make simulate ARGS=--{kind.value}"
         if options.seed is not None:
             result = walk(options.seed)
             if options.trace:
@@ -47,19 +51,25 @@ def main() -> int:
 
 def _walk_for(walk: Walk, options: argparse.Namespace, again: str) -> int:
     began = time.monotonic()
-    taken = failed = 0
+    taken = failed = slots = 0
     seeds = range(options.first, options.first + options.most)
     with walks_of(walk, seeds, options.jobs) as results:
-        while taken < options.most and (taken < options.least or time.monotonic() < began + options.seconds):
-            failed += _show(next(results), again)
+        while taken < options.most and (
+            taken < options.least or slots < options.least_slots or time.monotonic() < began + options.seconds
+        ):
+            result = next(results)
+            failed += _show(result, again)
             taken += 1
-    _say(f"{taken} walks in {time.monotonic() - began:.0f} s, {failed} failed")
+            slots += result.slots
+    judged = f"{slots:,} slots, " if slots else ""
+    _say(f"{taken} walks in {time.monotonic() - began:.0f} s, {judged}{failed} failed")
     return 1 if failed else 0
 
 
 def _show(result: WalkResult, again: str) -> int:
     verdict = "FAILED" if result.problems else "ok"
-    _say(f"seed {result.seed}: {len(result.trace)} steps, trace {result.digest}: {verdict}")
+    slots = f" {result.slots:,} slots," if result.slots else ""
+    _say(f"seed {result.seed}: {len(result.trace)} steps,{slots} trace {result.digest}: {verdict}")
     for problem in result.problems:
         _say(f"    {problem}")
     if result.problems:

@@ -25,7 +25,7 @@ from ostinato.jobstore.project_store import create_project, find_project, lock_p
 from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
 from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask
 from ostinato.pb.scheduler.v1.invocations_pb2 import AbortInvocationRequest, RetryInvocationRequest
-from ostinato.pb.scheduler.v1.jobs_pb2 import PauseJobRequest, ResumeJobRequest
+from ostinato.pb.scheduler.v1.jobs_pb2 import ExplainJobRequest, PauseJobRequest, ResumeJobRequest
 from ostinato.pb.scheduler.v1.triggers_pb2 import EmitTriggersRequest, Trigger
 from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.scheduling.names import invocation_name, job_name
@@ -38,6 +38,7 @@ from ostinato_api.abort_invocation import abort_invocation
 from ostinato_api.api_resources import ApiResources
 from ostinato_api.apply_plan import ConfigSource, apply_plan
 from ostinato_api.emit_triggers_command import emit_triggers_command
+from ostinato_api.explain_job import explain_job
 from ostinato_api.pause_job import pause_job, resume_job
 from ostinato_api.project_config.plan_config import plan_config
 from ostinato_api.project_config.read_project_config import read_project_config
@@ -116,6 +117,14 @@ class People:
     async def retry(self, name: str) -> None:
         request = RetryInvocationRequest(name=name)
         await self._ask(lambda: retry_invocation(self._api, CallAccess(_ANA, Permission.JOBS_TRIGGER), request))
+
+    async def explain(self, job: str, at: datetime) -> str:
+        """The code of the first thing that is told about that instant."""
+        request = ExplainJobRequest(name=job_name(PROJECT, job))
+        request.at.FromDatetime(at)
+        answer = await self.insist(lambda: explain_job(self._api, CallAccess(_ANA, Permission.JOBS_GET), request))
+        code: str = answer.findings[0].code
+        return code
 
     async def find_runs(self, table: str) -> list[str]:
         """Names of runs, of the active table or of the history."""

@@ -78,11 +78,10 @@ async def find_broken_promises(
     connection: Connection, accepted: Mapping[tuple[str, str], int], reported: Mapping[int, ReportedEnd]
 ) -> list[str]:
     """`accepted`: (job, trigger id) of what callers were told is accepted, or a duplicate. `reported`: by run."""
-    left = [f"left over: {row[0]}" for row in await connection.fetch(_LEFT)]
     history = await _load(connection)
     return [
-        *left,
-        *_of_slots(history),
+        *await find_left_over(connection),
+        *of_slots(history),
         *_of_triggers(history, accepted),
         *_of_ends(history),
         *_of_reports(history, reported),
@@ -91,7 +90,11 @@ async def find_broken_promises(
     ]
 
 
-def _of_slots(history: History) -> Iterator[str]:
+async def find_left_over(connection: Connection) -> list[str]:
+    return [f"left over: {row[0]}" for row in await connection.fetch(_LEFT)]
+
+
+def of_slots(history: History) -> Iterator[str]:
     """P1: each slot of each schedule has one outcome, and no outcome is without a slot, as VerifyJob sees it."""
     for job_id, spans in history.spans.items():
         known = SlotHistory(
@@ -115,7 +118,12 @@ def _recorded(row: Row) -> Recorded:
 
 
 def _of_slot_runs(history: History) -> Iterator[str]:
-    outcomes = {(job_id, row["slot"]): row for job_id, rows in history.ledger.items() for row in rows}
+    outcomes = {
+        (job_id, row["slot"]): row
+        for job_id, rows in history.ledger.items()
+        for row in rows
+        if row["outcome"] != OccurrenceOutcome.SKIPPED_DST_GAP
+    }
     started: Counter[tuple[int, datetime]] = Counter()
     for run in history.runs:
         slots = _slots_in(history, run) if run["retry_of"] is None else []
@@ -223,14 +231,26 @@ async def _load(connection: Connection) -> History:
     consumed = await connection.fetch("select job_id, trigger_id from trigger where consumed_at is not null")
     return History(
         now=await connection.fetchval("select ostinato_now()"),
-        jobs={row[0]: row[1] for row in await connection.fetch("select job_id, name from job")},
+        jobs=await load_job_names(connection),
         runs=await connection.fetch(_RUNS),
-        spans=_by_job(await connection.fetch("select * from job_schedule_span order by from_at")),
-        ledger=_by_job(await connection.fetch("select * from occurrence order by slot")),
+        spans=await load_spans(connection),
+        ledger=await load_ledger(connection),
         remembered=frozenset((row[0], row[1]) for row in consumed),
         reports=reports,
         dropped=dropped,
     )
+
+
+async def load_job_names(connection: Connection) -> dict[int, str]:
+    return {row[0]: row[1] for row in await connection.fetch("select job_id, name from job")}
+
+
+async def load_spans(connection: Connection) -> dict[int, list[Row]]:
+    return _by_job(await connection.fetch("select * from job_schedule_span order by from_at"))
+
+
+async def load_ledger(connection: Connection) -> dict[int, list[Row]]:
+    return _by_job(await connection.fetch("select * from occurrence order by slot"))
 
 
 def _by_job(rows: Sequence[Row]) -> dict[int, list[Row]]:

@@ -5,20 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from enum import Enum
 from itertools import islice
 from multiprocessing import get_context
 
 from tests.simulation.order_walk import take_order_walk
+from tests.simulation.slot_walk import take_slot_walk
 from tests.simulation.walk import WalkResult, take_walk
 from tests.simulation.world import clone
 
 Walk = Callable[[int], WalkResult]
 
 
-def walk_of_seed(server_url: str, template: str, seed: int, *, orders: bool) -> WalkResult:
-    """`orders`: through transactional reminders."""
+class Kind(Enum):
+    """What a walk goes through."""
+
+    RUNS = "runs"  # all that a scheduler does with a few jobs
+    ORDERS = "orders"  # transactional reminders
+    SLOTS = "slots"  # the schedules of hundreds of jobs
+
+
+_WALKS: dict[Kind, Callable[[str, int], WalkResult]] = {
+    Kind.RUNS: take_walk,
+    Kind.ORDERS: take_order_walk,
+    Kind.SLOTS: take_slot_walk,
+}
+
+
+def walk_of_seed(server_url: str, template: str, seed: int, *, kind: Kind) -> WalkResult:
     with clone(server_url, template) as url:
-        return (take_order_walk if orders else take_walk)(url, seed)
+        return _WALKS[kind](url, seed)
 
 
 @contextmanager

@@ -31,11 +31,12 @@ _ALARMS = ("set going again", "failed unexpectedly", "can't be written", "can't 
 
 @dataclass(frozen=True, slots=True)
 class WalkResult:
-    """`trace`: all steps that reached the database, with their times and processes."""
+    """`trace`: all steps that reached the database, with their times and processes. `slots`: how many were judged."""
 
     seed: int
     trace: tuple[str, ...]
     problems: tuple[str, ...]
+    slots: int = 0
 
     @property
     def digest(self) -> str:

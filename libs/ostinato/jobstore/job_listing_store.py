@@ -17,17 +17,23 @@ from ostinato.storage.transaction import Row
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """`bindings` are the project's, serialized. `active_invocations` counts runs that are not final."""
+    """`bindings` are the project's, serialized. `active_invocations` counts runs that are not final.
+
+    `slot` is the next that needs an outcome, at `due_at`, by the `schedule` and `terms` that are in force.
+    """
 
     job: JobRow
     bindings: bytes
     due_at: datetime | None
+    slot: datetime | None
+    schedule: str
+    terms: bytes
     active_invocations: int
 
 
 # Finals leave `invocation` at the triage that follows, so the scan of a job's rows there is short.
 _VIEW = f"""
-select {COLUMNS}, p.bindings, c.due_at,
+select {COLUMNS}, p.bindings, c.due_at, c.slot, coalesce(c.schedule, '') as schedule, coalesce(c.terms, '') as terms,
        (select count(*) from invocation i where i.job_id = j.job_id and i.finished_at is null) as active_invocations
   from job j
   join project p on p.project_id = j.project_id
@@ -67,7 +73,15 @@ with page as materialized (
 
 
 def _view_from_row(row: Row) -> JobView:
-    return JobView(job_from_row(row), row["bindings"], row["due_at"], row["active_invocations"])
+    return JobView(
+        job=job_from_row(row),
+        bindings=row["bindings"],
+        due_at=row["due_at"],
+        slot=row["slot"],
+        schedule=row["schedule"],
+        terms=row["terms"],
+        active_invocations=row["active_invocations"],
+    )
 
 
 async def find_job_view(reader: Reader, key: JobKey) -> JobView | None:

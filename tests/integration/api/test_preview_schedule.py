@@ -183,3 +183,25 @@ jobs:
         "project: shop\njobs: [{id: full, schedule: H 3 * * *, time_zone: Europe/Rome, noop: {}}]", revision="2"
     )
     assert list(again.changed) == ["full"]
+
+
+async def test_a_job_whose_last_slots_lie_in_a_blackout_does_not_run_next(api: Client) -> None:
+    await api.apply(
+        """
+project: shop
+jobs:
+  - id: over
+    schedule: 0 3 * * *
+    end_before: 2098-01-01T00:00:00Z
+    blackouts: [{start_time: 2026-01-01T00:00:00Z, end_time: 2099-01-01T00:00:00Z}]
+    noop: {}
+  - id: closed
+    schedule: 0 3 * * *
+    blackouts: [{start_time: 2026-01-01T00:00:00Z, end_time: 2099-01-01T00:00:00Z}]
+    noop: {}
+"""
+    )
+    over = await api.send("GetJob", GetJobRequest(name="projects/shop/jobs/over"))
+    assert not over.HasField("next_run_time")
+    closed = await api.send("GetJob", GetJobRequest(name="projects/shop/jobs/closed"))
+    assert closed.next_run_time.ToJsonString() == "2099-01-01T03:00:00Z"

@@ -90,22 +90,41 @@ class Timetable:
     def newest_starts(self, first: datetime, until: datetime, most: int) -> list[datetime]:
         """The newest `most` of the slots in [first, until] that start something, oldest first.
 
-        Slots can be looked up forward only, so it looks back by spans: ever longer ones, and where one holds too many
-        slots, by halves of it. That takes O(most * log(until - first)) look-ups, however many slots there are.
+        Slots can be looked up forward only. So it looks back, from the last one each time, by spans: longer and longer
+        ones, and a shorter one where a span holds too many. However many slots there are, it looks up a few times
+        `most`, and the logarithm of the time for each change in how dense they are.
         """
         found: list[datetime] = []
-        span, is_dense = most * _SECOND, False
-        while first <= until and len(found) < most:
-            after = max(until - span, first - _INSTANT)
+        span = most * _SECOND
+        while len(found) < most and (last := self._last_start(first, until)) is not None:
+            after = max(last - span, first - _INSTANT)
             enough = 2 * (most - len(found))
-            starts = list(islice(self._starts(after, until), enough + 1))
+            starts = list(islice(self._starts(after, last), enough + 1))
             if len(starts) > enough:
-                is_dense = True
+                # If they were as dense everywhere, half of this time would do.
+                span = max(min(span, starts[-1] - after) / 2, _SECOND)
             else:
                 found, until = [*starts, *found], after
-            # What is wanted is within the span that held too many, so from then on it is searched by halves.
-            span = max(span / 2, _SECOND) if is_dense else span * 2
+                span *= 2
         return found[-most:]
+
+    def _last_start(self, first: datetime, until: datetime) -> datetime | None:
+        """The newest slot in [first, until] that starts something: by longer and longer steps back, then by halves."""
+        step, end = _SECOND, until
+        while (last := self._start_between(max(until - step, first - _INSTANT), until)) is None:
+            if until - step < first:
+                return None
+            step, end = step * 4, until - step
+        while end - last >= _SECOND:  # none lies behind `end`
+            middle = last + (end - last) / 2
+            later = self._start_between(middle, until)
+            last, end = (last, middle) if later is None else (later, end)
+        return last
+
+    def _start_between(self, after: datetime, until: datetime) -> datetime | None:
+        """The first in (after, until]."""
+        start = self.start_after(after)
+        return start if start is not None and start <= until else None
 
     def _starts(self, after: datetime, until: datetime) -> Iterator[datetime]:
         """Slots in (after, until] that start something."""
