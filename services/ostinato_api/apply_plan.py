@@ -17,7 +17,6 @@ from ostinato.jobstore.job_store import (
     lock_jobs,
     redefine_jobs,
 )
-from ostinato.jobstore.schedule_terms_codec import encode_terms
 from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig
 from ostinato.scheduling.names import job_name
 from ostinato.storage.transaction import Tx
@@ -88,7 +87,7 @@ def _wishes_of_created(stanzas: Iterable[Stanza], ids: Mapping[str, JobId], sour
             project_id=source.project_id,
             job_name=job_name(source.project, stanza.definition.id),
             schedule=stanza.definition.schedule,
-            terms=encode_terms(stanza.definition.terms),
+            terms=stanza.terms,
             enabled=True,
             paused=False,
             revision=source.revision,
@@ -105,7 +104,7 @@ def _wishes_of_redefined(
             project_id=job.project_id,
             job_name=job.resource_name,
             schedule=redefinition.stanza.definition.schedule,
-            terms=encode_terms(redefinition.stanza.definition.terms),
+            terms=redefinition.stanza.terms,
             enabled=True,
             paused=job.paused,  # a job that comes back is as paused as it was
             revision=source.revision,

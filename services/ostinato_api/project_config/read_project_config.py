@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ostinato.errors import InvalidArgument, Violation
 from ostinato.jobstore.job_definition_codec import encode_definition, to_definition
+from ostinato.jobstore.schedule_terms_codec import encode_terms
 from ostinato.pb.scheduler.v1.project_config_pb2 import JobConfig, ProjectConfig
 from ostinato.scheduling.job_definition import JobDefinition
 from ostinato.scheduling.validate_job import validate_project_id
@@ -23,10 +24,16 @@ MAX_CONFIG_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Stanza:
-    """One job of a valid config. `encoded` is what is stored: equal definitions have equal bytes."""
+    """One job of a valid config. `encoded` is what is stored, `terms` what its cron row has: equal bytes of equal ones."""
 
     definition: JobDefinition
     encoded: bytes
+    terms: bytes
+
+    @classmethod
+    def of(cls, definition: JobDefinition) -> Stanza:
+        """Takes milliseconds where there are many blackouts."""
+        return cls(definition, encode_definition(definition), encode_terms(definition.terms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ def read_project_config(text: str) -> ProjectSpec:
     return ProjectSpec(
         project=config.project,
         bindings=ProjectConfig(bindings=config.bindings).SerializeToString(deterministic=True),
-        stanzas=tuple(Stanza(definition, encode_definition(definition)) for definition in definitions),
+        stanzas=tuple(map(Stanza.of, definitions)),
     )
 
 

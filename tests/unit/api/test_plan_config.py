@@ -18,7 +18,7 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 def stanza(name: str, **fields: str) -> Stanza:
     definition = JobDefinition(id=name, **fields)  # type: ignore[arg-type]
-    return Stanza(definition, encode_definition(definition))
+    return Stanza.of(definition)
 
 
 def row(name: str, *, enabled: bool = True, managed_by: ManagedBy = ManagedBy.CONFIG, **fields: str) -> JobRow:
@@ -68,7 +68,7 @@ def test_the_same_definition_in_other_bytes_is_the_same() -> None:
     stored = row("a")
     shuffled = JobDefinition(id="a", labels=dict(reversed(labels.items())))
     stored = replace(stored, definition=encode_definition(shuffled) + b"\x0a\x01a")  # the id once more
-    assert plan_config([stored], [Stanza(definition, encode_definition(definition))]).changed == ()
+    assert plan_config([stored], [Stanza.of(definition)]).changed == ()
 
 
 def test_a_default_that_was_not_stored_yet_is_no_change() -> None:
@@ -78,7 +78,7 @@ def test_a_default_that_was_not_stored_yet_is_no_change() -> None:
     stored = replace(row("a"), definition=older.SerializeToString())
     assert plan_config([stored], [stanza("a")]).changed == ()
     retried = JobDefinition(id="a", retry=RetryPolicy(2))
-    assert plan_config([stored], [Stanza(retried, encode_definition(retried))]).changed_names == ["a"]
+    assert plan_config([stored], [Stanza.of(retried)]).changed_names == ["a"]
 
 
 def test_a_definition_that_cannot_be_read_is_replaced() -> None:
