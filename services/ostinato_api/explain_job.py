@@ -50,7 +50,7 @@ from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import administration
 from ostinato_api.api_resources import ApiResources
 from ostinato_api.job_access import get_job_view
-from ostinato_api.next_run import next_run_time
+from ostinato_api.next_run import never_matches, next_run_time
 from ostinato_api.project_config.bindings import policy_of
 from ostinato_api.proto_time import set_time
 from ostinato_api.request_checks import MAX_PAGE, RequestChecks
@@ -99,6 +99,7 @@ async def _situation(tx: Tx, asked: _Asked) -> JobSituation:
     view, records, job = asked.view, asked.records, asked.view.job
     definition, problem = _definition(job)
     cron = await find_cron(tx, job.job_id)
+    next_due_at = next_run_time(view)
     failed = next((record for record in records[:1] if record.error and not record.HasField("saw")), None)
     in_database = asked.api.queue.remote is None
     running = await _running(tx, job)
@@ -114,9 +115,11 @@ async def _situation(tx: Tx, asked: _Asked) -> JobSituation:
         paused_at=job.paused_at,
         pause_reason=job.pause_reason,
         problem=problem,
-        next_due_at=next_run_time(view),
+        next_due_at=next_due_at,
         counts_from_end_of_run=cron is not None and cron.state.waits_for_rewind,
         end_before=definition.terms.end_before,
+        never_matches=never_matches(view),
+        is_blacked_out=view.slot is not None and next_due_at is None,
         interval_until=_interval_until(records),
         running=[_known(job, run) for run in running],
         running_count=view.active_invocations,

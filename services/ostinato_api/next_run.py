@@ -1,4 +1,4 @@
-"""When a job runs next by its schedule, as people are told."""
+"""When a job runs next by its schedule, or that it never does, as people are told."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from datetime import datetime
 
 from ostinato.jobflow.timetables import find_timetable
 from ostinato.jobstore.job_listing_store import JobView
+from ostinato.scheduling.slot_history import DISTANT_PAST
+
+
+def never_matches(view: JobView) -> bool:
+    """Its expression has no slot at all, whatever bounds and blackouts say."""
+    timetable = find_timetable(view.schedule, view.terms, view.job.resource_name)
+    return timetable is not None and timetable.is_absolute and timetable.schedule.next_after(DISTANT_PAST) is None
 
 
 def next_run_time(view: JobView) -> datetime | None:

@@ -80,7 +80,8 @@ class RejectedReports:
 class JobSituation:
     """All that is known of a job at `now`.
 
-    `schedule` is the text of its definition; `next_due_at` when its next slot fires, None if none is planned.
+    `schedule` is the text of its definition; `next_due_at` when its next slot fires, None if none does. Then
+    `never_matches`: it has had none and never will; `is_blacked_out`: some come, all in blackouts.
     `paused_queues`: since when, by name, of the queues that a run passes. `live_engines` is None where nobody can tell.
     `interval_until`: the last triage found that min_triage_interval lasts until then. `triage_error` is of the last
     triage, `drops` newest first. `running` is oldest first, and may leave some out. `rejected` is of those, and
@@ -101,6 +102,8 @@ class JobSituation:
     next_due_at: datetime | None = None
     counts_from_end_of_run: bool = False
     end_before: datetime | None = None
+    never_matches: bool = False
+    is_blacked_out: bool = False
     interval_until: datetime | None = None
     running: Sequence[KnownRun] = ()
     running_count: int = 0
@@ -254,9 +257,17 @@ def _coming(s: JobSituation) -> Iterator[Finding]:
         if not s.running_count and not s.waiting.count:
             yield Finding(Cause.TRIAGE_LATE, "Its interval begins when a triage has seen that nothing runs any more.")
     else:
-        ended = s.end_before is not None and s.end_before <= s.now
-        why = f": end_before was {_at(s.end_before)}" if ended else ""
-        yield Finding(Cause.SCHEDULE_ENDED, f"Its schedule `{s.schedule}` has no slot any more{why}.")
+        yield Finding(Cause.SCHEDULE_ENDED, f"Its schedule `{s.schedule}` {_why_ended(s)}.")
+
+
+def _why_ended(s: JobSituation) -> str:
+    if s.never_matches:
+        return "never matches: there is no such time"
+    if s.is_blacked_out:
+        return "has slots to come, but all of them lie in blackouts"
+    if s.end_before is not None and s.end_before <= s.now:
+        return f"has no slot any more: end_before was {_at(s.end_before)}"
+    return "has no slot any more"
 
 
 def _due(s: JobSituation, due_at: datetime) -> Finding:

@@ -190,3 +190,27 @@ async def test_a_slot_is_one_of_the_job_s_zone_and_waits_for_its_offset(api: Cli
     )
     await stage.db.execute("update job_schedule_span set from_at = from_at - interval '7 days'")
     assert codes(await explain(api, at=passed))[0] == "STILL_WAITING"
+
+
+async def test_a_schedule_that_never_matches_is_told_from_one_whose_slots_are_past_or_blacked_out(api: Client) -> None:
+    await api.apply(
+        """
+project: shop
+jobs:
+  - {id: never, schedule: 0 0 30 2 *, noop: {}}
+  - {id: past, schedule: 0 0 1 1 * 2020, noop: {}}
+  - id: closed
+    schedule: 0 3 * * *
+    end_before: 2098-01-01T00:00:00Z
+    blackouts: [{start_time: 2026-01-01T00:00:00Z, end_time: 2099-01-01T00:00:00Z}]
+    noop: {}
+"""
+    )
+    for name, words in {
+        "never": "never matches",
+        "past": "has no slot any more.",
+        "closed": "all of them lie in blackouts",
+    }.items():
+        answer = await explain(api, f"projects/shop/jobs/{name}")
+        (finding,) = [finding for finding in answer.findings if finding.code == "SCHEDULE_ENDED"]
+        assert words in finding.text

@@ -95,7 +95,9 @@ def run(**fields: Any) -> JobSituation:
             "It runs next at 2026-03-01T12:01:00Z, by its schedule `every 1m`.",
         ),
         (situation(schedule="every 1m", next_due_at=AGO), Cause.TICK_LATE, "has not fired, which is 300 s late"),
-        (situation(schedule="0 0 30 2 *"), Cause.SCHEDULE_ENDED, "`0 0 30 2 *` has no slot any more"),
+        (situation(schedule="0 0 1 1 *"), Cause.SCHEDULE_ENDED, "`0 0 1 1 *` has no slot any more."),
+        (situation(schedule="0 0 30 2 *", never_matches=True), Cause.SCHEDULE_ENDED, "*` never matches: there"),
+        (situation(schedule="every 1h", is_blacked_out=True), Cause.SCHEDULE_ENDED, "all of them lie in blackouts."),
         (situation(schedule="with 1m interval", counts_from_end_of_run=True), Cause.TRIAGE_LATE, "Its interval begins"),
         (situation(upstreams=[UPSTREAM]), Cause.UPSTREAM_NEVER_SUCCEEDED, "after shop/up succeeds, which has never su"),
         (
