@@ -55,7 +55,7 @@ def job_state(view: JobView) -> Job.State.ValueType:
         return Job.DISABLED
     if view.job.paused:
         return Job.PAUSED
-    return Job.WAITING if view.due_at is None else Job.SCHEDULED
+    return Job.WAITING if next_run_time(view) is None else Job.SCHEDULED
 
 
 def _set_definition(message: Job, config: JobConfig) -> None:

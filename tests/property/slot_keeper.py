@@ -9,7 +9,6 @@ from ostinato.scheduling import cron_machine
 from ostinato.scheduling.cron_machine import CronState, CronStep
 from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.scheduling.schedule import Timetable
-from ostinato.scheduling.schedule.due_time import Delay
 from ostinato.scheduling.slot_history import InForce, Recorded, SlotHistory
 
 TRIGGERED = Timetable.make("triggered")
@@ -61,7 +60,7 @@ class SlotKeeper:
 
     def disable(self) -> None:
         if self.state.enabled:
-            self._settle(self.timetable, OccurrenceOutcome.DISABLED)
+            self._apply(cron_machine.settle(self.state, self.timetable, self.now, waiting=OccurrenceOutcome.DISABLED))
             self._apply(cron_machine.disable(self.state, self.now))
             self._begin_span()
             self._decide(OccurrenceOutcome.DISABLED)
@@ -86,16 +85,17 @@ class SlotKeeper:
         if cron_machine.keeps_slots(self.state, old, self.timetable, self.now):
             self._apply(cron_machine.on_delay_change(self.state, self.timetable), old)
         else:
-            stays = self.state.slot is not None and old.agrees_on(self.timetable, self.state.slot, self.now)
-            self._settle(old, OccurrenceOutcome.PAUSED if paused else None, self.timetable.delay if stays else None)
+            self._apply(self._settle(old, paused=paused), old)
             change = cron_machine.on_schedule_change(
                 self.state, self.timetable, self.now, was_triggered=old.text == TRIGGERED.text
             )
             self._apply(change, old)
         self._begin_span(enabled=True)
 
-    def _settle(self, old: Timetable, waiting: OccurrenceOutcome | None, delay: Delay | None = None) -> None:
-        self._apply(cron_machine.settle(self.state, old, self.now, waiting=waiting, delay=delay), old)
+    def _settle(self, old: Timetable, *, paused: bool) -> CronStep:
+        if paused:
+            return cron_machine.settle(self.state, old, self.now, waiting=OccurrenceOutcome.PAUSED)
+        return cron_machine.settle_edit(self.state, old, self.timetable, self.now)
 
     def _begin_span(self, *, enabled: bool = False) -> None:
         """Of two edits at one instant the later one stands."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -22,7 +24,6 @@ from ostinato.scheduling.schedule import (
     Timetable,
     Zone,
 )
-from ostinato.scheduling.schedule.due_time import Delay
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 EXPRESSIONS = st.sampled_from(
@@ -123,7 +124,7 @@ class CronMachineWalk(RuleBasedStateMachine):
 
     @rule()
     def disable(self) -> None:
-        self.settle(OccurrenceOutcome.DISABLED)
+        self.settle(waiting=OccurrenceOutcome.DISABLED)
         was_enabled = self.state.enabled
         self.apply(cron_machine.disable(self.state, self.now))
         assert self.state == CronState(enabled=False, generation=self.state.generation)
@@ -144,6 +145,21 @@ class CronMachineWalk(RuleBasedStateMachine):
         assert not self.state.is_held
         assert cron_machine.resume(self.state, self.schedule, self.now) == CronStep(self.state)
 
+    @rule(offset=OFFSETS, jitter=JITTERS)
+    def edit_delays_only(self, offset: timedelta, jitter: timedelta) -> None:
+        self.edit_terms(offset=offset, jitter=jitter)
+
+    @rule(start=st.integers(-300, 300), minutes=st.integers(1, 600), offset=OFFSETS)
+    def edit_blackouts_and_offset(self, start: int, minutes: int, offset: timedelta) -> None:
+        begin = self.now.replace(second=0, microsecond=0) + timedelta(minutes=start)
+        self.edit_terms(blackouts=(Blackout(begin, begin + timedelta(minutes=minutes)),), offset=offset)
+
+    def edit_terms(self, **terms: Any) -> None:
+        if self.schedule.is_absolute and self.schedule.text != "triggered":
+            changed = replace(self.schedule.terms, **terms)
+            zone = getattr(self.schedule.schedule, "zone", UTC_ZONE)
+            self.edit(Timetable.make(self.schedule.text, changed, zone=zone, job_name="projects/p/jobs/j"))
+
     @rule(schedule=SCHEDULES)
     def edit(self, schedule: Timetable) -> None:
         """Editing to the schedule in force is no edit; hosts do not report it."""
@@ -157,9 +173,7 @@ class CronMachineWalk(RuleBasedStateMachine):
             self.check_that_none_looks_missed(schedule)
             self.schedule = schedule
             return
-        slot = self.state.slot
-        stays = slot is not None and self.schedule.is_absolute and self.schedule.agrees_on(schedule, slot, self.now)
-        self.settle(delay=schedule.delay if stays else None)
+        self.settle(schedule)
         was_enabled = self.state.enabled
         rewound = self.state.last_rewind_at
         waiting = self.state.waits_for_rewind
@@ -177,18 +191,25 @@ class CronMachineWalk(RuleBasedStateMachine):
         missed = [skipped for skipped in step.skipped if skipped.outcome is OccurrenceOutcome.SKIPPED_CATCHUP]
         assert all(skipped.from_slot <= waited for skipped in missed)
 
-    def settle(self, waiting: OccurrenceOutcome | None = None, delay: Delay | None = None) -> None:
+    def settle(self, new: Timetable | None = None, *, waiting: OccurrenceOutcome | None = None) -> None:
         """What was missed goes as it would without an edit; what still waits for its delay keeps its time."""
-        before = self.state
-        step = cron_machine.settle(before, self.schedule, self.now, waiting=waiting, delay=delay)
+        before, old = self.state, self.schedule
+        drops = waiting is not None or (before.is_held and old.terms.catch_up.policy is CatchUpPolicy.LATEST)
+        if new is None:
+            step = cron_machine.settle(before, old, self.now, waiting=waiting)
+            drops = waiting is not None
+        else:
+            step = cron_machine.settle_edit(before, old, new, self.now)
         self.check_catch_up(self.missed_part(step))
         left_waiting = [fired for fired in step.fired if self.still_waits(fired.slot)]
         assert all(fired.own_run for fired in left_waiting)
-        due_by = delay or self.schedule.delay
-        assert [fired.due_at for fired in left_waiting] == [due_by.due_time(fired.slot) for fired in left_waiting]
-        assert not (left_waiting and waiting)
+        assert not (left_waiting and drops)
+        for fired in left_waiting:
+            due_times = {table.delay.due_time(fired.slot) for table in (old, new) if table is not None}
+            was_due = old.delay.due_time(fired.slot) <= self.now
+            assert fired.due_at == old.delay.due_time(fired.slot) if was_due else fired.due_at in due_times
         self.apply(step, settles=True)
-        assert cron_machine.settle(self.state, self.schedule, self.now) == CronStep(self.state)
+        assert cron_machine.settle(self.state, old, self.now) == CronStep(self.state)
 
     def still_waits(self, slot: datetime) -> bool:
         return self.schedule.is_absolute and slot > self.now - self.schedule.delay.longest

@@ -20,6 +20,7 @@ from ostinato.testing.server import open_test_server
 from tests.simulation.seeds import Kind, Walk, walk_of_seed, walks_of
 from tests.simulation.walk import WalkResult
 
+_ENOUGH_FAILED = 20
 _say = partial(print, flush=True)
 
 
@@ -54,8 +55,10 @@ def _walk_for(walk: Walk, options: argparse.Namespace, again: str) -> int:
     taken = failed = slots = 0
     seeds = range(options.first, options.first + options.most)
     with walks_of(walk, seeds, options.jobs) as results:
-        while taken < options.most and (
-            taken < options.least or slots < options.least_slots or time.monotonic() < began + options.seconds
+        while (
+            taken < options.most
+            and failed < _ENOUGH_FAILED
+            and (taken < options.least or slots < options.least_slots or time.monotonic() < began + options.seconds)
         ):
             result = next(results)
             failed += _show(result, again)

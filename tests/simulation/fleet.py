@@ -33,7 +33,10 @@ class Engine:
 
 
 class Fleet:
-    """`problems`: what it met that must not happen. `absences`: from when to when nobody was there to work."""
+    """`problems`: what it met that must not happen. `absences`: from when to when nobody was there to work.
+
+    Seconds for which a fault lets an engine stand still are not counted.
+    """
 
     def __init__(self, simulation: Simulation) -> None:
         self.engines: list[Engine] = []

@@ -31,17 +31,18 @@ def an_edit_forgets_what_was_left(patch: pytest.MonkeyPatch) -> None:
         return CronStep(state)
 
     patch.setattr(poke_cron, "settle", forget)
+    patch.setattr(poke_cron, "settle_edit", forget)
 
 
 def an_edit_fires_what_waits(patch: pytest.MonkeyPatch) -> None:
     """Slots that wait for their offset start at once."""
-    settle = cron_machine.settle
+    settle_edit = cron_machine.settle_edit
 
-    def settle_at_once(state: CronState, schedule: Timetable, now: datetime, **options: Any) -> CronStep:
-        step = settle(state, schedule, now, **options)
+    def settle_at_once(state: CronState, old: Timetable, new: Timetable, now: datetime) -> CronStep:
+        step = settle_edit(state, old, new, now)
         return replace(step, fired=tuple(replace(fired, due_at=min(fired.due_at, now)) for fired in step.fired))
 
-    patch.setattr(poke_cron, "settle", settle_at_once)
+    patch.setattr(poke_cron, "settle_edit", settle_at_once)
 
 
 def a_shorter_offset_looks_like_an_outage(patch: pytest.MonkeyPatch) -> None:
@@ -138,7 +139,7 @@ def a_pause_is_an_outage(patch: pytest.MonkeyPatch) -> None:
     def settle_as_missed(state: CronState, schedule: Timetable, now: datetime, **options: Any) -> CronStep:
         step = settle(state, schedule, now, **options)
         told = tuple(
-            replace(skipped, outcome=OccurrenceOutcome.START_DEADLINE)
+            replace(skipped, outcome=OccurrenceOutcome.SKIPPED_CATCHUP)
             if skipped.outcome in (OccurrenceOutcome.PAUSED, OccurrenceOutcome.DISABLED)
             else skipped
             for skipped in step.skipped
@@ -146,6 +147,19 @@ def a_pause_is_an_outage(patch: pytest.MonkeyPatch) -> None:
         return replace(step, skipped=told)
 
     patch.setattr(poke_cron, "settle", settle_as_missed)
+
+
+def what_an_edit_leaves_comes_an_hour_late(patch: pytest.MonkeyPatch) -> None:
+    """Slots that outlive their schedule wait for more than their delay."""
+    settle_edit = cron_machine.settle_edit
+
+    def settle_late(*given: Any) -> CronStep:
+        step = settle_edit(*given)
+        return replace(
+            step, fired=tuple(replace(fired, due_at=fired.due_at + timedelta(hours=1)) for fired in step.fired)
+        )
+
+    patch.setattr(poke_cron, "settle_edit", settle_late)
 
 
 # With a seed whose walk finds it.
@@ -161,4 +175,5 @@ SLOT_PLANTS: dict[Plant, int] = {
     a_fold_comes_once: 2,
     due_by_the_engines_own_clock: 2,
     a_pause_is_an_outage: 2,
+    what_an_edit_leaves_comes_an_hour_late: 1,
 }

@@ -5,7 +5,6 @@ Written without the code under test; slow and obvious.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -40,26 +39,46 @@ def makes_up(stanza: Stanza) -> bool:
     return policy != "SKIP"
 
 
-@dataclass(frozen=True, slots=True)
 class SlotOracle:
     """Of a walk between `begin` and `end`."""
 
-    begin: datetime
-    end: datetime
+    def __init__(self, begin: datetime, end: datetime) -> None:
+        self.begin = begin
+        self.end = end
+        self._slots = cache(self._find_slots)
+        self._gaps = cache(self._find_gaps)
 
     def slots(self, stanza: Stanza, after: datetime, until: datetime) -> list[datetime]:
         """In (after, until]."""
         if stanza["schedule"] == "triggered":
             return []
-        found = _slots(stanza["schedule"], stanza["time_zone"], _policies(stanza), self.begin, self.end)
+        found = self._slots(stanza["schedule"], stanza["time_zone"], stanza["gap_policy"], stanza["fold_policy"])
         return [at for at in found if after < at <= until and _is_within(stanza, at)]
 
     def left_out(self, stanza: Stanza, after: datetime, until: datetime) -> list[datetime]:
         """Likewise: instants that stand for times which the clock leaves out."""
         if stanza.get("gap_policy") != "SKIP":
             return []
-        found = _left_out(stanza["schedule"], stanza["time_zone"], self.begin, self.end)
+        found = self._gaps(stanza["schedule"], stanza["time_zone"])
         return [at for at in found if after < at <= until and _is_within(stanza, at) and not in_blackout(stanza, at)]
+
+    def _find_slots(self, schedule: str, zone: str, gap: str, fold: str) -> list[datetime]:
+        kind, _, rest = schedule.partition(" ")
+        if kind == "at":
+            return [read_time(rest)]
+        if kind == "every":
+            period = read_duration(rest)
+            first = _BEGINNING + (self.begin - _BEGINNING) // period * period
+            return [first + number * period for number in range((self.end - first) // period + 1)]
+        read = zone_oracle.read_zone(zone)
+        step = _step(schedule)
+        return zone_oracle.slots_between(schedule, read, self.begin, self.end, gap=gap, fold=fold, step=step)
+
+    def _find_gaps(self, schedule: str, zone: str) -> list[datetime]:
+        if schedule.startswith(("at ", "every ")):
+            return []
+        read = zone_oracle.read_zone(zone)
+        return zone_oracle.left_out_between(schedule, read, self.begin, self.end, step=_step(schedule))
 
 
 def in_blackout(stanza: Stanza, at: datetime) -> bool:
@@ -74,35 +93,6 @@ def _is_within(stanza: Stanza, at: datetime) -> bool:
         ("start_after" in stanza and at <= read_time(stanza["start_after"]))
         or ("end_before" in stanza and at >= read_time(stanza["end_before"]))
     )
-
-
-def _policies(stanza: Stanza) -> tuple[str, str]:
-    return stanza["gap_policy"], stanza["fold_policy"]
-
-
-@cache
-def _slots(schedule: str, zone: str, policies: tuple[str, str], begin: datetime, end: datetime) -> tuple[datetime, ...]:
-    kind, _, rest = schedule.partition(" ")
-    if kind == "at":
-        return (read_time(rest),)
-    if kind == "every":
-        period = read_duration(rest)
-        first = _BEGINNING + (begin - _BEGINNING) // period * period
-        return tuple(first + number * period for number in range((end - first) // period + 1))
-    gap, fold = policies
-    return tuple(
-        zone_oracle.slots_between(
-            schedule, zone_oracle.read_zone(zone), begin, end, gap=gap, fold=fold, step=_step(schedule)
-        )
-    )
-
-
-@cache
-def _left_out(schedule: str, zone: str, begin: datetime, end: datetime) -> tuple[datetime, ...]:
-    if schedule.startswith(("at ", "every ")):
-        return ()
-    read = zone_oracle.read_zone(zone)
-    return tuple(zone_oracle.left_out_between(schedule, read, begin, end, step=_step(schedule)))
 
 
 def _step(schedule: str) -> timedelta:

@@ -23,16 +23,28 @@ from tests.simulation.promises import (
     load_spans,
     of_slots,
 )
-from tests.simulation.slot_oracle import SlotOracle, Stanza, in_blackout, longest_delay, makes_up, offset_of
-from tests.simulation.slot_wanderer import Answer, Done, SlotStory
+from tests.simulation.slot_jobs import PLENTY
+from tests.simulation.slot_oracle import (
+    SlotOracle,
+    Stanza,
+    in_blackout,
+    longest_delay,
+    makes_up,
+    offset_of,
+    read_duration,
+)
+from tests.simulation.slot_wanderer import TEMPO, Answer, Done, SlotStory
 
-# Whoever comes back has made up for everything after that: its leases, polls and backoffs.
+# Whoever comes back fires all schedules that are due within that, whatever its polls and backoffs.
 _SOON_AFTER = timedelta(minutes=2)
+# What a dead engine had claimed goes on within that: its lease, then the rescue.
+_RESCUED_AFTER = timedelta(minutes=15)
 _ALL_DAY = timedelta(days=1)
 _OF_SLOTS = (
     "schedule", "time_zone", "gap_policy", "fold_policy", "offset", "jitter", "start_after", "end_before", "blackouts",
     "catch_up",
 )  # fmt: skip
+_OF_EXPRESSIONS = ("schedule", "time_zone", "gap_policy", "fold_policy")
 _RUNS = """
 select h.job_id, h.invocation_id, h.started_at, h.scheduled_for, h.retry_of, n.incoming
   from invocation_history h join invocation_input n using (invocation_id)
@@ -41,7 +53,7 @@ select h.job_id, h.invocation_id, h.started_at, h.scheduled_for, h.retry_of, n.i
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`slots`: how many had an outcome, each counted."""
+    """`slots`: how many should have an outcome, each counted."""
 
     slots: int
     problems: list[str]
@@ -59,7 +71,7 @@ async def judge_slots(connection: Connection, story: SlotStory) -> Verdict:
     slots = 0
     for job_id, name in names.items():
         done = [each for each in story.done if each.job == name]
-        times = list(_times(name, done, spans.get(job_id, ()), story.end, problems))
+        times = list(_times(name, done, spans.get(job_id, ()), oracle, problems))
         job = _Job(name, times, done, ledger.get(job_id, ()), starts, story, oracle)
         problems += job.problems()
         slots += len(job.expected)
@@ -81,17 +93,19 @@ class _Time:
 
 
 def _times(
-    name: str, done: Sequence[Done], spans: Sequence[Row], until: datetime, problems: list[str]
+    name: str, done: Sequence[Done], spans: Sequence[Row], oracle: SlotOracle, problems: list[str]
 ) -> Iterator[_Time]:
     """What was done took effect when the database says; that it did at all, and nothing else, is checked."""
     before: object = None
+    until = oracle.end
     taken: list[tuple[datetime, Done]] = []
     for each in done:
         assert each.ended is not None
         found = [span["from_at"] for span in spans if each.began < span["from_at"] <= each.ended]
         wanted = _effect(each)
         # Where nothing comes any more, a pause changes nothing.
-        if len(found) > 1 or (not found and _but_for_pauses(wanted) != _but_for_pauses(before)):
+        ended = each.stanza is not None and not oracle.slots(each.stanza, each.began, until)
+        if len(found) > 1 or (not found and wanted != before and not (ended and _is_a_pause(before, wanted))):
             problems.append(f"{name}: what was done at {each.began} took effect {len(found)} times")
         taken += [(at, each) for at in found]
         before = wanted
@@ -110,8 +124,64 @@ def _effect(done: Done) -> object:
     return (done.paused, *(done.stanza.get(key) for key in _OF_SLOTS))
 
 
-def _but_for_pauses(effect: object) -> object:
-    return effect[1:] if isinstance(effect, tuple) else effect
+def _is_a_pause(before: object, after: object) -> bool:
+    return isinstance(before, tuple) and isinstance(after, tuple) and before[1:] == after[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class _Waited:
+    """A slot that waited for its delay, by `stanza`, while the job was edited: `done`, oldest first, up to its end."""
+
+    slot: datetime
+    stanza: Stanza
+    done: Sequence[Done]
+
+    @property
+    def _edits(self) -> list[tuple[datetime, Stanza]]:
+        return [
+            (each.began, each.stanza) for each in self.done if each.stanza is not None and _ended(each) >= self.slot
+        ]
+
+    @property
+    def stanzas(self) -> list[Stanza]:
+        return [self.stanza, *(stanza for _, stanza in self._edits)]
+
+    @property
+    def earliest(self) -> datetime:
+        """When it may start: where its schedule stays, an edit may let it go earlier, from then on."""
+        by_edits = [
+            max(at, self.slot + offset_of(stanza))
+            for at, stanza in self._edits
+            if all(stanza.get(key) == self.stanza.get(key) for key in _OF_EXPRESSIONS)
+        ]
+        return min([self.slot + offset_of(self.stanza), *by_edits])
+
+    @property
+    def latest(self) -> datetime:
+        """When it should have started."""
+        return self.slot + max(map(longest_delay, self.stanzas))
+
+    @property
+    def missed_from(self) -> datetime:
+        """From then on it is late. An edit that comes when its slot should have started by then makes nothing late."""
+        delays = [longest_delay(stanza) for at, stanza in self._edits if at <= self.slot + longest_delay(stanza)]
+        return self.slot + min([longest_delay(self.stanza), *delays])
+
+    @property
+    def holds_nothing_back(self) -> bool:
+        """It never had to wait for a run of its job."""
+        return all(
+            stanza.get("noop") == {}
+            and stanza.get("triggering_policy", {}).get("max_concurrent_invocations", 1) >= PLENTY
+            and "kind" not in stanza["triggering_policy"]
+            for stanza in self.stanzas
+        )
+
+    def outlasts(self, limit: str, decided_at: datetime) -> bool:
+        """It waited for as long as `limit` of some of its stanzas says."""
+        given = [{**stanza, **stanza.get("triggering_policy", {})} for stanza in self.stanzas]
+        limits = [read_duration(fields[limit]) for fields in given if limit in fields]
+        return any(decided_at >= self.slot + each for each in limits)
 
 
 class _Job:
@@ -150,6 +220,10 @@ class _Job:
                 found |= dict.fromkeys(self._oracle.slots(time.stanza, after, time.end), time)
         return found
 
+    @cached_property
+    def _sorted(self) -> list[datetime]:
+        return sorted(self.expected)
+
     def problems(self) -> Iterator[str]:
         for slot, time in self.expected.items():
             rows = self._rows_of(slot)
@@ -175,49 +249,53 @@ class _Job:
     def _is_of_a_slot(self, row: Row) -> bool:
         if row["until_slot"] is None:
             return row["slot"] in self.expected
-        slots = sorted(self.expected)
-        return bisect_left(slots, row["slot"]) < bisect_left(slots, row["until_slot"])
+        return bisect_left(self._sorted, row["slot"]) < bisect_left(self._sorted, row["until_slot"])
 
     def _wrong_with(self, row: Row, slot: datetime, time: _Time) -> Iterator[str]:
-        outcome = OccurrenceOutcome(row["outcome"])
+        outcome, decided_at = OccurrenceOutcome(row["outcome"]), row["decided_at"]
         assert time.stanza is not None
-        since = [each for each in self._done if _ended(each) >= slot and each.began <= row["decided_at"]]
-        stanzas = [time.stanza, *(each.stanza for each in since if each.stanza is not None)]
+        waited = _Waited(slot, time.stanza, [each for each in self._done if each.began <= decided_at])
         blacked_out = in_blackout(time.stanza, slot)
         started = outcome in (OccurrenceOutcome.STARTED, OccurrenceOutcome.BATCHED)
-        if started and self._starts[row["invocation_id"]] < slot + min(map(offset_of, stanzas)):
-            yield f"{self._name}: the slot of {slot} started at {self._starts[row['invocation_id']]}, too early: {row}"
         if (outcome is OccurrenceOutcome.SKIPPED_BLACKOUT) > blacked_out or (started and blacked_out):
             yield f"{self._name}: the slot of {slot} was {'' if blacked_out else 'not '}in a blackout: {row}"
+        if started:
+            began = self._starts.get(row["invocation_id"])
+            if began is None or began < waited.earliest:
+                yield f"{self._name}: the slot of {slot} started at {began}, before {waited.earliest}: {row}"
+            latest = waited.latest
+            disturbed = self._was_absent(latest, decided_at) or self._was_paused(latest, decided_at)
+            if waited.holds_nothing_back and not disturbed and decided_at > latest + _RESCUED_AFTER:
+                yield f"{self._name}: the slot of {slot} started much later than {latest}: {row}"
         was_late = slot <= time.begin  # when it was created
-        # An edit that came when it should have started by the new delay did not make it late.
-        delays = [longest_delay(time.stanza)] + [
-            longest_delay(each.stanza)
-            for each in since
-            if each.stanza is not None and each.began <= slot + longest_delay(each.stanza)
-        ]
-        if not was_late and not self._has_reason(outcome, slot, slot + min(delays), row["decided_at"], stanzas):
+        # Nobody tells sleeping engines of a plan: they see what has become due sooner when they look.
+        unseen = outcome is OccurrenceOutcome.SKIPPED_CATCHUP and slot <= time.begin + TEMPO.loops.look_every
+        if not was_late and not unseen and not self._has_reason(outcome, waited, decided_at):
             yield f"{self._name}: nothing explains the outcome of the slot of {slot}: {row}"
 
-    def _has_reason(
-        self, outcome: OccurrenceOutcome, slot: datetime, due: datetime, decided_at: datetime, stanzas: Sequence[Stanza]
-    ) -> bool:
+    def _has_reason(self, outcome: OccurrenceOutcome, waited: _Waited, decided_at: datetime) -> bool:
         match outcome:
             case OccurrenceOutcome.EXPIRED:
-                return any("pending_timeout" in stanza["triggering_policy"] for stanza in stanzas)
+                return waited.outlasts("pending_timeout", decided_at)
             case OccurrenceOutcome.OVERFLOW:
-                return any("max_pending_triggers" in stanza for stanza in stanzas)
+                return any("max_pending_triggers" in stanza for stanza in waited.stanzas)
             case OccurrenceOutcome.START_DEADLINE:
-                return any("start_deadline" in stanza for stanza in stanzas)
+                return waited.outlasts("start_deadline", decided_at)
             case OccurrenceOutcome.PAUSED:
-                return any(time.paused for time in self._between(slot, decided_at))
+                return self._was_paused(waited.slot, decided_at)
             case OccurrenceOutcome.DISABLED:
-                return any(time.stanza is None for time in self._between(slot, decided_at))
+                return any(time.stanza is None for time in self._between(waited.slot, decided_at))
             case OccurrenceOutcome.SKIPPED_CATCHUP:
-                was_paused = any(time.paused for time in self._between(slot, decided_at))
-                return was_paused or (decided_at >= due and self._was_absent(due, decided_at))
+                missed = decided_at >= waited.missed_from and self._was_absent(waited.missed_from, decided_at)
+                return missed or self._was_paused(waited.slot, decided_at, makes_up_for_it=True)
             case _:
                 return True
+
+    def _was_paused(self, first: datetime, until: datetime, *, makes_up_for_it: bool = False) -> bool:
+        return any(
+            time.paused and (not makes_up_for_it or (time.stanza is not None and makes_up(time.stanza)))
+            for time in self._between(first, until)
+        )
 
     def _between(self, first: datetime, until: datetime) -> Iterator[_Time]:
         return (time for time in self._times if time.begin <= until and time.end >= first)

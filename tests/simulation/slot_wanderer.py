@@ -45,6 +45,10 @@ _OF_CALLERS = (Fault.REFUSED, Fault.CUT_BEFORE, Fault.CUT_AFTER)
 _REST = 300.0  # seconds
 _MOST_RESTS = 100  # longer than any slot waits
 _ASKED = 40
+# What an edit may change alone. A beginning and an end must fit together.
+_PARTS = (
+    ("blackouts",), ("offset",), ("start_after", "end_before"), ("catch_up",), ("schedule",), ("time_zone",)
+)  # fmt: skip
 _OUTCOMES = "select j.name, o.slot from occurrence o join job j using (job_id) order by 1, 2"
 
 Action = Callable[[], Coroutine[Any, Any, None]]
@@ -167,9 +171,9 @@ class SlotWanderer:
                 del self._stanzas[name]
             elif name in self._stanzas and self._random.random() < 0.5:
                 drawn = self._draw.stanza(name)
-                part = self._random.choice(("blackouts", "offset", "end_before", "catch_up", "schedule", "time_zone"))
-                changed = {key: value for key, value in self._stanzas[name].items() if key != part}
-                self._stanzas[name] = changed | ({part: drawn[part]} if part in drawn else {})
+                part = self._random.choice(_PARTS)
+                kept = {key: value for key, value in self._stanzas[name].items() if key not in part}
+                self._stanzas[name] = kept | {key: drawn[key] for key in part if key in drawn}
             else:
                 self._stanzas[name] = self._draw.stanza(name)
         await self._apply(names)

@@ -55,7 +55,7 @@ async def apply_firings(tx: Tx, dispatcher: Dispatcher, firings: Sequence[Firing
 
 
 async def _with_room(tx: Tx, emissions: Sequence[Emission]) -> tuple[Sequence[Emission], list[Occurrence]]:
-    """Apart from those for which too many of their job wait for a run of their own: of them the oldest are skipped."""
+    """Apart from those for which too many of their job wait for a run of their own: the oldest of these are skipped."""
     own_runs = Counter(emission.job_id for emission in emissions if emission.not_before is not None)
     if not own_runs:
         return emissions, []

@@ -34,6 +34,7 @@ from ostinato.scheduling.cron_machine import (
     resume,
     rewind_if_necessary,
     settle,
+    settle_edit,
 )
 from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.scheduling.schedule import Timetable
@@ -41,6 +42,7 @@ from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher
 
 TRIGGERED = "triggered"
+_MOST_TRIGGERS = 5_000  # at once
 _NEVER_ENABLED = CronState()
 
 
@@ -82,7 +84,19 @@ async def poke_cron(tx: Tx, dispatcher: Dispatcher, wishes: Collection[CronWish]
     Slots whose time has come but that were not fired yet are settled first, under the old plan: no edit swallows them.
     """
     rows = {row.job_id: row for row in await lock_crons(tx, [wish.job_id for wish in wishes])}
-    pokes = [poke for wish in wishes if (poke := decide_poke(rows.get(wish.job_id), wish, now)) is not None]
+    pokes: list[CronPoke] = []
+    for wish in wishes:
+        poke = decide_poke(rows.get(wish.job_id), wish, now)
+        if poke is not None:
+            pokes.append(poke)
+        # An edit may let a thousand slots of each job go: neither this process nor the database is kept busy for long.
+        if sum(len(poke.firing.emissions) for poke in pokes if poke.firing is not None) >= _MOST_TRIGGERS:
+            await _apply_pokes(tx, dispatcher, pokes, now)
+            pokes = []
+    await _apply_pokes(tx, dispatcher, pokes, now)
+
+
+async def _apply_pokes(tx: Tx, dispatcher: Dispatcher, pokes: Sequence[CronPoke], now: datetime) -> None:
     await save_crons(tx, [poke.row for poke in pokes])
     await add_spans(tx, [_span(poke.wish, now) for poke in pokes])
     await apply_firings(tx, dispatcher, [poke.firing for poke in pokes if poke.firing is not None], now)
@@ -134,13 +148,12 @@ def _is_as_wished(row: JobCronRow, wish: CronWish) -> bool:
 
 
 def _settle(state: CronState, old: Timetable, wish: CronWish, now: datetime) -> CronStep:
-    """Slots that are not due are dropped where those that fire would be, by a triage; else they wait as is wished."""
+    """Where the job is disabled or paused from now on, slots that wait go as a triage lets pending triggers go."""
     if not wish.enabled:
         return settle(state, old, now, waiting=OccurrenceOutcome.DISABLED)
     if wish.paused and not wish.is_held:
         return settle(state, old, now, waiting=OccurrenceOutcome.PAUSED)
-    stays = state.slot is not None and old.agrees_on(wish.timetable, state.slot, now)
-    return settle(state, old, now, delay=wish.timetable.delay if stays else None)
+    return settle_edit(state, old, wish.timetable, now)
 
 
 def _same_slots(row: JobCronRow, wish: CronWish, now: datetime) -> CronPoke:

@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from prometheus_client import CollectorRegistry, Counter
 
-from ostinato.auth.notification_token import TokenRejected, TokenRejection
+from ostinato.auth.notification_token import TokenFault, TokenRejected, TokenRejection
 from ostinato.clock import Clock
 from ostinato.errors import OstinatoError
 from ostinato.jobstore.rejected_report_store import record_rejected_reports
@@ -24,7 +24,7 @@ from ostinato.storage.database import Database
 
 _log = logging.getLogger(__name__)
 
-# Runs times faults. Made-up tokens may push out what would be of use, but not fill the memory.
+# Runs times faults. Tokens that anybody can make up take half of it at most.
 MAX_HELD = 1_000
 WRITE_EVERY = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(seconds=30)
@@ -84,7 +84,8 @@ class RejectedReports:
             await self._try_to_write()
 
     def _note(self, rejection: TokenRejection) -> None:
-        taken = rejection in self._held or len(self._held) < self._max_held
+        room = self._max_held // 2 if rejection.fault is TokenFault.WRONG_KEY else self._max_held
+        taken = rejection in self._held or len(self._held) < room
         self._noted.labels(rejection.fault.name, "NOTED" if taken else "DROPPED").inc()
         if taken:
             self._held[rejection] += 1

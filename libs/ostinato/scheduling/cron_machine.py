@@ -133,20 +133,23 @@ def on_schedule_change(
 def keeps_slots(state: CronState, old: Timetable, new: Timetable, now: datetime) -> bool:
     """Whether an edit only moves when things are due: `on_delay_change` is all it takes, and nothing is settled.
 
-    Either no slot differs, or those that had their time and wait are the same under both; and none of them would look
-    as if it had been missed, because it waits for less than before.
+    Either no slot differs, or those that had their time and wait are the same under both. By a shorter delay none of
+    them may look as if it had been missed, and by a longer one none that is due already may have to wait again.
     """
     if not old.is_absolute:
         return False
     if state.slot is None or state.slot > now:
         return old.has_same_slots(new)
-    waited_too_long = not state.is_held and now - old.delay.longest < state.slot <= now - new.delay.longest
-    return old.agrees_on(new, state.slot, now) and not waited_too_long
+    if state.due_at is None:
+        return old.agrees_on(new, state.slot, now)
+    looks_missed = new.delay.longest < old.delay.longest and state.slot <= now - new.delay.longest
+    waits_again = state.due_at <= now < new.due_time(state.slot)
+    return not looks_missed and not waits_again and old.agrees_on(new, state.slot, now)
 
 
 def on_delay_change(state: CronState, schedule: Timetable) -> CronStep:
-    """What waits stays as it is and only becomes due earlier or later."""
-    if state.slot is None or not schedule.is_absolute:
+    """What waits stays as it is and only becomes due earlier or later; what is held stays held."""
+    if state.slot is None or state.is_held or not schedule.is_absolute:
         return CronStep(state)
     return CronStep(replace(state, generation=state.generation + 1, due_at=schedule.due_time(state.slot)))
 
@@ -172,18 +175,31 @@ def on_due(state: CronState, schedule: Timetable, now: datetime) -> CronStep:
 
 
 def settle(
-    state: CronState,
-    schedule: Timetable,
-    now: datetime,
-    *,
-    waiting: OccurrenceOutcome | None = None,
-    delay: Delay | None = None,
+    state: CronState, schedule: Timetable, now: datetime, *, waiting: OccurrenceOutcome | None = None
 ) -> CronStep:
     """The schedule is no longer in force from now on: what it has up to now fires or is recorded, due or not.
 
     `waiting`: the outcome of slots that wait for their delay. Without one the newest MOST_LEFT_WAITING of them fire
-    when they are due, by `delay` if that is another one from now on, and others are skipped.
+    when they are due, and others are skipped.
     """
+    return _settle(state, schedule, now, waiting, schedule.delay)
+
+
+def settle_edit(state: CronState, old: Timetable, new: Timetable, now: datetime) -> CronStep:
+    """The same where `new` takes the place of `old`. Slots that stay slots, and wait, wait for their new delay.
+
+    If the machine is held and its job makes up for the newest slot of its pause only, those that wait are dropped.
+    """
+    if state.is_held and old.terms.catch_up.policy is CatchUpPolicy.LATEST:
+        return _settle(state, old, now, OccurrenceOutcome.PAUSED, old.delay)
+    stays = state.slot is not None and old.agrees_on(new, state.slot, now)
+    return _settle(state, old, now, None, new.delay if stays else old.delay)
+
+
+def _settle(
+    state: CronState, schedule: Timetable, now: datetime, waiting: OccurrenceOutcome | None, delay: Delay
+) -> CronStep:
+    """`delay` is what slots that are not due yet wait for."""
     if not state.enabled or state.slot is None or state.slot > now:
         return CronStep(state)
     if not schedule.is_absolute:
@@ -191,18 +207,18 @@ def settle(
     missed_until = now - schedule.delay.longest
     start = schedule.start_from(state.slot)
     if start is None or start > missed_until:
-        return _end_waiting(state, schedule, now, waiting, delay or schedule.delay)
+        return _end_waiting(state, schedule, now, waiting, delay)
     step = _pass(state, schedule, state.slot, now, missed_until=missed_until)
     if step.state.slot is None or step.state.slot > now:
         return step
-    rest = _end_waiting(step.state, schedule, now, waiting, delay or schedule.delay)
+    rest = _end_waiting(step.state, schedule, now, waiting, delay)
     return CronStep(rest.state, (*step.fired, *rest.fired), (*step.skipped, *rest.skipped))
 
 
 def _end_waiting(
     state: CronState, schedule: Timetable, now: datetime, outcome: OccurrenceOutcome | None, delay: Delay
 ) -> CronStep:
-    """Of slots from the planned one to `now`, for none of which it is too late."""
+    """All slots from the planned one to `now` lie within the schedule's longest delay, so none of them was missed."""
     first = state.slot
     assert first is not None
     start = schedule.start_from(first)
@@ -210,9 +226,14 @@ def _end_waiting(
         return _start_nothing(state, schedule, first, now)
     chosen = schedule.newest_starts(start, now, MOST_LEFT_WAITING) if outcome is None else []
     skipped = _not_chosen(schedule, start, chosen, now, outcome or OccurrenceOutcome.SKIPPED_CATCHUP)
-    fired = _fire(state, delay, chosen, own_run=True)
+    due_times = [_stays_due(schedule.delay.due_time(slot), now) or delay.due_time(slot) for slot in chosen]
+    fired = _fire(state, chosen, due_times, own_run=True)
     before = _passed_over(schedule, first, start)
     return CronStep(_after_firing(state, schedule, fired, now, passed=now), fired, (*before, *skipped))
+
+
+def _stays_due(due_at: datetime, now: datetime) -> datetime | None:
+    return due_at if due_at <= now else None
 
 
 def rewind_if_necessary(
@@ -245,7 +266,7 @@ def _pass(state: CronState, schedule: Timetable, first: datetime, now: datetime,
     chosen = _chosen(schedule, start, passed, now)
     # One slot on time, or late before any other came due, is the usual trigger; more than that is making up.
     own_run = schedule.terms.catch_up.policy is CatchUpPolicy.ALL and chosen != [start]
-    all_fired = _fire(state, schedule.delay, chosen, own_run=own_run)
+    all_fired = _fire(state, chosen, [schedule.delay.due_time(slot) for slot in chosen], own_run=own_run)
     before = _passed_over(schedule, first, start)
     if schedule.terms.catch_up.policy is CatchUpPolicy.SKIP:
         skipped = _missed(schedule, start, passed)
@@ -259,10 +280,12 @@ def _start_nothing(state: CronState, schedule: Timetable, first: datetime, now: 
     return CronStep(_rewind(waiting, schedule, now), (), _passed_over(schedule, first, now))
 
 
-def _fire(state: CronState, delay: Delay, slots: list[datetime], *, own_run: bool) -> tuple[FiredSlot, ...]:
+def _fire(
+    state: CronState, slots: list[datetime], due_times: list[datetime], *, own_run: bool
+) -> tuple[FiredSlot, ...]:
     return tuple(
-        FiredSlot(generation, slot, delay.due_time(slot), own_run)
-        for generation, slot in enumerate(slots, start=state.generation + 1)
+        FiredSlot(state.generation + number, slot, due_at, own_run)
+        for number, (slot, due_at) in enumerate(zip(slots, due_times, strict=True), start=1)
     )
 
 

@@ -75,7 +75,7 @@ _OUTCOMES = {
     OccurrenceOutcome.PAUSED: "The slot of {at} was dropped at {decided}, because the job was paused by then.",
     OccurrenceOutcome.DISABLED: "The slot of {at} was dropped at {decided}, because the job was disabled by then.",
     OccurrenceOutcome.SKIPPED_CATCHUP: (
-        "The slot of {at} was missed: no engine fired it in time, and what was missed was skipped at {decided}."
+        "The slot of {at} was missed: no engine fired it in time, or too many waited, and it was skipped at {decided}."
     ),
     OccurrenceOutcome.SKIPPED_DST_GAP: "The clocks went forward over the slot, which would have been {at}.",
     OccurrenceOutcome.SKIPPED_BLACKOUT: "The slot of {at} lay in a blackout of the job's calendar.",

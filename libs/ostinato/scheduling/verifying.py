@@ -100,17 +100,15 @@ class _Stretch:
         So may those that leave alone what waited; whether all that waited with it was, nobody knows any more.
         """
         assert self.span is not None
-        due = max(timetable.due_time(slot), self.span.from_at)
+        due, certain = max(timetable.due_time(slot), self.span.from_at), True
         for later in self.following:
             if later.from_at >= due or later.timetable is None:
                 break
-            moved = max(later.timetable.due_time(slot), later.from_at)
-            if timetable.has_same_slots(later.timetable):
-                due = moved
-            elif timetable.agrees_on(later.timetable, slot, later.from_at):
-                due = max(due, moved)
-            else:
+            if not timetable.agrees_on(later.timetable, slot, later.from_at):
                 break
+            certain = certain and timetable.has_same_slots(later.timetable)
+            moved = max(later.timetable.due_time(slot), later.from_at)
+            due = moved if certain else max(due, moved)
         return due
 
 

@@ -86,6 +86,7 @@ select format('slot %s of job %s lies in the range that was skipped from %s on',
   from occurrence s
   join occurrence o on o.job_id = s.job_id and o.slot > s.slot and o.slot < s.until_slot
    and o.fold_tag = 0 -- a time that a gap of the clock left out is none of the range
+ where s.until_slot is not null
 union all
 select format('slot %s of job %s has outcome %s and invocation %s', o.slot, o.job_id, o.outcome,
               coalesce(o.invocation_id::text, 'none'))

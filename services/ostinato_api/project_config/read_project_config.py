@@ -24,7 +24,7 @@ MAX_CONFIG_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Stanza:
-    """One job of a valid config. `encoded` is what is stored of it, `terms` what its cron row gets; both compare."""
+    """One job of a valid config. `encoded` is what is stored, and tells changes; `terms` is for its cron row."""
 
     definition: JobDefinition
     encoded: bytes

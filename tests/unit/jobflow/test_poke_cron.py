@@ -142,6 +142,64 @@ def test_a_shorter_offset_lets_all_go_that_waited_and_takes_none_for_missed() ->
     assert (poke.row.state.slot, poke.row.state.due_at) == (NEXT, NEXT + HOUR)
 
 
+def waiting_since(slot: datetime, due_at: datetime, **terms: Any) -> JobCronRow:
+    row = replace(planned(slot=slot), terms=with_terms(**terms).terms)
+    return replace(row, state=replace(row.state, due_at=due_at))
+
+
+def test_a_shorter_offset_takes_none_for_missed_behind_a_blackout() -> None:
+    first = NOW.replace(minute=0) - 4 * HOUR
+    blackouts = (Blackout(first, first + 2 * HOUR),)
+    row = waiting_since(first, first + 5 * HOUR, offset=3 * HOUR, blackouts=blackouts)
+    poke = decide_poke(row, with_terms(blackouts=blackouts), NOW)
+    assert poke is not None
+    assert poke.firing is not None
+    assert [(each.slot, each.outcome) for each in poke.firing.skipped] == [(first, OccurrenceOutcome.SKIPPED_BLACKOUT)]
+    assert [each.slot for each in poke.firing.emissions] == [first + n * HOUR for n in (2, 3, 4)]
+
+
+def test_a_shorter_offset_takes_none_for_missed_behind_a_slot_that_has_just_come_due() -> None:
+    slot = NOW.replace(minute=0) - 3 * HOUR
+    now = slot + 3 * HOUR + timedelta(milliseconds=500)
+    row = waiting_since(slot, slot + 3 * HOUR, offset=3 * HOUR)
+    poke = decide_poke(row, with_terms(), now)
+    assert poke is not None
+    assert poke.firing is not None
+    assert poke.firing.skipped == ()
+    assert [each.slot for each in poke.firing.emissions] == [slot + n * HOUR for n in range(4)]
+
+
+def test_a_longer_offset_does_not_put_off_what_is_due() -> None:
+    slot = NOW.replace(minute=0)
+    poke = decide_poke(planned(slot=slot), with_terms(offset=2 * HOUR), NOW)
+    assert poke is not None
+    assert poke.firing is not None
+    assert [(each.slot, each.not_before) for each in poke.firing.emissions] == [(slot, None)]
+
+
+def test_a_catch_up_that_is_changed_after_an_outage_says_what_becomes_of_it() -> None:
+    slot = NOW.replace(minute=0) - 3 * HOUR
+    poke = decide_poke(planned(slot=slot), with_terms(catch_up=CatchUp(CatchUpPolicy.ALL)), NOW)
+    assert poke is not None
+    assert (poke.firing, poke.row.state.slot, poke.row.state.due_at) == (None, slot, slot)
+
+
+def test_an_edit_of_a_held_job_that_makes_up_for_the_newest_only_drops_what_waits() -> None:
+    latest = CatchUp(CatchUpPolicy.LATEST)
+    slot = NOW.replace(minute=0) - 3 * HOUR
+    row = waiting_since(slot, slot + HOUR, offset=HOUR, catch_up=latest)
+    row = replace(row, state=replace(row.state, due_at=None))
+    poke = decide_poke(row, replace(with_terms(offset=HOUR, catch_up=latest), schedule="every 2h", paused=True), NOW)
+    assert poke is not None
+    assert poke.firing is not None
+    assert [(each.slot, each.not_before) for each in poke.firing.emissions] == [(slot + 2 * HOUR, None)]
+    assert [(each.slot, each.outcome) for each in poke.firing.skipped] == [
+        (slot, OccurrenceOutcome.SKIPPED_CATCHUP),
+        (slot + 3 * HOUR, OccurrenceOutcome.PAUSED),
+    ]
+    assert poke.row.state.is_held
+
+
 def waiting_for_its_offset() -> JobCronRow:
     slot = NOW.replace(minute=0)
     row = replace(planned(slot=slot), terms=with_terms(offset=HOUR).terms)

@@ -42,7 +42,7 @@ def slot(**fields: Any) -> SlotSituation:
         (
             slot(outcome=OccurrenceOutcome.SKIPPED_CATCHUP, decided_at=NOW),
             Cause.SKIPPED_CATCHUP,
-            "what was missed was skipped at 2026-03-01T12:00:00Z",
+            "it was skipped at 2026-03-01T12:00:00Z",
         ),
         (
             slot(outcome=OccurrenceOutcome.SKIPPED_CATCHUP, decided_at=NOW, paused=True),
