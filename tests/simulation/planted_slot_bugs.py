@@ -162,18 +162,18 @@ def what_an_edit_leaves_comes_an_hour_late(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(poke_cron, "settle_edit", settle_late)
 
 
-# With a seed whose walk finds it.
-SLOT_PLANTS: dict[Plant, int] = {
-    an_edit_forgets_what_was_left: 1,
-    an_edit_fires_what_waits: 2,
-    a_shorter_offset_looks_like_an_outage: 4,
-    a_pause_forgets_what_it_held: 1,
-    what_was_missed_goes_unsaid: 1,
-    one_slot_too_many_is_skipped: 2,
-    a_blackout_ends_a_second_late: 5,
-    nobody_hears_of_gaps: 1,
-    a_fold_comes_once: 2,
-    due_by_the_engines_own_clock: 2,
-    a_pause_is_an_outage: 2,
-    what_an_edit_leaves_comes_an_hour_late: 1,
+# With a seed whose walk finds it, and of how many jobs.
+SLOT_PLANTS: dict[Plant, tuple[int, int]] = {
+    an_edit_forgets_what_was_left: (1, 12),
+    an_edit_fires_what_waits: (2, 12),
+    a_shorter_offset_looks_like_an_outage: (34, 12),
+    a_pause_forgets_what_it_held: (2, 12),
+    what_was_missed_goes_unsaid: (1, 12),
+    one_slot_too_many_is_skipped: (5, 12),
+    a_blackout_ends_a_second_late: (13, 30),
+    nobody_hears_of_gaps: (3, 12),
+    a_fold_comes_once: (2, 12),
+    due_by_the_engines_own_clock: (6, 12),
+    a_pause_is_an_outage: (1, 12),
+    what_an_edit_leaves_comes_an_hour_late: (3, 30),
 }

@@ -147,19 +147,24 @@ class _Waited:
         return [self.stanza, *(stanza for _, stanza in self._edits)]
 
     @property
-    def earliest(self) -> datetime:
-        """When it may start: where its schedule stays, an edit may let it go earlier, from then on."""
-        by_edits = [
-            max(at, self.slot + offset_of(stanza))
+    def _edits_of_delay(self) -> list[tuple[datetime, Stanza]]:
+        """Those that may have changed it: the expression stays."""
+        return [
+            (at, stanza)
             for at, stanza in self._edits
             if all(stanza.get(key) == self.stanza.get(key) for key in _OF_EXPRESSIONS)
         ]
+
+    @property
+    def earliest(self) -> datetime:
+        """When it may start: an edit may let it go earlier, from then on."""
+        by_edits = [max(at, self.slot + offset_of(stanza)) for at, stanza in self._edits_of_delay]
         return min([self.slot + offset_of(self.stanza), *by_edits])
 
     @property
     def latest(self) -> datetime:
         """When it should have started."""
-        return self.slot + max(map(longest_delay, self.stanzas))
+        return self.slot + max(map(longest_delay, [self.stanza, *(stanza for _, stanza in self._edits_of_delay)]))
 
     @property
     def missed_from(self) -> datetime:

@@ -21,7 +21,7 @@ from ostinato_engine.maintenance_loop import MaintenancePace
 from tests.simulation.fleet import Engine, Fleet
 from tests.simulation.outside import People
 from tests.simulation.random_jobs import config_text
-from tests.simulation.slot_jobs import NIGHTS, SlotJobs
+from tests.simulation.slot_jobs import NIGHTS, PLENTY, SlotJobs
 from tests.simulation.slot_oracle import Stanza
 from tests.simulation.world import Tempo, open_world
 
@@ -145,7 +145,9 @@ class SlotWanderer:
         for faults in self._faults:
             faults.active = False
         await self._fleet.await_stalls()
-        self._stanzas = {name: {"id": name, "schedule": "triggered", "noop": {}} for name in self._names}
+        policy = {"max_concurrent_invocations": PLENTY}
+        last = {"schedule": "triggered", "noop": {}, "triggering_policy": policy}
+        self._stanzas = {name: last | {"id": name} for name in self._names}
         await self._apply(self._names)
         for name in sorted(self._paused):
             self._paused.remove(name)

@@ -12,7 +12,7 @@ import pytest
 from tests.simulation.slot_walk import take_slot_walk
 from tests.simulation.world import clone
 
-SECONDS = 20
+SECONDS = 12
 JOBS = 200  # as many as a small project has
 LENGTH = timedelta(minutes=30)
 
