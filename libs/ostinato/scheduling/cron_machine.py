@@ -16,7 +16,8 @@ row cannot arrive twice or early, and an edit replaces it in place.
   its schedule and its slot, which is not due before the job is resumed.
 - No slot vanishes without a word: the host asks `settle` first, under the old schedule, before it reports an edit,
   a pause or a disable. What starts nothing (a blackout, a gap of the clock) has its outcome as well.
-- An edit leaves a slot that waits for its delay its time: it has an invocation of its own from then on.
+- An edit under which the slots that wait for their delay stay slots leaves them in the row (`keeps_slots`). Any other
+  leaves them their time: they fire at once, each for an invocation of its own that is not due before.
 """
 
 from __future__ import annotations
@@ -226,14 +227,16 @@ def _end_waiting(
         return _start_nothing(state, schedule, first, now)
     chosen = schedule.newest_starts(start, now, MOST_LEFT_WAITING) if outcome is None else []
     skipped = _not_chosen(schedule, start, chosen, now, outcome or OccurrenceOutcome.SKIPPED_CATCHUP)
-    due_times = [_stays_due(schedule.delay.due_time(slot), now) or delay.due_time(slot) for slot in chosen]
+    due_times = [_due_time(schedule.delay, delay, slot, now) for slot in chosen]
     fired = _fire(state, chosen, due_times, own_run=True)
     before = _passed_over(schedule, first, start)
     return CronStep(_after_firing(state, schedule, fired, now, passed=now), fired, (*before, *skipped))
 
 
-def _stays_due(due_at: datetime, now: datetime) -> datetime | None:
-    return due_at if due_at <= now else None
+def _due_time(before: Delay, after: Delay, slot: datetime, now: datetime) -> datetime:
+    """What is due already stays so."""
+    due_at = before.due_time(slot)
+    return due_at if due_at <= now else after.due_time(slot)
 
 
 def rewind_if_necessary(

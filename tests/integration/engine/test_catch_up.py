@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ostinato.clock import SystemClock
+from ostinato.jobflow import poke_cron as poke_cron_module
 from ostinato.jobflow.poke_cron import poke_cron
 from ostinato.jobstore.job_definition_codec import encode_definition
 from ostinato.pb.internal.v1.stored_pb2 import TriggerList
@@ -203,3 +204,25 @@ async def test_a_slot_that_waits_for_its_offset_starts_at_its_time_although_an_e
     (run,) = await stage.active(job_id)
     assert (run["scheduled_for"], await waiting(stage, job_id)) == (first, [second])
     assert await ledger(stage, job_id) == [(first, None, "STARTED")]
+
+
+@pytest.mark.leaves_damage("the definitions are not edited, only the schedules")
+async def test_an_edit_of_many_jobs_lets_their_waiting_slots_go_in_portions(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poke_cron_module, "_MOST_TRIGGERS", 3)
+    terms = ScheduleTerms(offset=9 * HOUR)
+    job_ids = [await add_job(stage, terms, name) for name in ("a", "b", "c", "d", "e")]
+    await at_time(stage, START + 2 * HOUR + MINUTE)
+    async with stage.db.transaction() as tx:
+        wishes = [
+            await stage._wish(job_id, name, "every 5h", terms) for job_id, name in zip(job_ids, "abcde", strict=True)
+        ]
+        await poke_cron(tx, stage.dispatcher, wishes, await tx.now())
+    for job_id in job_ids:
+        assert await waiting(stage, job_id) == hours(1, 2)
+        row = await stage.db.fetchrow("select schedule, slot from job_cron where job_id = $1", job_id)
+        assert row is not None
+        assert (row["schedule"], row["slot"] > START + 2 * HOUR) == ("every 5h", True)
+        spans = "select count(*) from job_schedule_span where job_id = $1"
+        assert await stage.db.fetchval(spans, job_id) == 2
