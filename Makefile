@@ -13,7 +13,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-vers
 BUF = PATH="$(CURDIR)/$(BIN):$$PATH" buf
 PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup run run-cloud test test-fast test-zones lint format protos protos-verify protos-release schema schema-verify test-cloud test-pgbouncer simulate simulate-long bench bench-queue bench-engine bench-reminders chaos \
+.PHONY: help setup run run-cloud test test-fast test-zones test-walks lint format protos protos-verify protos-release schema schema-verify test-cloud test-pgbouncer simulate simulate-long bench bench-queue bench-engine bench-reminders chaos \
 	migrate lock clean clean-all
 
 help: ## List the targets
@@ -41,6 +41,9 @@ test-pgbouncer: $(VENV)/.installed-dev ## The tests of whole installations, each
 
 test-zones: $(VENV)/.installed-dev ## Every change of the clock of every time zone from 1970 to 2099: half an hour
 	@OSTINATO_TEST_EVERY_ZONE=1 $(BIN)/pytest $(PYTEST_ARGS) tests/property/test_zones.py
+
+test-walks: $(VENV)/.installed-dev ## Every planted bug and every death in the simulation, of which CI takes a third
+	@OSTINATO_TEST_EVERY_WALK=1 $(BIN)/pytest $(PYTEST_ARGS) tests/simulation
 
 lint: $(VENV)/.installed-dev ## Style, types, import contracts, protos, generated files
 	$(BIN)/ruff check

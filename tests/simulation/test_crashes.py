@@ -14,6 +14,7 @@ from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.scheduling.targets import NoopSpec
 from ostinato.testing.faults import CrashPlan
 from ostinato.testing.simulation import Simulation
+from tests.simulation.ci_share import ci_share
 from tests.simulation.world import LIVELY, MONDAY, World, clone, open_world, simulated
 
 TRIGGERS = ("t1", "t2", "t3", "t4", "t5")
@@ -85,7 +86,7 @@ def crashes(seed: int) -> list[CrashPlan]:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", ci_share(range(4)))
 def test_another_engine_carries_on_what_a_dead_one_left(
     postgres_server_url: str, database_template: str, caplog: pytest.LogCaptureFixture, seed: int
 ) -> None:
@@ -96,7 +97,7 @@ def test_another_engine_carries_on_what_a_dead_one_left(
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("seed", range(4, 6))
+@pytest.mark.parametrize("seed", ci_share(range(4, 6)))
 def test_an_engine_beside_it_takes_over_what_a_dead_one_left(
     postgres_server_url: str, database_template: str, caplog: pytest.LogCaptureFixture, seed: int
 ) -> None:

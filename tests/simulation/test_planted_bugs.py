@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.simulation.ci_share import ci_share
 from tests.simulation.planted_bugs import PLANTS, Plant
 from tests.simulation.walk import take_walk
 from tests.simulation.world import clone
@@ -13,7 +14,7 @@ OTHER_SEEDS = range(1, 41)
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("plant", PLANTS, ids=[plant.__name__ for plant in PLANTS])
+@pytest.mark.parametrize("plant", ci_share(PLANTS), ids=lambda plant: plant.__name__)
 def test_a_planted_bug_is_caught(
     postgres_server_url: str, database_template: str, monkeypatch: pytest.MonkeyPatch, plant: Plant
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.simulation.ci_share import ci_share
 from tests.simulation.order_walk import take_order_walk
 from tests.simulation.planted_reminder_bugs import REMINDER_PLANTS, Plant, freshness_does_not_matter
 from tests.simulation.world import clone
@@ -14,7 +15,7 @@ OTHER_SEEDS = range(1, 21)
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("plant", REMINDER_PLANTS, ids=[plant.__name__ for plant in REMINDER_PLANTS])
+@pytest.mark.parametrize("plant", ci_share(REMINDER_PLANTS), ids=lambda plant: plant.__name__)
 def test_a_planted_bug_is_caught(
     postgres_server_url: str, database_template: str, monkeypatch: pytest.MonkeyPatch, plant: Plant
 ) -> None:

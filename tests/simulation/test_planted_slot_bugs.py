@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.simulation.ci_share import ci_share
 from tests.simulation.planted_slot_bugs import SLOT_PLANTS, Plant
 from tests.simulation.slot_walk import take_slot_walk
 from tests.simulation.world import clone
@@ -16,7 +17,7 @@ OTHER_SEEDS = range(1, 9)
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("plant", SLOT_PLANTS, ids=[plant.__name__ for plant in SLOT_PLANTS])
+@pytest.mark.parametrize("plant", ci_share(SLOT_PLANTS), ids=lambda plant: plant.__name__)
 def test_a_planted_bug_is_caught(
     postgres_server_url: str, database_template: str, monkeypatch: pytest.MonkeyPatch, plant: Plant
 ) -> None:

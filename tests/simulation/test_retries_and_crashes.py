@@ -14,6 +14,7 @@ from ostinato.scheduling.targets import NoopSpec
 from ostinato.storage.transaction import Row
 from ostinato.testing.faults import CrashPlan
 from ostinato.testing.simulation import Simulation
+from tests.simulation.ci_share import ci_share
 from tests.simulation.test_crashes import REPAIRED
 from tests.simulation.world import LIVELY, World, clone, open_world, simulated
 
@@ -96,7 +97,7 @@ def crashes(seed: int) -> list[CrashPlan]:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", ci_share(range(4)))
 def test_another_engine_ends_and_repeats_what_a_dead_one_began(
     postgres_server_url: str, database_template: str, caplog: pytest.LogCaptureFixture, seed: int
 ) -> None:
