@@ -52,6 +52,7 @@ class RejectedReports:
         self._max_held = max_held
         self._held: collections.Counter[TokenRejection] = collections.Counter()
         self._occupied = asyncio.Event()
+        self._writing: asyncio.Task[bool] | None = None
         self._noted = Counter(
             "ostinato_rejected_reports",
             "Reports that were rejected for their token, by what was wrong with it.",
@@ -74,12 +75,16 @@ class RejectedReports:
         failures = 0
         while True:
             await self._occupied.wait()
-            failures = 0 if await self._try_to_write() else failures + 1
+            # It goes on when this is cancelled: nobody could tell whether half a write happened.
+            self._writing = asyncio.create_task(self._try_to_write())
+            failures = 0 if await asyncio.shield(self._writing) else failures + 1
             pause = doubling_backoff(failures, minimum=self._every, maximum=max(self._every, _LONGEST_PAUSE))
             await self._clock.sleep(pause.total_seconds())
 
     async def drain(self) -> None:
-        """Writes what is still held, if the database takes it. `run` has ended."""
+        """Ends what is being written, and writes what is still held, if the database takes it. `run` has ended."""
+        if self._writing is not None:
+            await self._writing
         if self._held:
             await self._try_to_write()
 

@@ -57,7 +57,7 @@ async def test_a_report_that_an_ingester_with_another_key_rejects_is_told(
             assert answer.status == 401
     assert codes(await explain(api, A))[:2] == ["RUNNING", "TOKEN_REJECTED"]
     (finding,) = await told(api)
-    assert finding.text.startswith(f"Reports for run shop/a/{id_of(run)} are rejected: 3 were sent ")
+    assert finding.text.startswith(f"Reports for run shop/a/{id_of(run)} are rejected: 3 were sent from ")
     assert "OSTINATO_NOTIFICATION_KEYS" in finding.text
     assert finding.HasField("since")
 

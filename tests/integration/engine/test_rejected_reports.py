@@ -29,6 +29,7 @@ class CountingDatabase:
     db: Database
     away: bool = False
     silent: bool = False
+    dawdles: bool = False  # the answer to a commit comes a little later
     transactions: int = 0
     written: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -40,6 +41,8 @@ class CountingDatabase:
             raise Unavailable("nobody answers")
         await self.db.transact(work)
         self.written.set()
+        if self.dawdles:
+            await asyncio.sleep(0)
 
 
 class SteppedClock(SystemClock):
@@ -200,6 +203,17 @@ async def test_what_is_noted_during_a_write_is_written_next(
             reject(rejected, run.id, run.job_id)
         await clock.next_pause()
     assert await counts(stage) == [(TokenFault.WRONG_KEY, 2)]
+
+
+async def test_a_write_that_is_under_way_at_the_end_counts_once(
+    rejected: RejectedReports, stage: Stage, run: StoredInvocation, counting: CountingDatabase
+) -> None:
+    counting.dawdles = True
+    async with running(rejected):
+        reject(rejected, run.id, run.job_id)
+        await counting.written.wait()
+    await rejected.drain()
+    assert await counts(stage) == [(TokenFault.WRONG_KEY, 1)]
 
 
 async def test_at_the_end_what_is_held_is_written_or_given_up_in_bounded_time(
