@@ -44,7 +44,6 @@ _OF_SLOTS = (
     "schedule", "time_zone", "gap_policy", "fold_policy", "offset", "jitter", "start_after", "end_before", "blackouts",
     "catch_up",
 )  # fmt: skip
-_OF_EXPRESSIONS = ("schedule", "time_zone", "gap_policy", "fold_policy")
 _RUNS = """
 select h.job_id, h.invocation_id, h.started_at, h.scheduled_for, h.retry_of, n.incoming
   from invocation_history h join invocation_input n using (invocation_id)
@@ -149,11 +148,7 @@ class _Waited:
     @property
     def _edits_of_delay(self) -> list[tuple[datetime, Stanza]]:
         """Those that may have changed it: the expression stays."""
-        return [
-            (at, stanza)
-            for at, stanza in self._edits
-            if all(stanza.get(key) == self.stanza.get(key) for key in _OF_EXPRESSIONS)
-        ]
+        return [(at, stanza) for at, stanza in self._edits if _expression(stanza) == _expression(self.stanza)]
 
     @property
     def earliest(self) -> datetime:
@@ -187,6 +182,13 @@ class _Waited:
         given = [{**stanza, **stanza.get("triggering_policy", {})} for stanza in self.stanzas]
         limits = [read_duration(fields[limit]) for fields in given if limit in fields]
         return any(decided_at >= self.slot + each for each in limits)
+
+
+def _expression(stanza: Stanza) -> object:
+    """Equal if the slots are the same, bounds and blackouts aside. Zones are for cron only."""
+    if stanza["schedule"].startswith(("every ", "at ")):
+        return stanza["schedule"]
+    return [stanza.get(key) for key in ("schedule", "time_zone", "gap_policy", "fold_policy")]
 
 
 class _Job:
