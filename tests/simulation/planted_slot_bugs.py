@@ -85,17 +85,15 @@ def one_slot_too_many_is_skipped(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(cron_machine, "_second_after", a_minute_after)
 
 
-def a_blackout_ends_a_second_late(patch: pytest.MonkeyPatch) -> None:
-    """Its end belongs to it."""
+def blackouts_end_an_hour_early(patch: pytest.MonkeyPatch) -> None:
+    """Their last hour is forgotten."""
     end_of = BlackoutPeriods.end_of
 
-    def with_its_end(self: BlackoutPeriods, at: datetime) -> datetime | None:
-        found = end_of(self, at)
-        if found is None and at in self.ends:
-            return at + timedelta(seconds=1)
-        return found
+    def end_too_early(self: BlackoutPeriods, at: datetime) -> datetime | None:
+        end = end_of(self, at)
+        return None if end is None or at + timedelta(hours=1) >= end else end - timedelta(hours=1)
 
-    patch.setattr(BlackoutPeriods, "end_of", with_its_end)
+    patch.setattr(BlackoutPeriods, "end_of", end_too_early)
 
 
 def nobody_hears_of_gaps(patch: pytest.MonkeyPatch) -> None:
@@ -170,7 +168,7 @@ SLOT_PLANTS: dict[Plant, tuple[int, int]] = {
     a_pause_forgets_what_it_held: (2, 12),
     what_was_missed_goes_unsaid: (1, 12),
     one_slot_too_many_is_skipped: (5, 12),
-    a_blackout_ends_a_second_late: (13, 30),
+    blackouts_end_an_hour_early: (1, 12),
     nobody_hears_of_gaps: (3, 12),
     a_fold_comes_once: (2, 12),
     due_by_the_engines_own_clock: (6, 12),
