@@ -85,14 +85,17 @@ async def poke_cron(tx: Tx, dispatcher: Dispatcher, wishes: Collection[CronWish]
     """
     rows = {row.job_id: row for row in await lock_crons(tx, [wish.job_id for wish in wishes])}
     pokes: list[CronPoke] = []
+    triggers = 0
     for wish in wishes:
         poke = decide_poke(rows.get(wish.job_id), wish, now)
-        if poke is not None:
-            pokes.append(poke)
+        if poke is None:
+            continue
+        pokes.append(poke)
+        triggers += 0 if poke.firing is None else len(poke.firing.emissions)
         # An edit may let a thousand slots of each job go: neither this process nor the database is kept busy for long.
-        if sum(len(poke.firing.emissions) for poke in pokes if poke.firing is not None) >= _MOST_TRIGGERS:
+        if triggers >= _MOST_TRIGGERS:
             await _apply_pokes(tx, dispatcher, pokes, now)
-            pokes = []
+            pokes, triggers = [], 0
     await _apply_pokes(tx, dispatcher, pokes, now)
 
 
