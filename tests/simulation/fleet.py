@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from random import Random
 
 from ostinato.errors import OstinatoError
 from ostinato.testing.simulation import Life, Simulation
@@ -38,11 +39,14 @@ class Fleet:
     Seconds for which a fault lets an engine stand still are not counted.
     """
 
-    def __init__(self, simulation: Simulation) -> None:
+    def __init__(self, simulation: Simulation, random: Random, start_one: Callable[[], Awaitable[None]]) -> None:
+        """`start_one` is what calls `start`, with another engine of its kind."""
         self.engines: list[Engine] = []
         self.problems: list[str] = []
         self.absences: list[tuple[datetime, datetime]] = []
         self._simulation = simulation
+        self._random = random
+        self._start_one = start_one
         self._absent_since: datetime | None = None
 
     async def start(self, beginning: Awaitable[Life]) -> None:
@@ -55,7 +59,24 @@ class Fleet:
         self.engines.append(Engine(life, asyncio.create_task(self._bury_when_dead(life))))
         self._look_who_works()
 
-    async def drain(self, engine: Engine) -> None:
+    def pick(self) -> Engine:
+        return self._random.choice(self.engines)
+
+    async def drain_one(self) -> None:
+        """Never the last."""
+        if len(self.engines) > 1:
+            await self._drain(self.pick())
+
+    async def kill_one(self) -> None:
+        self.kill(self.pick())
+
+    async def replace_the_dead(self) -> None:
+        """And there is always one that lives."""
+        await self.bury_the_dead()
+        while not self.engines:
+            await self._start_one()
+
+    async def _drain(self, engine: Engine) -> None:
         if engine.stall is not None:
             await engine.stall
         engine.drains = True

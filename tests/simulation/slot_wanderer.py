@@ -18,7 +18,7 @@ from ostinato.testing.faults import Fault, RandomFaults
 from ostinato.testing.simulation import Simulation
 from ostinato_engine.engine_host import EnginePace
 from ostinato_engine.maintenance_loop import MaintenancePace
-from tests.simulation.fleet import Engine, Fleet
+from tests.simulation.fleet import Fleet
 from tests.simulation.outside import People
 from tests.simulation.random_jobs import config_text
 from tests.simulation.slot_jobs import NIGHTS, PLENTY, SlotJobs
@@ -102,14 +102,14 @@ class SlotWanderer:
         self._paused: set[str] = set()
         self._rate = self._random.choice((0.0, 0.0005, 0.002))
         self._faults: list[RandomFaults] = []
-        self._fleet = Fleet(simulation)
+        self._fleet = Fleet(simulation, self._random, self._start_engine)
         self._actions: list[tuple[int, Action]] = [
             (6, self._edit),
             (3, self._pause),
             (3, self._resume),
             (3, self._start_engine),
-            (2, self._kill_engine),
-            (2, self._drain_engine),
+            (2, self._fleet.kill_one),
+            (2, self._fleet.drain_one),
             (2, self._stall_engine),
             (2, self._go_away),
         ]
@@ -139,7 +139,7 @@ class SlotWanderer:
             await self._let_pass(0, 1, 60, 120)
             (action,) = self._random.choices(actions, weights)
             await action()
-            await self._bury_the_dead()
+            await self._fleet.replace_the_dead()
 
     async def _come_to_rest(self) -> None:
         for faults in self._faults:
@@ -154,7 +154,7 @@ class SlotWanderer:
             with self._doing([name]):
                 await self._people.resume(name)
         for _ in range(_MOST_RESTS):
-            await self._bury_the_dead()
+            await self._fleet.replace_the_dead()
             await self._clock.sleep(_REST)
             if self._stands_wrong or not await self._world.left_over():
                 return
@@ -227,15 +227,8 @@ class SlotWanderer:
             faults = self._new_faults(_OF_ENGINES)
             await self._fleet.start(self._world.begin_engine(TEMPO, faults=faults, skew=skew))
 
-    async def _drain_engine(self) -> None:
-        if len(self._fleet.engines) > 1:
-            await self._fleet.drain(self._pick_engine())
-
-    async def _kill_engine(self) -> None:
-        self._fleet.kill(self._pick_engine())
-
     async def _stall_engine(self) -> None:
-        self._fleet.begin_stall(self._pick_engine(), self._random.choice((1.0, 20.0, 400.0)))
+        self._fleet.begin_stall(self._fleet.pick(), self._random.choice((1.0, 20.0, 400.0)))
 
     async def _go_away(self) -> None:
         """All at once, for minutes or hours, in which people go on."""
@@ -250,15 +243,6 @@ class SlotWanderer:
     async def _let_pass(self, *thousandths: int) -> None:
         """One of these parts of the walk."""
         await self._clock.sleep(1 + self._length.total_seconds() * self._random.choice(thousandths) / 1000)
-
-    def _pick_engine(self) -> Engine:
-        return self._random.choice(self._fleet.engines)
-
-    async def _bury_the_dead(self) -> None:
-        """And somebody starts another one."""
-        await self._fleet.bury_the_dead()
-        while not self._fleet.engines:
-            await self._start_engine()
 
     def _new_faults(self, kinds: tuple[Fault, ...]) -> RandomFaults:
         number = len(self._faults)

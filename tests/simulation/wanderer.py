@@ -16,7 +16,7 @@ from ostinato.taskqueue.embedded.pace import Pace
 from ostinato.testing.faults import Fault, RandomFaults
 from ostinato.testing.simulation import Simulation
 from ostinato_engine.engine_host import EnginePace
-from tests.simulation.fleet import Engine, Fleet
+from tests.simulation.fleet import Fleet
 from tests.simulation.outside import People, RemoteWork, ReportedEnd, post_reports
 from tests.simulation.random_jobs import NAMES, TRIGGERED, config_text, random_job, random_stanzas, without_schedules
 from tests.simulation.world import Tempo, open_world
@@ -49,7 +49,7 @@ class Wanderer:
         self._stanzas = random_stanzas(self._random)
         self._rate = self._random.choice((0.0, 0.003, 0.008))
         self._faults: list[RandomFaults] = []
-        self._fleet = Fleet(simulation)
+        self._fleet = Fleet(simulation, self._random, self._start_engine)
         self._work = RemoteWork(simulation.seed, simulation.clock)
         self._actions: list[tuple[int, Action]] = [
             (8, self._emit),
@@ -61,8 +61,8 @@ class Wanderer:
             (2, self._report),
             (2, self._edit),
             (2, self._start_engine),
-            (1, self._drain_engine),
-            (1, self._kill_engine),
+            (1, self._fleet.drain_one),
+            (1, self._fleet.kill_one),
             (2, self._stall_engine),
         ]
 
@@ -99,7 +99,7 @@ class Wanderer:
         for _ in range(ACTIONS):
             (action,) = self._random.choices(actions, weights)
             await action()
-            await self._bury_the_dead()
+            await self._fleet.replace_the_dead()
             if self._stands_wrong:
                 return
 
@@ -112,10 +112,10 @@ class Wanderer:
         for name in NAMES:
             await self._people.resume(name)
         while len(self._fleet.engines) > 1:
-            await self._drain_engine()
-            await self._bury_the_dead()
+            await self._fleet.drain_one()
+            await self._fleet.replace_the_dead()
         for _ in range(_MOST_RESTS):
-            await self._bury_the_dead()
+            await self._fleet.replace_the_dead()
             await self._clock.sleep(_REST)
             if self._stands_wrong or not await self._world.left_over():
                 return
@@ -185,26 +185,10 @@ class Wanderer:
             faults = self._new_faults(_OF_ENGINES)
             await self._fleet.start(self._world.begin_engine(TEMPO, faults=faults, skew=skew, http=self._work))
 
-    async def _drain_engine(self) -> None:
-        if len(self._fleet.engines) > 1:
-            await self._fleet.drain(self._pick_engine())
-
-    async def _kill_engine(self) -> None:
-        self._fleet.kill(self._pick_engine())
-
     async def _stall_engine(self) -> None:
-        engine = self._pick_engine()
+        engine = self._fleet.pick()
         if not engine.is_stalled:
             self._fleet.begin_stall(engine, self._random.choice((1.0, 7.0, 15.0)))
-
-    def _pick_engine(self) -> Engine:
-        return self._random.choice(self._fleet.engines)
-
-    async def _bury_the_dead(self) -> None:
-        """And there is always one that lives."""
-        await self._fleet.bury_the_dead()
-        while not self._fleet.engines:
-            await self._start_engine()
 
     def _new_faults(self, kinds: tuple[Fault, ...]) -> RandomFaults:
         number = len(self._faults)
