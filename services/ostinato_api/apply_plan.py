@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ostinato.jobflow.kick_triage import kick_triage
 from ostinato.jobflow.poke_cron import CronWish, poke_cron
+from ostinato.jobstore.job_cron_store import lock_crons
 from ostinato.jobstore.job_store import (
     JobEdit,
     JobId,
@@ -39,13 +40,14 @@ async def apply_plan(tx: Tx, dispatcher: Dispatcher, plan: ConfigPlan, source: C
     redefined = [*plan.enabled_again, *plan.changed]
     touched = [*(redefinition.job for redefinition in redefined), *plan.disabled]
     locked = {job.job_id: job for job in await lock_jobs(tx, [job.job_id for job in touched])}
+    locked_crons = await lock_crons(tx, locked.keys())
     created = await _save_jobs(tx, plan, redefined, source)
     wishes = [
         *_wishes_of_created(plan.created, created, source),
         *_wishes_of_redefined(redefined, locked, source),
         *_wishes_of_disabled(plan.disabled),
     ]
-    await poke_cron(tx, dispatcher, wishes, await tx.now())
+    await poke_cron(tx, dispatcher, wishes, locked=locked_crons)
     await kick_triage(tx, dispatcher, [(job.job_id, job.project_id) for job in touched])
 
 

@@ -10,6 +10,7 @@ from ostinato.errors import FailedPrecondition
 from ostinato.jobflow.kick_triage import kick_triage
 from ostinato.jobflow.poke_cron import CronWish, poke_cron
 from ostinato.jobstore.invocation_listing_store import find_running_invocations
+from ostinato.jobstore.job_cron_store import lock_crons
 from ostinato.jobstore.job_listing_store import find_job_view
 from ostinato.jobstore.job_store import JobKey, JobRow, set_paused
 from ostinato.jobstore.schedule_terms_codec import terms_of
@@ -69,11 +70,11 @@ async def _apply(tx: Tx, api: ApiResources, access: CallAccess, wish: _Wish) -> 
 
 
 async def _change(tx: Tx, api: ApiResources, access: CallAccess, job: JobRow, wish: _Wish) -> None:
-    now = await tx.now()
+    locked = await lock_crons(tx, [job.job_id])
     changed = await set_paused(
-        tx, job.job_id, paused=wish.paused, reason=wish.reason, by=access.caller.identity, now=now
+        tx, job.job_id, paused=wish.paused, reason=wish.reason, by=access.caller.identity, now=await tx.now()
     )
-    await poke_cron(tx, api.dispatcher, [_cron_wish(changed)], now)
+    await poke_cron(tx, api.dispatcher, [_cron_wish(changed)], locked=locked)
     await kick_triage(tx, api.dispatcher, [(job.job_id, job.project_id)])
 
 

@@ -7,7 +7,7 @@ what it misses. Lock order: job, then job_cron.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -15,7 +15,6 @@ from ostinato.jobflow.fire_slots import Firing, apply_firings, firing_of
 from ostinato.jobflow.timetables import cached_timetable, find_timetable, makes_up
 from ostinato.jobstore.job_cron_store import (
     JobCronRow,
-    lock_crons,
     lock_crons_waiting_for_rewind,
     save_cron_states,
     save_crons,
@@ -78,12 +77,18 @@ class CronWish:
         return cached_timetable(self.effective_schedule, self.effective_terms, self.job_name)
 
 
-async def poke_cron(tx: Tx, dispatcher: Dispatcher, wishes: Collection[CronWish], now: datetime) -> None:
+async def poke_cron(
+    tx: Tx, dispatcher: Dispatcher, wishes: Iterable[CronWish], *, locked: Collection[JobCronRow]
+) -> None:
     """Saves new cron rows and schedule spans where something changes. The jobs are locked by the caller.
 
+    `locked`: what `lock_crons` gave for those of the jobs that are not new, before anybody asked `tx` for the time.
+    An edit that waits for a tick happens after it; with a time from before the wait, the slot just fired would be one
+    of the new schedule, which may have no such slot.
     Slots whose time has come but that were not fired yet are settled first, under the old plan: no edit swallows them.
     """
-    rows = {row.job_id: row for row in await lock_crons(tx, [wish.job_id for wish in wishes])}
+    rows = {row.job_id: row for row in locked}
+    now = await tx.now()
     pokes: list[CronPoke] = []
     triggers = 0
     for wish in wishes:

@@ -19,13 +19,14 @@ from ostinato.jobflow.emit_triggers import Emission, Emitted, emit_triggers
 from ostinato.jobflow.engine_tasks import LAUNCH_INVOCATION, TRIAGE_JOB
 from ostinato.jobflow.kick_triage import kick_triage
 from ostinato.jobflow.poke_cron import CronWish, poke_cron
+from ostinato.jobstore.job_cron_store import lock_crons
 from ostinato.jobstore.job_definition_codec import encode_definition
 from ostinato.jobstore.schedule_terms_codec import encode_terms
 from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger
 from ostinato.scheduling.job_definition import DEFAULT_TERMS, JobDefinition, TriggeringPolicy
 from ostinato.scheduling.schedule import ScheduleTerms
 from ostinato.storage.database import Database
-from ostinato.storage.transaction import Row
+from ostinato.storage.transaction import Row, Tx
 from ostinato.taskqueue import Dispatcher, Outcome, TaskClass, TaskContext
 from ostinato.taskqueue.embedded.ready_store import claim, find_strands
 from ostinato.taskqueue.embedded.strand import strands_of
@@ -85,8 +86,13 @@ class Stage:
                 name,
                 stored,
             )
-            await poke_cron(tx, self.dispatcher, [await self._wish(job_id, name, schedule, job.terms)], await tx.now())
+            await self.poke(tx, [await self._wish(job_id, name, schedule, job.terms)])
         return job_id
+
+    async def poke(self, tx: Tx, wishes: Sequence[CronWish]) -> None:
+        """As a pause, a resume or an applied config does it, once it has locked the jobs."""
+        locked = await lock_crons(tx, [wish.job_id for wish in wishes])
+        await poke_cron(tx, self.dispatcher, wishes, locked=locked)
 
     async def _wish(
         self,

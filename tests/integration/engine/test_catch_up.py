@@ -10,7 +10,6 @@ import pytest
 
 from ostinato.clock import SystemClock
 from ostinato.jobflow import poke_cron as poke_cron_module
-from ostinato.jobflow.poke_cron import poke_cron
 from ostinato.jobstore.job_definition_codec import encode_definition
 from ostinato.pb.internal.v1.stored_pb2 import TriggerList
 from ostinato.scheduling.job_definition import JobDefinition, TriggeringPolicy
@@ -64,7 +63,7 @@ async def change(
     async with stage.db.transaction() as tx:
         await tx.execute("update job set paused = $2, enabled = $3 where job_id = $1", job_id, paused, enabled)
         wish = await stage._wish(job_id, "j", "every 1h", terms, paused=paused, enabled=enabled)
-        await poke_cron(tx, stage.dispatcher, [wish], await tx.now())
+        await stage.poke(tx, [wish])
 
 
 async def test_latest_starts_the_newest_and_skips_the_others_as_one_range(stage: Stage) -> None:
@@ -218,7 +217,7 @@ async def test_an_edit_of_many_jobs_lets_their_waiting_slots_go_in_portions(
         wishes = [
             await stage._wish(job_id, name, "every 5h", terms) for job_id, name in zip(job_ids, "abcde", strict=True)
         ]
-        await poke_cron(tx, stage.dispatcher, wishes, await tx.now())
+        await stage.poke(tx, wishes)
     for job_id in job_ids:
         assert await waiting(stage, job_id) == hours(1, 2)
         row = await stage.db.fetchrow("select schedule, slot from job_cron where job_id = $1", job_id)

@@ -13,7 +13,6 @@ import pytest
 from ostinato.clock import SystemClock
 from ostinato.errors import Unavailable
 from ostinato.jobflow.engine_tasks import ENGINE_TASK_CLASSES
-from ostinato.jobflow.poke_cron import poke_cron
 from ostinato.jobflow.timetables import cached_timetable
 from ostinato.jobstore.job_definition_codec import encode_definition
 from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger
@@ -173,7 +172,7 @@ async def edit(stage: Stage, job_id: int, name: str, schedule: str) -> None:
     async with stage.db.transaction() as tx:
         definition = encode_definition(JobDefinition(id=name, schedule=schedule))
         await tx.execute("update job set definition = $2 where job_id = $1", job_id, definition)
-        await poke_cron(tx, stage.dispatcher, [await stage._wish(job_id, name, schedule)], await tx.now())
+        await stage.poke(tx, [await stage._wish(job_id, name, schedule)])
 
 
 async def assert_fired_once(stage: Stage, job_id: int, slot: datetime, schedule: str) -> None:

@@ -13,7 +13,6 @@ import pytest
 from ostinato.clock import SystemClock
 from ostinato.errors import Unavailable
 from ostinato.jobflow.engine_tasks import HANDLE_TIMER, LAUNCH_INVOCATION
-from ostinato.jobflow.poke_cron import poke_cron
 from ostinato.scheduling.job_definition import TriggeringPolicy
 from ostinato.scheduling.schedule import CatchUp, CatchUpPolicy, ScheduleTerms
 from ostinato.storage.database import Database
@@ -276,7 +275,7 @@ async def test_the_slot_of_a_paused_job_that_makes_up_for_it_stays_without_a_due
     async with stage.db.transaction() as tx:
         await tx.execute("update job set paused = true where job_id = $1", job_id)
         wish = await stage._wish(job_id, "hourly", "every 1h", terms, paused=True)
-        await poke_cron(tx, stage.dispatcher, [wish], await tx.now())
+        await stage.poke(tx, [wish])
     assert await stage.db.fetchval("select slot is not null and due_at is null from job_cron")
     assert await loop_of(stage).reconcile() == Reconciled()
     assert await stage.db.fetchval("select due_at is null from job_cron")
