@@ -182,7 +182,9 @@ def test_following_is_left_quietly_with_ctrl_c(api: FakeApi) -> None:
         over.wait(20)
 
     api.answers["WatchInvocation"] = watch
-    command = [sys.executable, "-c", "from ostinato.cli.main import main; main()"]
+    # A suite that runs in the background of a shell inherits that Ctrl-C is ignored.
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heeding}; from ostinato.cli.main import main; main()"]
     follow = [*command, "--address", api.address, "logs", "--follow", "shop/nightly/7"]
     with Popen(follow, stdout=PIPE, stderr=PIPE, text=True) as process:
         assert process.stdout
