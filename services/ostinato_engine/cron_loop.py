@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from ostinato.clock import Clock
 from ostinato.errors import OstinatoError
@@ -149,9 +149,7 @@ def _tick(ticks: _Ticks, row: JobCronRow) -> None:
     if firing is None or row.state.slot is None:
         raise ValueError(f"its row is due, but its state is not: {row.state}")
     ticks.firings.append(firing)
-    ticks.lateness += [
-        ticks.now - emission.trigger.cron.due_time.ToDatetime(tzinfo=UTC) for emission in firing.emissions
-    ]
+    ticks.lateness += [ticks.now - fired.due_at for fired in firing.fired]
 
 
 async def _apply(tx: Tx, dispatcher: Dispatcher, ticks: _Ticks) -> None:

@@ -58,7 +58,8 @@ async def emit_triggers(tx: Tx, dispatcher: Dispatcher, emissions: Sequence[Emis
     """
     if not emissions:
         return {}
-    inserted = set(await insert_triggers(tx, [await _new_trigger(tx, emission) for emission in emissions]))
+    trace = current_traceparent() or ""
+    inserted = set(await insert_triggers(tx, [await _new_trigger(tx, emission, trace) for emission in emissions]))
     touched = {job_id for job_id, _ in inserted}
     jobs = {emission.job_id: emission for emission in emissions if emission.job_id in touched}
     await kick_triage(tx, dispatcher, ((job.job_id, job.project_id) for job in jobs.values()), _traces(jobs.values()))
@@ -69,9 +70,9 @@ def _traces(emissions: Iterable[Emission]) -> dict[int, str]:
     return {emission.job_id: emission.trigger.traceparent for emission in emissions if emission.trigger.traceparent}
 
 
-async def _new_trigger(tx: Tx, emission: Emission) -> NewTrigger:
+async def _new_trigger(tx: Tx, emission: Emission, current_trace: str) -> NewTrigger:
     trigger = emission.trigger
-    traceparent = trigger.traceparent or current_traceparent() or ""
+    traceparent = trigger.traceparent or current_trace
     if traceparent != trigger.traceparent or not trigger.HasField("create_time"):
         trigger = Trigger()
         trigger.CopyFrom(emission.trigger)

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from ostinato.jobflow.emit_triggers import Emission, Emitted, emit_triggers
 from ostinato.jobstore.job_cron_store import JobCronRow
 from ostinato.jobstore.occurrence_store import Occurrence, insert_occurrences
@@ -26,9 +28,13 @@ from ostinato.zones import tzdata_version
 
 @dataclass(frozen=True, slots=True)
 class Firing:
-    """`row` is what the cron row is afterwards. Nothing is emitted if all that was due starts nothing."""
+    """`row` is what the cron row is afterwards. Nothing is emitted if all that was due starts nothing.
+
+    `fired` and `emissions` are the same slots, in the same order.
+    """
 
     row: JobCronRow
+    fired: tuple[FiredSlot, ...]
     emissions: tuple[Emission, ...]
     skipped: tuple[Occurrence, ...]
 
@@ -42,8 +48,13 @@ def firing_of(row: JobCronRow, step: CronStep, schedule: Timetable, now: datetim
     """What a step of the row's cron machine asks for; None if nothing changes."""
     if step.state == row.state and not step.skipped:
         return None
-    emissions = tuple(_emission(row, fired, schedule, now) for fired in step.fired)
-    return Firing(replace(row, state=step.state), emissions, tuple(_skipped(row, skipped) for skipped in step.skipped))
+    created = _timestamp(now)
+    return Firing(
+        replace(row, state=step.state),
+        step.fired,
+        tuple(_emission(row, fired, schedule, now, created) for fired in step.fired),
+        tuple(_skipped(row, skipped) for skipped in step.skipped),
+    )
 
 
 async def apply_firings(tx: Tx, dispatcher: Dispatcher, firings: Sequence[Firing], now: datetime) -> dict[int, Emitted]:
@@ -72,20 +83,36 @@ async def _with_room(tx: Tx, emissions: Sequence[Emission]) -> tuple[Sequence[Em
     return kept, skipped
 
 
-def _emission(row: JobCronRow, fired: FiredSlot, schedule: Timetable, now: datetime) -> Emission:
-    trigger = Trigger(id=cron_trigger_id(fired.generation), cron=CronPayload(generation=fired.generation))
-    trigger.create_time.FromDatetime(now)
-    trigger.cron.slot.FromDatetime(fired.slot)
-    trigger.cron.due_time.FromDatetime(fired.due_at)
-    if schedule.terms.time_zone != UTC_ZONE.name:
-        trigger.cron.tzdata_version = tzdata_version()
-    not_before = None
-    if fired.own_run:  # what is due may start at once, in the order of slots
-        not_before = fired.due_at if fired.due_at > now else fired.slot
-    if not_before is not None:
-        trigger.not_before.FromDatetime(not_before)
-    slot = fired.slot if schedule.is_absolute else None
-    return Emission(row.job_id, row.project_id, trigger, slot, not_before)
+def _emission(row: JobCronRow, fired: FiredSlot, schedule: Timetable, now: datetime, created: Timestamp) -> Emission:
+    """A thousand of them may come at once, so no time is converted twice. `created` is `now`."""
+    slot = _timestamp(fired.slot)
+    due_time = slot if fired.due_at == fired.slot else _timestamp(fired.due_at)
+    is_ahead = fired.due_at > now
+    trigger = Trigger(
+        id=cron_trigger_id(fired.generation),
+        create_time=created,
+        cron=CronPayload(
+            generation=fired.generation,
+            slot=slot,
+            due_time=due_time,
+            tzdata_version="" if schedule.terms.time_zone == UTC_ZONE.name else tzdata_version(),
+        ),
+        # What is due may start at once, in the order of slots.
+        not_before=(due_time if is_ahead else slot) if fired.own_run else None,
+    )
+    return Emission(
+        row.job_id,
+        row.project_id,
+        trigger,
+        slot=fired.slot if schedule.is_absolute else None,
+        not_before=(fired.due_at if is_ahead else fired.slot) if fired.own_run else None,
+    )
+
+
+def _timestamp(at: datetime) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.FromDatetime(at)
+    return timestamp
 
 
 def _skipped(row: JobCronRow, skipped: SkippedRange) -> Occurrence:
