@@ -41,7 +41,9 @@ _OF_ENGINES = (
     Fault.REFUSED, Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.CUT_AFTER, Fault.STALL, Fault.DEATH_BEFORE,
     Fault.DEATH_AFTER,
 )  # fmt: skip
-_OF_CALLERS = (Fault.REFUSED, Fault.CUT_BEFORE, Fault.CUT_AFTER)
+_OF_CALLERS = (Fault.REFUSED, Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.STALL, Fault.STALL)
+_CALLERS_FAIL = 50  # times as often as engines: they do much less
+_JUST_BEFORE = 5.0  # seconds; a call that stands still goes on after the slots that it began before
 _REST = 300.0  # seconds
 _MOST_RESTS = 100  # longer than any slot waits
 _ASKED = 40
@@ -120,7 +122,7 @@ class SlotWanderer:
 
     async def wander(self) -> None:
         async with open_world(self._simulation) as self._world:
-            self._world.gate.faults = self._new_faults(_OF_CALLERS)
+            self._world.gate.faults = self._new_faults(_OF_CALLERS, self._rate * _CALLERS_FAIL)
             self._people = People(self._world.db, self._world.stage.dispatcher, self._clock)
             try:
                 await self._walk()
@@ -165,8 +167,14 @@ class SlotWanderer:
 
     # -- people ---------------------------------------------------------------------------------------------------
 
+    async def _meet_the_clock(self) -> None:
+        """Most slots are at full minutes, and so is half of what people do."""
+        if self._random.random() < 0.5:
+            await self._clock.sleep(60 - self._clock.now().second % 60 - _JUST_BEFORE * self._random.random())
+
     async def _edit(self) -> None:
         """Some jobs change, in one thing or altogether; some go, or come back."""
+        await self._meet_the_clock()
         names = self._random.sample(self._names, min(len(self._names), self._random.choice((1, 5, 30))))
         for name in names:
             if name in self._stanzas and self._random.random() < 0.1:
@@ -185,6 +193,7 @@ class SlotWanderer:
             await self._people.apply(config_text(self._stanzas))
 
     async def _pause(self) -> None:
+        await self._meet_the_clock()
         for name in self._random.sample(self._names, self._random.choice((1, 10))):
             if name in self._stanzas and name not in self._paused:
                 self._paused.add(name)
@@ -192,6 +201,7 @@ class SlotWanderer:
                     await self._people.pause(name, abort_active=False)
 
     async def _resume(self) -> None:
+        await self._meet_the_clock()
         for name in sorted(self._paused):
             if name in self._stanzas and self._random.random() < 0.5:
                 self._paused.remove(name)
@@ -224,7 +234,7 @@ class SlotWanderer:
     async def _start_engine(self) -> None:
         if len(self._fleet.engines) < MOST_ENGINES:
             skew = timedelta(seconds=self._random.uniform(-5, 5))
-            faults = self._new_faults(_OF_ENGINES)
+            faults = self._new_faults(_OF_ENGINES, self._rate)
             await self._fleet.start(self._world.begin_engine(TEMPO, faults=faults, skew=skew))
 
     async def _stall_engine(self) -> None:
@@ -244,9 +254,9 @@ class SlotWanderer:
         """One of these parts of the walk."""
         await self._clock.sleep(1 + self._length.total_seconds() * self._random.choice(thousandths) / 1000)
 
-    def _new_faults(self, kinds: tuple[Fault, ...]) -> RandomFaults:
+    def _new_faults(self, kinds: tuple[Fault, ...], rate: float) -> RandomFaults:
         number = len(self._faults)
-        faults = RandomFaults(Random(f"slot faults {self._simulation.seed} {number}"), rate=self._rate, kinds=kinds)
+        faults = RandomFaults(Random(f"slot faults {self._simulation.seed} {number}"), rate=rate, kinds=kinds)
         self._faults.append(faults)
         return faults
 

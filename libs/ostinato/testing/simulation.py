@@ -85,7 +85,9 @@ class Simulation:
             return runner.run(story)
 
     def new_process(self, name: str) -> SimulatedProcess:
-        return SimulatedProcess(name, self._order, self.clock.now)
+        process = SimulatedProcess(name, self._order, self.clock.now)
+        process.on_stall = partial(self._stall_by_fault, process)
+        return process
 
     def check_between_steps(self, check: Check, *, every: int) -> None:
         """Asks `check` beside the simulation, after every so many steps, until it finds something."""
@@ -107,7 +109,6 @@ class Simulation:
         self._processes += 1
         process = self.new_process(f"{name}-{self._processes}")
         process.faults = faults
-        process.on_stall = partial(self._stall_by_fault, process)
         life = Life(process)
         token = _CURRENT.set(process)
         try:
