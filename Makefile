@@ -11,9 +11,9 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-header --no-annotate pyproject.toml
 BUF = PATH="$(CURDIR)/$(BIN):$$PATH" buf
-PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup run run-cloud test test-fast test-zones test-walks lint format protos protos-verify protos-release schema schema-verify test-cloud test-pgbouncer simulate simulate-long bench bench-queue bench-engine bench-reminders chaos \
+.PHONY: help setup run run-cloud test test-fast test-zones test-all lint format protos protos-verify protos-release schema schema-verify test-cloud test-pgbouncer simulate simulate-long bench bench-queue bench-engine bench-reminders chaos \
 	migrate lock clean clean-all
 
 help: ## List the targets
@@ -42,8 +42,8 @@ test-pgbouncer: $(VENV)/.installed-dev ## The tests of whole installations, each
 test-zones: $(VENV)/.installed-dev ## Every change of the clock of every time zone from 1970 to 2099: half an hour
 	@OSTINATO_TEST_EVERY_ZONE=1 $(BIN)/pytest $(PYTEST_ARGS) tests/property/test_zones.py
 
-test-walks: $(VENV)/.installed-dev ## Every planted bug and every death in the simulation, of which CI takes a third
-	@OSTINATO_TEST_EVERY_WALK=1 $(BIN)/pytest $(PYTEST_ARGS) tests/simulation
+test-all: $(VENV)/.installed-dev ## Every planted bug, simulated death and benchmark, of which CI takes a third, and a whole week
+	@OSTINATO_TEST_EVERYTHING=1 $(BIN)/pytest $(PYTEST_ARGS) tests/simulation tests/integration/benchmarks
 
 lint: $(VENV)/.installed-dev ## Style, types, import contracts, protos, generated files
 	$(BIN)/ruff check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import groupby
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,6 +21,17 @@ settings.register_profile(
 )
 settings.register_profile("explore", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole installations mostly wait: their modules lie among those that keep the processors busy."""
+    by_module = {path: list(found) for path, found in groupby(items, key=lambda item: item.path)}
+    waiting = [path for path in by_module if "e2e" in path.parts]
+    busy = [path for path in by_module if "e2e" not in path.parts]
+    apart = max(1, len(busy) // (len(waiting) + 1))
+    for number, path in enumerate(waiting):
+        busy.insert(number * (apart + 1), path)
+    items[:] = [item for path in busy for item in by_module[path]]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -14,7 +14,7 @@ from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.scheduling.targets import NoopSpec
 from ostinato.testing.faults import CrashPlan
 from ostinato.testing.simulation import Simulation
-from tests.simulation.ci_share import ci_share
+from tests.ci_share import ci_share
 from tests.simulation.world import LIVELY, MONDAY, World, clone, open_world, simulated
 
 TRIGGERS = ("t1", "t2", "t3", "t4", "t5")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.ci_share import ci_share
+from tests.ci_share import ci_share
 from tests.simulation.planted_bugs import PLANTS, Plant
 from tests.simulation.walk import take_walk
 from tests.simulation.world import clone

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.ci_share import ci_share
+from tests.ci_share import ci_share
 from tests.simulation.order_walk import take_order_walk
 from tests.simulation.planted_reminder_bugs import REMINDER_PLANTS, Plant, freshness_does_not_matter
 from tests.simulation.world import clone

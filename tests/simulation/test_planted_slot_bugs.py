@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.simulation.ci_share import ci_share
+from tests.ci_share import ci_share
 from tests.simulation.planted_slot_bugs import SLOT_PLANTS, Plant
 from tests.simulation.slot_walk import take_slot_walk
 from tests.simulation.world import clone

@@ -14,7 +14,7 @@ from ostinato.scheduling.targets import NoopSpec
 from ostinato.storage.transaction import Row
 from ostinato.testing.faults import CrashPlan
 from ostinato.testing.simulation import Simulation
-from tests.simulation.ci_share import ci_share
+from tests.ci_share import ci_share
 from tests.simulation.test_crashes import REPAIRED
 from tests.simulation.world import LIVELY, World, clone, open_world, simulated
 

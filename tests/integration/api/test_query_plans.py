@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
+import pytest_asyncio
 
 from ostinato.jobstore import invocation_listing_store, job_listing_store, job_store, watch_store
-from ostinato.storage.database import Database
+from ostinato.storage.database import Database, DatabaseSettings, open_database
+from ostinato.testing.postgres import fresh_database
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 # Partitions without rows are scanned, which costs nothing.
 LARGE_SCAN = re.compile(r"Seq Scan on (job|job_cron|invocation_\w+) .*actual time=\S+ rows=(?!0(\.00)? )")
@@ -45,16 +50,23 @@ FILL = (
 )
 
 
-@pytest.fixture(params=["analysed while empty", "analysed when full"])
-async def filled(database: Database, request: pytest.FixtureRequest) -> Database:
-    if request.param == "analysed while empty":
-        for table in TABLES:
-            await database.execute(f"vacuum analyze {table}")
-    for statement in FILL:
-        await database.execute(statement)
-    if request.param == "analysed when full":
-        await database.execute("analyze")
-    return database
+@pytest_asyncio.fixture(params=["analysed while empty", "analysed when full"], scope="module", loop_scope="module")
+async def filled(
+    postgres_server_url: str, database_template: str, request: pytest.FixtureRequest
+) -> AsyncIterator[Database]:
+    """One for all of these tests, which only read."""
+    async with (
+        fresh_database(postgres_server_url, database_template) as url,
+        open_database(DatabaseSettings(url, application_name="test")) as database,
+    ):
+        if request.param == "analysed while empty":
+            for table in TABLES:
+                await database.execute(f"vacuum analyze {table}")
+        for statement in FILL:
+            await database.execute(statement)
+        if request.param == "analysed when full":
+            await database.execute("analyze")
+        yield database
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from benchmarks.results import Sample, Series
 from benchmarks.scenarios import GROUPS, SCENARIOS
 from benchmarks.server import Server, open_server
 from benchmarks.sizes import TINY
+from tests.ci_share import ci_share
 
 LINES = {
     "add1": 1,
@@ -67,7 +68,7 @@ def test_groups_stand_for_their_scenarios_and_nothing_for_all() -> None:
     assert {name for group in GROUPS.values() for name in group} == SCENARIOS.keys()
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", ci_share(SCENARIOS))
 async def test_a_scenario_measures_what_it_says(laboratory: Laboratory, name: str) -> None:
     lines = await SCENARIOS[name](laboratory, TINY)
     assert len(lines) == LINES[name]
