@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -99,6 +100,40 @@ def test_a_process_dies_directly_before_or_after_its_commit(database_url: str, a
 
     with open_simulation(database_url, seed=1, start=MONDAY) as simulation:
         simulation.run(story(simulation))
+
+
+def test_time_passes_while_something_arrives_for_a_process_that_stands_still(database_url: str) -> None:
+    """A walk went round for ever over a connection that was made just before its process stood still."""
+    ours, theirs = socket.socketpair()
+    seen: list[tuple[bytes, float]] = []
+
+    @asynccontextmanager
+    async def reader(simulation: Simulation) -> AsyncIterator[None]:
+        async def read() -> None:
+            seen.append((await asyncio.get_running_loop().sock_recv(ours, 1), simulation.clock.monotonic()))
+
+        reading = asyncio.create_task(read())
+        yield
+        await reading
+
+    async def story(simulation: Simulation) -> None:
+        def begin(_: SimulatedProcess, __: Random) -> object:
+            return reader(simulation)
+
+        life = await simulation.begin("reader", begin)  # type: ignore[arg-type]
+        stalling = asyncio.create_task(simulation.stall(life, 9))
+        await simulation.clock.sleep(1)
+        theirs.close()  # there is an end to read, again and again
+        await stalling
+        await simulation.clock.sleep(1)
+        await simulation.bury(life)
+
+    ours.setblocking(False)
+    with ours, open_simulation(database_url, seed=1, start=MONDAY) as simulation:
+        simulation.run(story(simulation))
+    (read,) = seen
+    assert read[0] == b""
+    assert 9 <= read[1] < 10
 
 
 def test_a_story_in_which_nothing_can_happen_any_more_is_told(database_url: str) -> None:

@@ -160,17 +160,26 @@ class Simulation:
         self._watcher.wait_until_gone(life.process.pids)
 
     def _make_loop(self) -> VirtualTimeLoop:
-        loop = VirtualTimeLoop(self._order, _held, keeps_order=self._keeps_order)
+        loop = VirtualTimeLoop(self._order, _held, _stands_still, keeps_order=self._keeps_order)
         loop.set_task_factory(_make_task)  # type: ignore[arg-type]
         return loop
 
 
 def _held(handle: asyncio.Handle, context: Context) -> bool:
-    process = context.get(_CURRENT)
-    if process is None or not process.frozen or process.died.is_set():
+    process = _frozen(context)
+    if process is None:
         return False
     process.held.append(handle)
     return True
+
+
+def _stands_still(context: Context) -> bool:
+    return _frozen(context) is not None
+
+
+def _frozen(context: Context) -> SimulatedProcess | None:
+    process = context.get(_CURRENT)
+    return process if process is not None and process.frozen and not process.died.is_set() else None
 
 
 def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], **options: Any) -> asyncio.Task[T]:

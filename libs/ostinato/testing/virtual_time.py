@@ -46,6 +46,8 @@ class Steps(Protocol):
 
 # Takes what should have run now, if it belongs to a process that stands still; false if it doesn't.
 Hold = Callable[[asyncio.Handle, contextvars.Context], bool]
+# Whether what runs in this context belongs to such a process.
+StandsStill = Callable[[contextvars.Context], bool]
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
@@ -55,9 +57,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     knows no order among them: it hangs on how often the loop came round.
     """
 
-    def __init__(self, steps: Steps, hold: Hold, *, keeps_order: bool = False) -> None:
+    def __init__(self, steps: Steps, hold: Hold, stands_still: StandsStill, *, keeps_order: bool = False) -> None:
         self._virtual_now = 0.0
         self._hold = hold
+        self._stands_still = stands_still
         self._timers = count() if keeps_order else repeat(0)
         super().__init__(_VirtualSelector(self, steps))
         # Timers this close are due. Must exceed the spacing of floats, which is 4 ns after a year.
@@ -86,6 +89,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]
         timer._scheduled = True  # type: ignore[attr-defined] # noqa: SLF001 - as the event loop does it
         return timer
+
+    def is_unheeded(self, key: selectors.SelectorKey) -> bool:
+        """Whoever waits for it stands still. It stays there, so that it would keep time from passing."""
+        handles = [handle for handle in key.data if handle is not None]
+        return bool(handles) and all(self._stands_still(handle._context) for handle in handles)  # noqa: SLF001
 
     def run_held(self, handle: asyncio.Handle) -> None:
         """What was held runs after all, unless it was cancelled meanwhile."""
@@ -119,7 +127,7 @@ class NoSteps:
 
 def run_virtually(work: Coroutine[Any, Any, T]) -> T:
     """Runs what reaches nothing outside, from time 0 on."""
-    with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(NoSteps(), lambda *_: False)) as runner:
+    with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(NoSteps(), lambda *_: False, lambda _: False)) as runner:
         return runner.run(work)
 
 
@@ -181,7 +189,11 @@ class _VirtualSelector(selectors.BaseSelector):
         return []
 
     def _expected(self, seconds: float) -> list[tuple[selectors.SelectorKey, int]]:
-        return [event for event in self._real.select(seconds) if not self._steps.is_early(event[0].fd)]
+        return [
+            event
+            for event in self._real.select(seconds)
+            if not self._steps.is_early(event[0].fd) and not self._loop.is_unheeded(event[0])
+        ]
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         return self._real.register(fileobj, events, data)
