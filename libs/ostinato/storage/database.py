@@ -72,8 +72,10 @@ class Database:
             run_hooks(tx.take_at_end())
             await self._release_in_doubt(connection, error)
             raise
-        await self._release(connection)
-        run_hooks([*tx.take_after_commit(), *tx.take_at_end()])
+        try:
+            await self._release(connection)
+        finally:  # also of a caller who is cancelled at this moment: it has committed
+            run_hooks([*tx.take_after_commit(), *tx.take_at_end()])
 
     async def transact(self, work: Callable[[Tx], Awaitable[T]], *, attempts: int = 5, few_rows: bool = False) -> T:
         """Runs `work` in a transaction, again from the start when it lost a race (deadlock, lock timeout)."""

@@ -76,6 +76,28 @@ async def test_hooks_run_in_order_around_the_commit(note: Database) -> None:
     assert await notes(note) == [1, 2]
 
 
+async def test_a_caller_cancelled_right_after_its_commit_has_committed_for_its_hooks_as_well(
+    note: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was claimed in advance stayed claimed, by a process that knew nothing of it."""
+    seen: list[str] = []
+    release = Database._release
+
+    async def cancelled_meanwhile(self: Database, connection: Connection) -> None:
+        await release(self, connection)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(Database, "_release", cancelled_meanwhile)
+    with pytest.raises(asyncio.CancelledError):
+        async with note.transaction() as tx:
+            tx.after_commit(lambda: seen.append("after"))
+            tx.at_end(lambda: seen.append("at the end"))
+            await write(tx, 1)
+    monkeypatch.undo()
+    assert seen == ["after", "at the end"]
+    assert await notes(note) == [1]
+
+
 async def test_a_hook_may_add_another_hook(note: Database) -> None:
     async def second(tx: Tx) -> None:
         await write(tx, 2)
