@@ -230,6 +230,21 @@ async def test_a_task_that_was_claimed_too_often_to_count_harms_nobody(
         await until(lambda: seen == {0, 1, 2})
 
 
+async def test_what_came_due_during_an_outage_is_moved_in_without_a_pause(
+    database: Database, dispatcher: Dispatcher
+) -> None:
+    """After the first thousand it went on with what was due for a minute at most, and with the others every 15 s."""
+    seen: set[int] = set()
+
+    async def handle(_: TaskContext, payload: Any) -> None:
+        seen.add(payload.job_id)
+
+    await dispatcher.add_many(LETTER, [letter(n) for n in range(3500)], delay=timedelta(hours=1))
+    await database.execute("update tq_later set due_at = ostinato_now() - interval '10 minutes'")
+    async with running(database, dispatcher, Handler.single(LETTER, handle)):
+        await until(lambda: len(seen) == 3500)
+
+
 async def test_ignored_tasks_vanish_quietly(database: Database, dispatcher: Dispatcher) -> None:
     async def handle(_: TaskContext, __: Any) -> None:
         raise errors.Ignore("not for us")

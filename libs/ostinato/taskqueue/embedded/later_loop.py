@@ -67,8 +67,11 @@ class LaterLoop:
         pause = (next_due - self._tasks.db_now()).total_seconds()
         if pause > 0:
             return pause
+        moved = await self._move_in(since)
+        if since == BEGINNING and moved >= _MOST_PER_MOVE:
+            self._everywhere_at = float("-inf")  # after an outage there may be much more
         # Nothing moved: due by our estimate but not yet by the database's clock, or taken by another process.
-        return 0.0 if await self._move_in(since) else 0.005
+        return 0.0 if moved else 0.005
 
     def _since(self) -> datetime:
         """Nothing is inserted with a due time in the past, so only slow transactions lie far behind."""
