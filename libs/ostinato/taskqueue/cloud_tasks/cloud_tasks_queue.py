@@ -94,9 +94,10 @@ class CloudTasksQueue:
         await patiently(lambda: preparation.prepare(by_queue, limits), self._clock)
 
     async def add(self, tasks: RemoteAdd, tx: Tx | None) -> list[int | None]:
-        moment = Moment(self._clock.now(), current_traceparent())
         if tx is not None:
-            return [*await self._remind(tasks, tx, moment)]
+            counts_from = await tx.now() if tasks.delay else None
+            return [*await self._remind(tasks, tx, Moment(self._clock.now(), current_traceparent(), counts_from))]
+        moment = Moment(self._clock.now(), current_traceparent())
         keys = tasks.dedup_keys
         if keys is None:
             requests = [self._builder.build(tasks, payload, "", moment) for payload in tasks.payloads]

@@ -48,10 +48,14 @@ def handler_deadline(task_class: TaskClass[Any]) -> timedelta:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When tasks are added, and by which trace."""
+    """When tasks are added, and by which trace.
+
+    `counts_from`: what delays count from, where that is another clock's now: the database's, of a transaction.
+    """
 
     now: datetime
     traceparent: str | None = None
+    counts_from: datetime | None = None
 
 
 class RequestBuilder:
@@ -70,7 +74,7 @@ class RequestBuilder:
         ]
         if violations:
             raise InvalidArgument(violations)
-        due = _due(tasks, moment.now)
+        due = _due(tasks, moment.counts_from or moment.now)
         custom = task_class.custom(payload) if task_class.custom is not None else None
         if violations := [
             *(eta_violations(due, moment.now, "eta" if tasks.eta else "delay") if due is not None else ()),

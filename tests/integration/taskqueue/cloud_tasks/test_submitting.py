@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -14,6 +14,7 @@ from google.cloud import tasks_v2
 from google.protobuf.wrappers_pb2 import StringValue
 
 from ostinato import errors
+from ostinato.clock import SystemClock
 from ostinato.config.cloud_tasks import CloudTasksSettings
 from ostinato.localcloud.faults import Fault, FaultKind
 from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask
@@ -80,6 +81,27 @@ async def test_a_commit_whose_submit_fails_leaves_a_reminder_and_its_caller_hear
         await dispatcher.add_many(LETTER, [letter(n) for n in range(5)], tx=tx)
     await until(lambda: len(cloud.task_names()) == 2)
     assert await waiting_reminders(database) >= 3
+
+
+class SlowClock(SystemClock):
+    """Ten minutes behind."""
+
+    def now(self) -> datetime:
+        return super().now() - timedelta(minutes=10)
+
+
+async def test_a_delay_counts_by_the_clock_of_its_transaction(cloud: LocalCloud, database: Database) -> None:
+    """Whoever plans a wake-up compares with the database's time: by a slow clock of its own it came too early."""
+    async with (
+        open_cloud_tasks_queue(cloud.settings, database, clock=SlowClock()) as remote,
+        open_dispatcher(database, classes=CLASSES, backend=Backend.CLOUD_TASKS, remote=remote) as dispatcher,
+        database.transaction() as tx,
+    ):
+        due = await tx.now() + timedelta(minutes=5)
+        await dispatcher.add(LETTER, letter(1), tx=tx, delay=timedelta(minutes=5))
+    await until(lambda: len(cloud.task_names()) == 1)
+    (task,) = cloud.server.snapshot()
+    assert task.schedule_time.ToDatetime(tzinfo=UTC) == due
 
 
 async def test_a_refused_add_leaves_nothing_in_the_transaction(
