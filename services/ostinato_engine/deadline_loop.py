@@ -2,13 +2,14 @@
 
 Deadlines are lazy: a stored one says when to look, the decision is made from what is true then. Any number of
 engines run this loop; each due row is locked by one of them. A row whose input can't be read must not stop the
-deadlines of all the others: it gets the default timeout. Nobody is called silent while reports wait to be applied.
+deadlines of all the others: it gets the default timeout. Nobody is called silent while reports wait to be applied, and
+nobody is timed out whose end is among them.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -34,6 +35,7 @@ from ostinato.scheduling.deadline import (
     decide_deadline,
 )
 from ostinato.scheduling.invocation import InvocationStatus
+from ostinato.scheduling.invocation_id import InvocationId
 from ostinato.scheduling.job_definition import DEFAULT_TIMEOUT
 from ostinato.storage.database import Database
 from ostinato.storage.transaction import Tx
@@ -41,6 +43,7 @@ from ostinato.taskqueue import Dispatcher, are_reminders_late
 from ostinato.taskqueue.embedded.backlog_store import is_behind
 from ostinato_engine.engine_metrics import EngineMetrics
 from ostinato_engine.running_launches import RunningLaunches
+from ostinato_engine.waiting_reports import find_waiting_ends
 
 _log = logging.getLogger(__name__)
 _BATCH = 500
@@ -101,8 +104,15 @@ class DeadlineLoop:
                 return DeadlinePass(0, 0)
             inputs = await load_invocation_inputs(tx, [due.invocation.id for due in found])
             decisions = [_decide(due, inputs.get(due.invocation.id)) for due in found]
-            if any(_is_silence(decision) for _, decision in decisions) and await self._reports_wait(tx):
-                decisions = [_decide(due, inputs.get(due.invocation.id), unheard=True) for due in found]
+            unheard = any(_is_silence(decision) for _, decision in decisions) and await self._reports_wait(tx)
+            reported = await self._find_reported(tx, decisions, inputs)
+            if unheard or reported:
+                decisions = [
+                    _decide(
+                        due, inputs.get(due.invocation.id), unheard=unheard, end_waits=due.invocation.id in reported
+                    )
+                    for due in found
+                ]
             changes = [
                 _time_out(run, decision, inputs[run.id])
                 for run, decision in decisions
@@ -124,6 +134,20 @@ class DeadlineLoop:
             tx, self._dispatcher, HANDLE_NOTIFICATION, by=LATE_LOOK
         )
 
+    async def _find_reported(
+        self,
+        tx: Tx,
+        decisions: Sequence[tuple[StoredInvocation, DeadlineDecision]],
+        inputs: Mapping[InvocationId, InvocationInput],
+    ) -> set[InvocationId]:
+        """Of those that are over, the ones whose end was accepted and is yet to be applied."""
+        over = [
+            run.id
+            for run, decision in decisions
+            if isinstance(decision, TimedOut) and _timeouts_of(inputs[run.id]).can_report
+        ]
+        return await find_waiting_ends(tx, self._dispatcher, over) if over else set()
+
     def _count(self, ended: Sequence[InvocationChange]) -> None:
         for change in ended:
             assert change.error is not None, "a timeout says which one it is"
@@ -131,7 +155,7 @@ class DeadlineLoop:
 
 
 def _decide(
-    due: DueRun, given: InvocationInput | None, *, unheard: bool = False
+    due: DueRun, given: InvocationInput | None, *, unheard: bool = False, end_waits: bool = False
 ) -> tuple[StoredInvocation, DeadlineDecision]:
     run = due.invocation
     if given is None:
@@ -139,7 +163,10 @@ def _decide(
         return run, LookAgainAt(run.read_at + _BROKEN_AGAIN)
     times = RunTimes(run.created_at, run.started_at, run.last_heartbeat_at)
     timeouts = _timeouts_of(given)
-    return run, decide_deadline(run.status, times, timeouts, run.read_at, due_at=due.due_at, unheard=unheard)
+    decision = decide_deadline(
+        run.status, times, timeouts, run.read_at, due_at=due.due_at, unheard=unheard, end_waits=end_waits
+    )
+    return run, decision
 
 
 def _is_silence(decision: DeadlineDecision) -> bool:

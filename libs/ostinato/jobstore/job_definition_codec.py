@@ -157,7 +157,8 @@ def decode_timeouts(data: bytes) -> RunTimeouts:
     """Only `JobDefinition.timeouts` of a stored definition. Raises DecodeError."""
     with _reading():
         config = JobConfig.FromString(data)
-        return RunTimeouts(_timeout(config), _heartbeat_timeout(config) if config.http.multistage else None)
+        can_report = config.http.multistage
+        return RunTimeouts(_timeout(config), _heartbeat_timeout(config) if can_report else None, can_report)
 
 
 @contextmanager

@@ -16,14 +16,20 @@ from ostinato.scheduling.launching import RUN_TIMEOUT
 HEARTBEAT_TIMEOUT = "HEARTBEAT_TIMEOUT"
 # Engines look within about a second. Where a look is later than this, nobody was there to apply reports either.
 LATE_LOOK = timedelta(seconds=3)
+# Looking whether an end waits reads a whole queue.
+_END_WAITS = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
 class RunTimeouts:
-    """`run`: from the first launch attempt to the end. `heartbeat`: the longest silence of a RUNNING one."""
+    """`run`: from the first launch attempt to the end. `heartbeat`: the longest silence of a RUNNING one.
+
+    `can_report`: the work itself says how it ends.
+    """
 
     run: timedelta
     heartbeat: timedelta | None = None
+    can_report: bool = False
 
     @property
     def shortest(self) -> timedelta:
@@ -64,12 +70,14 @@ def decide_deadline(
     *,
     due_at: datetime | None = None,
     unheard: bool = False,
+    end_waits: bool = False,
 ) -> DeadlineDecision:
     """The run timeout counts from the first launch attempt; waiting in the launch queue does not use it up.
 
     The heartbeat timeout is of RUNNING ones only: until then the work can't be heard, and what fails is on our side.
     `due_at`: when this look was due. Silence of which a late look tells may be ours, and so may that of one whose
-    reports may wait `unheard` in the queue: it counts from the look.
+    reports may wait `unheard` in the queue: it counts from the look. `end_waits`: the work has told its end, which was
+    accepted and is yet to be applied; that end wins.
     An invocation that has not started, or has ended and only waits for its triage, is merely looked at again.
     """
     if times.started_at is None or is_final(status):
@@ -81,7 +89,7 @@ def decide_deadline(
         deadlines.append(TimedOut(silent_since + timeouts.heartbeat, HEARTBEAT_TIMEOUT))
     first = min(deadlines, key=lambda timed_out: timed_out.deadline)
     if first.deadline <= now:
-        return first
+        return LookAgainAt(now + _END_WAITS) if end_waits else first
     if status is InvocationStatus.RUNNING:
         return LookAgainAt(first.deadline)
     return LookAgainAt(min(first.deadline, now + timeouts.shortest))  # it may become RUNNING right after this look

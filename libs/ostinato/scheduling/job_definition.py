@@ -109,4 +109,5 @@ class JobDefinition:
     @property
     def timeouts(self) -> RunTimeouts:
         """What ends its runs by time. Work that can't report is not asked for signs of life, whatever is stored."""
-        return RunTimeouts(self.timeout, self.heartbeat_timeout if can_report(self.target) else None)
+        reports = can_report(self.target)
+        return RunTimeouts(self.timeout, self.heartbeat_timeout if reports else None, reports)

@@ -13,6 +13,7 @@ from ostinato.jobflow.engine_tasks import HANDLE_NOTIFICATION, TRIAGE_JOB
 from ostinato.jobflow.finish_invocations import apply_changes
 from ostinato.jobflow.invocation_change import InvocationChange
 from ostinato.jobstore.invocation_store import StoredInvocation, touch_heartbeats
+from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
 from ostinato.pb.internal.v1.engine_tasks_pb2 import HandleNotificationTask
 from ostinato.scheduling.invocation import InvocationStatus as S
 from ostinato.scheduling.job_definition import Downstream, TriggerOn
@@ -285,6 +286,29 @@ async def test_runs_end_by_their_timeout_while_reports_are_paused(
     assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=1)
     assert (await row_of(stage, run.id))["error_reason"] == "RUN_TIMEOUT"
     assert registry.get_sample_value("ostinato_engine_runs_timed_out_total", {"reason": "RUN_TIMEOUT"}) == 1
+
+
+async def test_an_end_that_was_accepted_before_its_timeout_was_seen_wins(stage: Stage, loop: DeadlineLoop) -> None:
+    """Engines that came back after the timeout looked at deadlines before reports, and ended what had succeeded."""
+    run = await start_run(stage, target=REPORTING, timeout=2 * MINUTE)
+    other = await start_run(stage, "k", target=REPORTING, timeout=2 * MINUTE)
+    for each in (run, other):
+        await set_status(stage, each.id, S.RUNNING)
+    await age(stage, 3)
+    end = NotifyRequest(status=NotifyRequest.SUCCEEDED)
+    task_id = await stage.dispatcher.add(
+        HANDLE_NOTIFICATION, HandleNotificationTask(invocation_id=run.id, notification=end)
+    )
+    await report(stage, other.id)  # a sign of life is no end
+    assert await loop.end_overdue() == DeadlinePass(looked_at=2, ended=1)
+    assert (await row_of(stage, other.id))["error_reason"] == "RUN_TIMEOUT"
+    wait = await stage.db.fetchval(
+        "select deadline_at - ostinato_now() from invocation where invocation_id = $1", run.id
+    )
+    assert timedelta(seconds=3) < wait <= timedelta(seconds=5)
+    await stage.db.execute("delete from tq_ready where id = $1", task_id)  # somebody purged the queue
+    await look_is_due(stage)
+    assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=1)
 
 
 async def test_reports_that_have_just_come_and_tasks_of_other_queues_keep_nobody_alive(

@@ -99,6 +99,14 @@ def test_a_late_look_puts_no_run_timeout_off() -> None:
     )
 
 
+@pytest.mark.parametrize("timeouts", [ONE_HOUR, WITH_HEARTBEAT])
+def test_an_end_that_was_accepted_and_waits_wins_over_every_timeout(timeouts: RunTimeouts) -> None:
+    late = decide_deadline(RUNNING, started(NOW - 2 * HOUR), timeouts, NOW, end_waits=True)
+    assert late == LookAgainAt(NOW + 5 * SECOND)
+    early = decide_deadline(RUNNING, started(NOW - SECOND), timeouts, NOW, end_waits=True)
+    assert early == LookAgainAt(NOW - SECOND + timeouts.shortest)
+
+
 def test_of_two_timeouts_that_passed_the_earlier_is_the_reason() -> None:
     late = started(NOW - 2 * HOUR, NOW - 2 * HOUR)
     assert decide_deadline(RUNNING, late, WITH_HEARTBEAT, NOW) == TimedOut(NOW - 2 * HOUR + MINUTE, HEARTBEAT_TIMEOUT)

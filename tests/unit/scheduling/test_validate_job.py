@@ -291,7 +291,7 @@ def test_only_work_that_reports_has_a_heartbeat_timeout(target: TargetSpec) -> N
     rule = "is for http with multistage: other work gives no signs of life"
     assert broken(job) == {"jobs[0].heartbeat_timeout": rule}
     assert job.timeouts == RunTimeouts(job.timeout)
-    assert replace(job, target=REPORTING).timeouts == RunTimeouts(job.timeout, timedelta(minutes=1))
+    assert replace(job, target=REPORTING).timeouts == RunTimeouts(job.timeout, timedelta(minutes=1), can_report=True)
 
 
 @pytest.mark.parametrize(
