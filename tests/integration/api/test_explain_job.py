@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from ostinato.clock import SystemClock
 from ostinato.pb.scheduler.v1.jobs_pb2 import ExplainJobRequest, ExplainJobResponse, PauseJobRequest, ResumeJobRequest
+from ostinato_api import explain_job
+from ostinato_engine.cron_loop import CronLoop
 from tests.integration.api.served_api import ANA, Client, refused
 from tests.integration.engine.stage import Stage
 
@@ -72,6 +75,28 @@ async def test_a_job_at_its_limit_names_the_run(api: Client, stage: Stage, job_i
     assert first.text.startswith(
         f"2 triggers wait: it runs as often at once as it may, 1: shop/j/{run['invocation_id']} since"
     )
+
+
+async def test_a_start_between_two_of_its_reads_is_in_all_of_them_or_in_none(
+    api: Client, stage: Stage, job_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It said that nothing is recorded of the slot, which must not be, of one that was starting at the time."""
+    tick: int = await stage.db.fetchval("select job_id from job where name = 'tick'")
+    await stage.db.execute("update job_cron set slot = slot - interval '1 h', due_at = slot - interval '1 h'")
+    await stage.db.execute("update job_schedule_span set from_at = from_at - interval '2 h'")
+    slot: datetime = await stage.db.fetchval("select slot from job_cron where job_id = $1", tick)
+    await CronLoop(stage.db, stage.dispatcher, clock=SystemClock(), metrics=stage.metrics).fire_due()
+    find_outcome = explain_job.find_outcome
+
+    async def find_before_it_starts(*given: Any) -> Any:
+        found = await find_outcome(*given)
+        await stage.triage_until_quiet()
+        return found
+
+    monkeypatch.setattr(explain_job, "find_outcome", find_before_it_starts)
+    assert codes(await explain(api, "projects/shop/jobs/tick", slot))[0] == "STILL_WAITING"
+    monkeypatch.undo()
+    assert codes(await explain(api, "projects/shop/jobs/tick", slot)) == ["STARTED"]
 
 
 async def test_a_job_that_keeps_its_distance_says_until_when(api: Client, stage: Stage) -> None:
