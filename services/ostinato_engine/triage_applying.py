@@ -108,7 +108,7 @@ class _Start:
 async def apply_plans(tx: Tx, dispatcher: Dispatcher, random: Random, decided: Sequence[DecidedJob]) -> bool:
     """True if the schedule of any job got its next due time."""
     now = await tx.now()
-    idle = [entry for entry in decided if entry.plan.rewind_cron]
+    idle = [entry for entry in decided if entry.plan.rewind_cron and entry.job.row.waits_for_rewind]
     rewound = await rewind(
         tx, {entry.job.row.job_id: next_start_not_before(entry.job, entry.plan, now) for entry in idle}, now
     )

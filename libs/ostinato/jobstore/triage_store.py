@@ -25,7 +25,8 @@ from ostinato.storage.transaction import Row, Tx, affected
 class TriagedJobRow:
     """The columns of a locked job that triage needs. `definition` is a serialized JobConfig.
 
-    `wake_at`: when the triage task is due that an earlier triage added for it.
+    `wake_at`: when the triage task is due that an earlier triage added for it. `waits_for_rewind`: so did
+    its schedule when the job was locked. What fires later fires for a triage of its own, which sees the trigger.
     """
 
     job_id: JobId
@@ -40,13 +41,15 @@ class TriagedJobRow:
     version: int
     wake_at: datetime | None = None
     last_start_at: datetime | None = None
+    waits_for_rewind: bool = False
 
 
 # What follows in the transaction touches rows by key or version only. Without this the planner may prefer to read
 # whole tables, because it takes 500 rows of a table that is mostly in memory for 500 reads of a disk.
 _LOCK_JOBS = """
 select job_id, project_id, project, name, uid, definition, enabled, paused, revision, version, wake_at,
-       last_start_at
+       last_start_at,
+       exists (select from job_cron c where c.job_id = job.job_id and c.enabled and c.last_rewind_at is null)
   from job
  where job_id = any($1::bigint[]) and (select set_config('enable_seqscan', 'off', true)) is not null
  order by job_id

@@ -7,12 +7,14 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from ostinato.clock import SystemClock
 from ostinato.errors import Unavailable
 from ostinato.jobflow.engine_tasks import ENGINE_TASK_CLASSES
+from ostinato.jobflow.kick_triage import kick_triage
 from ostinato.jobflow.timetables import cached_timetable
 from ostinato.jobstore.job_definition_codec import encode_definition
 from ostinato.pb.scheduler.v1.triggers_pb2 import Trigger
@@ -21,6 +23,7 @@ from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.storage.database import Database, DatabaseSettings, open_database
 from ostinato.storage.transaction import Row
 from ostinato.taskqueue import open_dispatcher
+from ostinato_engine import triage_jobs
 from ostinato_engine.cron_loop import CronLoop
 from tests.integration.engine.crashes import CrashAt, everything
 from tests.integration.engine.stage import Stage, trigger
@@ -109,6 +112,32 @@ async def test_an_interval_fires_without_a_slot_and_waits_to_be_rewound(stage: S
     assert (await cron_row(stage, job_id))["due_at"] is not None
     assert stage.rewinds == [1]
     assert await stage.ledger(job_id) == []
+
+
+async def test_an_interval_that_fires_while_an_idle_job_is_triaged_is_not_rewound_before_its_run(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The triage saw no trigger, then a row that had fired: it counted from before the run."""
+    job_id = await stage.add_job("j", schedule="with 10m interval")
+    await make_due(stage, job_id, await now(stage))
+    load_jobs = triage_jobs.load_jobs
+
+    async def load_before_it_fires(*given: Any) -> Any:
+        loading = await load_jobs(*given)
+        monkeypatch.undo()
+        assert await fire_all(loop_of(stage)) == 1
+        return loading
+
+    monkeypatch.setattr(triage_jobs, "load_jobs", load_before_it_fires)
+    async with stage.db.transaction() as tx:
+        await kick_triage(tx, stage.dispatcher, [(job_id, 1)])
+    await stage.triage_until_quiet()
+    (run,) = await stage.active(job_id)
+    row = await cron_row(stage, job_id)
+    assert (row["slot"], row["last_rewind_at"], stage.rewinds) == (None, None, [])
+    await stage.finish(run["invocation_id"])
+    await stage.triage_until_quiet()
+    assert (await cron_row(stage, job_id))["due_at"] is not None
 
 
 async def test_a_fired_slot_ends_in_the_ledger_once_triage_decided(stage: Stage) -> None:
