@@ -45,7 +45,7 @@ async def apply_plan(tx: Tx, dispatcher: Dispatcher, plan: ConfigPlan, source: C
     wishes = [
         *_wishes_of_created(plan.created, created, source),
         *_wishes_of_redefined(redefined, locked, source),
-        *_wishes_of_disabled(plan.disabled),
+        *_wishes_of_disabled(plan.disabled, locked),
     ]
     await poke_cron(tx, dispatcher, wishes, locked=locked_crons)
     await kick_triage(tx, dispatcher, [(job.job_id, job.project_id) for job in touched])
@@ -113,8 +113,9 @@ def _wishes_of_redefined(
         )
 
 
-def _wishes_of_disabled(jobs: Iterable[JobRow]) -> Iterator[CronWish]:
-    for job in jobs:
+def _wishes_of_disabled(jobs: Iterable[JobRow], locked: Mapping[JobId, JobRow]) -> Iterator[CronWish]:
+    for planned in jobs:
+        job = locked[planned.job_id]
         yield CronWish(
             job_id=job.job_id,
             project_id=job.project_id,

@@ -92,7 +92,8 @@ async def poke_cron(
     pokes: list[CronPoke] = []
     triggers = 0
     for wish in wishes:
-        poke = decide_poke(rows.get(wish.job_id), wish, now)
+        row = rows.get(wish.job_id)
+        poke = decide_poke(row, wish, _no_earlier_than(row, now))
         if poke is None:
             continue
         pokes.append(poke)
@@ -106,7 +107,7 @@ async def poke_cron(
 
 async def _apply_pokes(tx: Tx, dispatcher: Dispatcher, pokes: Sequence[CronPoke], now: datetime) -> None:
     await save_crons(tx, [poke.row for poke in pokes])
-    await add_spans(tx, [_span(poke.wish, now) for poke in pokes])
+    await add_spans(tx, [_span(poke) for poke in pokes])
     await apply_firings(tx, dispatcher, [poke.firing for poke in pokes if poke.firing is not None], now)
 
 
@@ -125,9 +126,13 @@ async def rewind(tx: Tx, not_before: Mapping[int, datetime], now: datetime) -> b
 
 @dataclass(frozen=True, slots=True)
 class CronPoke:
-    """`row` is to be saved; `firing` is of what the old plan had left, or of an `at` that is past when it begins."""
+    """`row` is to be saved; `firing` is of what the old plan had left, or of an `at` that is past when it begins.
+
+    `at`: when the schedule is another one.
+    """
 
     wish: CronWish
+    at: datetime
     row: JobCronRow
     firing: Firing | None
 
@@ -145,9 +150,9 @@ def decide_poke(row: JobCronRow | None, wish: CronWish, now: datetime) -> CronPo
     firing = None if old is None else firing_of(row, _settle(row.state, old, wish, now), old, now)
     state = row.state if firing is None else firing.row.state
     if not wish.enabled:
-        return CronPoke(wish, _row(wish, disable(state, now).state), firing)
+        return CronPoke(wish, now, _row(wish, disable(state, now).state), firing)
     changed = on_schedule_change(state, wish.timetable, now, was_triggered=row.schedule == TRIGGERED).state
-    return CronPoke(wish, _row(wish, hold(changed) if wish.is_held else changed), firing)
+    return CronPoke(wish, now, _row(wish, hold(changed) if wish.is_held else changed), firing)
 
 
 def _is_as_wished(row: JobCronRow, wish: CronWish) -> bool:
@@ -168,18 +173,18 @@ def _same_slots(row: JobCronRow, wish: CronWish, now: datetime) -> CronPoke:
     """Only when they are due differs, or what becomes of those that are missed, or whether they are held."""
     state = on_delay_change(row.state, wish.timetable).state
     if wish.is_held:
-        return CronPoke(wish, _row(wish, hold(state)), None)
+        return CronPoke(wish, now, _row(wish, hold(state)), None)
     if not row.state.is_held:
-        return CronPoke(wish, _row(wish, state), None)
+        return CronPoke(wish, now, _row(wish, state), None)
     step = resume(row.state, wish.timetable, now)
-    return CronPoke(wish, _row(wish, step.state), firing_of(row, step, wish.timetable, now))
+    return CronPoke(wish, now, _row(wish, step.state), firing_of(row, step, wish.timetable, now))
 
 
 def _enabled(row: JobCronRow | None, wish: CronWish, now: datetime) -> CronPoke:
     before = _NEVER_ENABLED if row is None else row.state
     step = enable(before, wish.timetable, now)
     enabled = _row(wish, hold(step.state) if wish.is_held else step.state)
-    return CronPoke(wish, enabled, firing_of(enabled, step, wish.timetable, now))
+    return CronPoke(wish, now, enabled, firing_of(enabled, step, wish.timetable, now))
 
 
 def _row(wish: CronWish, state: CronState) -> JobCronRow:
@@ -196,10 +201,16 @@ def _rewind_one(row: JobCronRow, not_before: datetime, now: datetime) -> CronSta
     return rewind_if_necessary(row.state, schedule, now, not_before=not_before).state
 
 
-def _span(wish: CronWish, now: datetime) -> ScheduleSpan:
+def _no_earlier_than(row: JobCronRow | None, now: datetime) -> datetime:
+    """The clock of a database that took over may be behind: no edit happens before what fired already."""
+    return now if row is None or row.state.last_rewind_at is None else max(now, row.state.last_rewind_at)
+
+
+def _span(poke: CronPoke) -> ScheduleSpan:
+    wish = poke.wish
     return ScheduleSpan(
         job_id=wish.job_id,
-        from_at=now,
+        from_at=poke.at,
         schedule=wish.effective_schedule,
         revision=wish.revision,
         paused=wish.paused,

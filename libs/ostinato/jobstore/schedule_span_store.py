@@ -33,8 +33,10 @@ class ScheduleSpan:
 
 _INSERT = """
 insert into job_schedule_span as s (job_id, from_at, schedule, revision, paused, enabled, terms)
-select * from unnest($1::bigint[], $2::timestamptz[], $3::text[], $4::text[], $5::boolean[], $6::boolean[],
-                     $7::bytea[])
+select n.job_id, greatest(n.from_at, (select max(p.from_at) from job_schedule_span p where p.job_id = n.job_id)),
+       n.schedule, n.revision, n.paused, n.enabled, n.terms
+  from unnest($1::bigint[], $2::timestamptz[], $3::text[], $4::text[], $5::boolean[], $6::boolean[], $7::bytea[])
+       n(job_id, from_at, schedule, revision, paused, enabled, terms)
     on conflict (job_id, from_at) do update
    set schedule = excluded.schedule, revision = excluded.revision, paused = excluded.paused,
        enabled = excluded.enabled, terms = excluded.terms
@@ -42,7 +44,9 @@ select * from unnest($1::bigint[], $2::timestamptz[], $3::text[], $4::text[], $5
 
 
 async def add_spans(tx: Tx, spans: Sequence[ScheduleSpan]) -> None:
-    """At most one per job. Of two at the same instant the later edit stands."""
+    """At most one per job. Of two at the same instant the later edit stands, and none begins before the one before it:
+    the clock of a database that took over may be behind.
+    """
     if not spans:
         return
     await tx.execute(

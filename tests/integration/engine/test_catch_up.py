@@ -66,6 +66,23 @@ async def change(
         await stage.poke(tx, [wish])
 
 
+@pytest.mark.parametrize("paused", [True, False])
+async def test_an_edit_by_a_clock_that_stepped_back_happens_after_the_slot_that_fired(
+    stage: Stage, *, paused: bool
+) -> None:
+    """As of a database that took over with a clock that is behind: the slot fired again, or had no schedule."""
+    job_id = await add_job(stage, ScheduleTerms())
+    await back_after(stage, HOUR)
+    await at_time(stage, START + HOUR - MINUTE)
+    await change(stage, job_id, ScheduleTerms(jitter=MINUTE), paused=paused)
+    row = await stage.db.fetchrow("select slot from job_cron where job_id = $1", job_id)
+    assert row is not None
+    assert row["slot"] == (None if paused else START + 2 * HOUR)
+    await change(stage, job_id, ScheduleTerms(), paused=not paused)
+    spans = await stage.db.fetch("select from_at, paused from job_schedule_span where job_id = $1 order by 1", job_id)
+    assert [(span["from_at"], span["paused"]) for span in spans] == [(START, False), (START + HOUR, not paused)]
+
+
 async def test_latest_starts_the_newest_and_skips_the_others_as_one_range(stage: Stage) -> None:
     job_id = await add_job(stage, LATEST)
     await back_after(stage, 5 * HOUR + MINUTE)
