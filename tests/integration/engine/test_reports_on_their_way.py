@@ -88,12 +88,21 @@ async def test_reports_just_on_their_way_and_reminders_of_other_classes_keep_nob
     async with stage.db.transaction() as tx:
         await remote.add(TRIAGE_JOB, TriageJobTask(job_id=run.job_id), tx=tx)
     await age_reminders(stage, 7200)
-    await report(remote, run)
+    await report(remote, run, NotifyRequest.RUNNING)
     await age_reminders(stage, -3600)  # however slow this process is, the report is new
     await look_is_due(stage)
     assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=1)
     assert (await row_of(stage, run.id))["error_reason"] == "HEARTBEAT_TIMEOUT"
     await age_reminders(stage, 3600)
+
+
+async def test_an_end_that_is_just_on_its_way_wins_over_silence(
+    stage: Stage, remote: Dispatcher, loop: DeadlineLoop
+) -> None:
+    run = await silent_run(stage)
+    await report(remote, run)
+    assert await loop.end_overdue() == DeadlinePass(looked_at=1, ended=0)
+    assert (await read(stage, run.id)).status is S.RUNNING
 
 
 async def test_dead_letters_keep_nobody_alive(stage: Stage, remote: Dispatcher, loop: DeadlineLoop) -> None:
