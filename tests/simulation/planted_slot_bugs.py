@@ -181,7 +181,7 @@ def an_edit_is_as_old_as_its_transaction(patch: pytest.MonkeyPatch) -> None:
 SLOT_PLANTS: dict[Plant, tuple[int, int]] = {
     an_edit_forgets_what_was_left: (1, 12),
     an_edit_fires_what_waits: (2, 12),
-    a_shorter_offset_looks_like_an_outage: (14, 12),
+    a_shorter_offset_looks_like_an_outage: (35, 12),
     a_pause_forgets_what_it_held: (2, 12),
     what_was_missed_goes_unsaid: (4, 12),
     one_slot_too_many_is_skipped: (7, 12),
@@ -189,7 +189,7 @@ SLOT_PLANTS: dict[Plant, tuple[int, int]] = {
     nobody_hears_of_gaps: (22, 12),
     a_fold_comes_once: (2, 12),
     due_by_the_engines_own_clock: (6, 12),
-    a_pause_is_an_outage: (3, 12),
+    a_pause_is_an_outage: (8, 12),
     what_an_edit_leaves_comes_an_hour_late: (3, 30),
-    an_edit_is_as_old_as_its_transaction: (18, 30),
+    an_edit_is_as_old_as_its_transaction: (4, 30),
 }

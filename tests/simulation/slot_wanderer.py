@@ -41,8 +41,9 @@ _OF_ENGINES = (
     Fault.REFUSED, Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.CUT_AFTER, Fault.STALL, Fault.DEATH_BEFORE,
     Fault.DEATH_AFTER,
 )  # fmt: skip
-_OF_CALLERS = (Fault.REFUSED, Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.STALL, Fault.STALL)
-_CALLERS_FAIL = 50  # times as often as engines: they do much less
+_OF_CALLERS = (Fault.REFUSED, Fault.CUT_BEFORE, Fault.CUT_AFTER)
+_CALLERS_FAIL = 10  # times as often as engines: they do much less
+_TAKES_LOCKS = "for no key update"
 _JUST_BEFORE = 5.0  # seconds; a call that stands still goes on after the slots that it began before
 _REST = 300.0  # seconds
 _MOST_RESTS = 100  # longer than any slot waits
@@ -87,6 +88,16 @@ class SlotStory:
     answers: list[Answer] = field(default_factory=list)
 
 
+class CallerFaults(RandomFaults):
+    """Where they are about to take locks, callers often stand still, and others are faster."""
+
+    def choose(self, step: str, commit: int) -> Fault | None:
+        fault = super().choose(step, commit)
+        if fault is None and self.active and _TAKES_LOCKS in step and self._random.random() < 0.2:
+            return Fault.STALL
+        return fault
+
+
 class SlotWanderer:
     """`problems` is what it met that must not happen."""
 
@@ -122,7 +133,7 @@ class SlotWanderer:
 
     async def wander(self) -> None:
         async with open_world(self._simulation) as self._world:
-            self._world.gate.faults = self._new_faults(_OF_CALLERS, self._rate * _CALLERS_FAIL)
+            self._world.gate.faults = self._new_faults(CallerFaults, _OF_CALLERS, self._rate * _CALLERS_FAIL)
             self._people = People(self._world.db, self._world.stage.dispatcher, self._clock)
             try:
                 await self._walk()
@@ -234,7 +245,7 @@ class SlotWanderer:
     async def _start_engine(self) -> None:
         if len(self._fleet.engines) < MOST_ENGINES:
             skew = timedelta(seconds=self._random.uniform(-5, 5))
-            faults = self._new_faults(_OF_ENGINES, self._rate)
+            faults = self._new_faults(RandomFaults, _OF_ENGINES, self._rate)
             await self._fleet.start(self._world.begin_engine(TEMPO, faults=faults, skew=skew))
 
     async def _stall_engine(self) -> None:
@@ -254,9 +265,9 @@ class SlotWanderer:
         """One of these parts of the walk."""
         await self._clock.sleep(1 + self._length.total_seconds() * self._random.choice(thousandths) / 1000)
 
-    def _new_faults(self, kinds: tuple[Fault, ...], rate: float) -> RandomFaults:
+    def _new_faults(self, made: type[RandomFaults], kinds: tuple[Fault, ...], rate: float) -> RandomFaults:
         number = len(self._faults)
-        faults = RandomFaults(Random(f"slot faults {self._simulation.seed} {number}"), rate=rate, kinds=kinds)
+        faults = made(Random(f"slot faults {self._simulation.seed} {number}"), rate=rate, kinds=kinds)
         self._faults.append(faults)
         return faults
 
