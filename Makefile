@@ -13,7 +13,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-vers
 BUF = PATH="$(CURDIR)/$(BIN):$$PATH" buf
 PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup run run-cloud test test-fast test-zones test-all lint format protos protos-verify protos-release schema schema-verify test-cloud test-pgbouncer simulate simulate-long bench bench-queue bench-engine bench-reminders chaos \
+.PHONY: help setup run run-cloud test test-fast test-zones test-more lint format protos protos-verify protos-release schema schema-verify test-cloud test-pgbouncer simulate simulate-long bench bench-queue bench-engine bench-reminders chaos \
 	migrate lock clean clean-all
 
 help: ## List the targets
@@ -42,7 +42,7 @@ test-pgbouncer: $(VENV)/.installed-dev ## The tests of whole installations, each
 test-zones: $(VENV)/.installed-dev ## Every change of the clock of every time zone from 1970 to 2099: half an hour
 	@OSTINATO_TEST_EVERY_ZONE=1 $(BIN)/pytest $(PYTEST_ARGS) tests/property/test_zones.py
 
-test-all: $(VENV)/.installed-dev ## Every planted bug, simulated death and benchmark, of which CI takes a third, and a whole week
+test-more: $(VENV)/.installed-dev ## What CI takes a part of: planted bugs, simulated deaths, benchmarks, a week of schedules
 	@OSTINATO_TEST_EVERYTHING=1 $(BIN)/pytest $(PYTEST_ARGS) tests/simulation tests/integration/benchmarks
 
 lint: $(VENV)/.installed-dev ## Style, types, import contracts, protos, generated files

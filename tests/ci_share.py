@@ -1,4 +1,4 @@
-"""Of tests that are many and alike, or long, CI takes a part, always the same one; `make test-all` takes all."""
+"""Of tests that are many and alike, or long, CI takes a part, always the same one; `make test-more` takes all."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from itertools import groupby
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,7 +25,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole installations mostly wait: their modules lie among those that keep the processors busy."""
-    by_module = {path: list(found) for path, found in groupby(items, key=lambda item: item.path)}
+    by_module: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        by_module.setdefault(item.path, []).append(item)
     waiting = [path for path in by_module if "e2e" in path.parts]
     busy = [path for path in by_module if "e2e" not in path.parts]
     apart = max(1, len(busy) // (len(waiting) + 1))

@@ -22,7 +22,6 @@ from ostinato.jobstore.explain_store import (
     has_pending_slot,
     load_triage_records,
     load_waiting,
-    read_one_snapshot,
 )
 from ostinato.jobstore.invocation_listing_store import (
     ListedInvocation,
@@ -70,7 +69,7 @@ async def explain_job(api: ApiResources, access: CallAccess, request: ExplainJob
         checks.refuse("at", "must be a whole second, as slots are")
     checks.finish()
     async with api.db.transaction() as tx:
-        await read_one_snapshot(tx)  # what ends and what begins between two reads would be in neither
+        await tx.read_one_snapshot()  # what ends and what begins between two reads would be in neither
         view = await get_job_view(tx, access, key)
         records = [_record(stored) for stored in await load_triage_records(tx, view.job.job_id, limit=limit)]
         findings = await _explain(tx, _Asked(api, access, view, records), at)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from ostinato.auth.call_access import CallAccess
 from ostinato.errors import InvalidArgument, Violation
 from ostinato.jobflow.timetables import find_timetable
-from ostinato.jobstore.explain_store import StoredOutcome, load_outcomes, load_pending_slots, read_one_snapshot
+from ostinato.jobstore.explain_store import StoredOutcome, load_outcomes, load_pending_slots
 from ostinato.jobstore.job_cron_store import find_cron
 from ostinato.jobstore.job_store import JobRow
 from ostinato.jobstore.schedule_span_store import ScheduleSpan, load_spans
@@ -46,7 +46,7 @@ async def verify_job(api: ApiResources, access: CallAccess, request: VerifyJobRe
     asked = _read(checks, request)
     checks.finish()
     async with api.db.transaction() as tx:
-        await read_one_snapshot(tx)
+        await tx.read_one_snapshot()
         view = await get_job_view(tx, access, key)
         window = _window(asked, await tx.now())
         history, rest = await _load(tx, view.job, window)

@@ -9,7 +9,7 @@ nobody is timed out whose end is among them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -43,10 +43,11 @@ from ostinato.taskqueue import Dispatcher, are_reminders_late
 from ostinato.taskqueue.embedded.backlog_store import is_behind
 from ostinato_engine.engine_metrics import EngineMetrics
 from ostinato_engine.running_launches import RunningLaunches
-from ostinato_engine.waiting_reports import find_waiting_ends
+from ostinato_engine.waiting_reports import EndsWait, check_no_end_waits
 
 _log = logging.getLogger(__name__)
 _BATCH = 500
+_MOST_ASKED = 50  # at once, whether their ends wait
 _BROKEN_AGAIN = timedelta(minutes=1)
 
 
@@ -98,27 +99,35 @@ class DeadlineLoop:
         return timedelta(0) if done.looked_at else self._longest_sleep
 
     async def end_overdue(self) -> DeadlinePass:
+        reported: set[InvocationId] = set()
+        while True:
+            try:
+                return await self._try_to_end_overdue(reported)
+            except EndsWait as found:
+                reported |= found.runs
+
+    async def _try_to_end_overdue(self, reported: Collection[InvocationId]) -> DeadlinePass:
+        """`reported`: runs that have told their ends, which are yet to be applied. Raises EndsWait for others."""
         async with self._db.transaction() as tx:
             found = await lock_due_deadlines(tx, limit=_BATCH)
             if not found:
                 return DeadlinePass(0, 0)
             inputs = await load_invocation_inputs(tx, [due.invocation.id for due in found])
-            decisions = [_decide(due, inputs.get(due.invocation.id)) for due in found]
-            unheard = any(_is_silence(decision) for _, decision in decisions) and await self._reports_wait(tx)
-            reported = await self._find_reported(tx, decisions, inputs)
-            if unheard or reported:
-                decisions = [
-                    _decide(
-                        due, inputs.get(due.invocation.id), unheard=unheard, end_waits=due.invocation.id in reported
-                    )
-                    for due in found
+
+            def decide(*, unheard: bool = False) -> list[tuple[StoredInvocation, DeadlineDecision]]:
+                return [
+                    _decide(due, inputs.get(due.invocation.id), unheard=unheard, reported=reported) for due in found
                 ]
-            changes = [
-                _time_out(run, decision, inputs[run.id])
-                for run, decision in decisions
-                if isinstance(decision, TimedOut)
-            ]
+
+            decisions = decide()
+            if any(_is_silence(decision) for _, decision in decisions) and await self._reports_wait(tx):
+                decisions = decide(unheard=True)
+            over = [(run, decision) for run, decision in decisions if isinstance(decision, TimedOut)]
+            asked = [run.id for run, _ in over if run.id not in reported and _timeouts_of(inputs[run.id]).can_report]
+            next_time = set(asked[_MOST_ASKED:])
+            changes = [_time_out(run, decision, inputs[run.id]) for run, decision in over if run.id not in next_time]
             ended = await apply_changes(tx, self._dispatcher, changes)
+            await check_no_end_waits(tx, self._dispatcher, [run for run in asked[:_MOST_ASKED] if run in ended])
             await move_deadlines(
                 tx, {run.id: decision.at for run, decision in decisions if isinstance(decision, LookAgainAt)}
             )
@@ -134,20 +143,6 @@ class DeadlineLoop:
             tx, self._dispatcher, HANDLE_NOTIFICATION, by=LATE_LOOK
         )
 
-    async def _find_reported(
-        self,
-        tx: Tx,
-        decisions: Sequence[tuple[StoredInvocation, DeadlineDecision]],
-        inputs: Mapping[InvocationId, InvocationInput],
-    ) -> set[InvocationId]:
-        """Of those that are over, the ones whose end was accepted and is yet to be applied."""
-        over = [
-            run.id
-            for run, decision in decisions
-            if isinstance(decision, TimedOut) and _timeouts_of(inputs[run.id]).can_report
-        ]
-        return await find_waiting_ends(tx, self._dispatcher, over) if over else set()
-
     def _count(self, ended: Sequence[InvocationChange]) -> None:
         for change in ended:
             assert change.error is not None, "a timeout says which one it is"
@@ -155,7 +150,7 @@ class DeadlineLoop:
 
 
 def _decide(
-    due: DueRun, given: InvocationInput | None, *, unheard: bool = False, end_waits: bool = False
+    due: DueRun, given: InvocationInput | None, *, unheard: bool, reported: Collection[InvocationId]
 ) -> tuple[StoredInvocation, DeadlineDecision]:
     run = due.invocation
     if given is None:
@@ -164,7 +159,7 @@ def _decide(
     times = RunTimes(run.created_at, run.started_at, run.last_heartbeat_at)
     timeouts = _timeouts_of(given)
     decision = decide_deadline(
-        run.status, times, timeouts, run.read_at, due_at=due.due_at, unheard=unheard, end_waits=end_waits
+        run.status, times, timeouts, run.read_at, due_at=due.due_at, unheard=unheard, end_waits=run.id in reported
     )
     return run, decision
 

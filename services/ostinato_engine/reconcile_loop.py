@@ -30,7 +30,6 @@ from ostinato.jobstore.reconcile_store import (
     find_waiting_jobs,
     find_waiting_launches,
     lock_waiting_launches,
-    one_snapshot,
     set_launch_tasks,
 )
 from ostinato.jobstore.timer_store import StoredTimer, find_overdue_timers, lock_waiting_timers, set_timer_tasks
@@ -129,7 +128,8 @@ class ReconcileLoop:
         after: int | None = 0
         standing = list[JobRef]()
         while after is not None and len(standing) < _JOBS:
-            async with one_snapshot(self._db) as tx:
+            async with self._db.transaction() as tx:
+                await tx.read_one_snapshot()
                 found = await find(tx, older_than=self._patience, after=after, limit=_JOBS)
                 standing += await self._without_kick(tx, found.jobs)
             after = found.last
@@ -214,7 +214,8 @@ class ReconcileLoop:
     async def _plan_ticks(self) -> int:
         after = planned = 0
         while True:
-            async with one_snapshot(self._db) as tx:
+            async with self._db.transaction() as tx:
+                await tx.read_one_snapshot()
                 ticks = await find_standing_ticks(tx, after=after, limit=_JOBS)
                 waiting = await self._without_kick(tx, ticks.waiting_for_an_end)
             if ticks.stopped:

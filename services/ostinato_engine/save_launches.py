@@ -21,11 +21,10 @@ from ostinato.scheduling.invocation import InvocationStatus, is_initial
 from ostinato.scheduling.invocation_id import InvocationId
 from ostinato.scheduling.targets import can_report
 from ostinato.storage.database import FEW_ROWS, Database
-from ostinato.storage.transaction import Tx
 from ostinato.taskqueue import Dispatcher, TaskContext, complete_many_in
 from ostinato.telemetry.tracing import use_traceparent
 from ostinato_engine.begin_launches import LaunchAttempt
-from ostinato_engine.waiting_reports import find_waiting_ends
+from ostinato_engine.waiting_reports import EndsWait, check_no_end_waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +63,7 @@ class SaveLaunches:
         while True:
             try:
                 return await self._try_to_save(ends)
-            except _Reported as found:
+            except EndsWait as found:
                 ends = [_left_running(end) if end.attempt.invocation.id in found.runs else end for end in ends]
 
     async def _try_to_save(self, ends: Sequence[LaunchEnd]) -> Collection[InvocationId]:
@@ -75,22 +74,10 @@ class SaveLaunches:
                 {end.attempt.invocation.id: _edit(end, end.status) for end in ends if end.status is not None},
                 known={end.attempt.invocation.id: end.attempt.invocation for end in ends if end.status is not None},
             )
-            await self._look_for_reports(tx, [end.attempt.invocation.id for end in ends if _may_be_at_work(end)])
+            at_work = [end.attempt.invocation.id for end in ends if _may_be_at_work(end)]
+            await check_no_end_waits(tx, self._dispatcher, at_work)
             await complete_many_in(tx, [end.task for end in ends if end.completes_task])
         return changed
-
-    async def _look_for_reports(self, tx: Tx, failed: Collection[InvocationId]) -> None:
-        """After the runs have failed, so that what was reported before their end is seen. Raises _Reported."""
-        if failed and (reported := await find_waiting_ends(tx, self._dispatcher, failed)):
-            raise _Reported(reported)
-
-
-class _Reported(Exception):  # noqa: N818 - control flow inside this module
-    """The ends of these runs were reported: their failure is rolled back."""
-
-    def __init__(self, runs: Collection[InvocationId]) -> None:
-        super().__init__()
-        self.runs = runs
 
 
 def _may_be_at_work(end: LaunchEnd) -> bool:

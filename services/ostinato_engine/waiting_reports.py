@@ -18,10 +18,24 @@ from ostinato.taskqueue.embedded.backlog_store import find_payloads_beginning
 from ostinato_engine.run_reports import reports_end
 
 
+class EndsWait(Exception):  # noqa: N818 - control flow of whoever ended them
+    """The ends of these runs were reported: what else would have ended them is to be rolled back."""
+
+    def __init__(self, runs: set[InvocationId]) -> None:
+        super().__init__()
+        self.runs = runs
+
+
+async def check_no_end_waits(tx: Tx, dispatcher: Dispatcher, ended: Collection[InvocationId]) -> None:
+    """Call it after `tx` has ended these runs, so that what was reported before their end is seen. Raises EndsWait."""
+    if ended and (reported := await find_waiting_ends(tx, dispatcher, ended)):
+        raise EndsWait(reported)
+
+
 async def find_waiting_ends(
     tx: Tx, dispatcher: Dispatcher, invocation_ids: Collection[InvocationId]
 ) -> set[InvocationId]:
-    """Those of whom a final report waits. Reads the whole queue of reports, and all reminders: rarely, please."""
+    """Those of whom a final report waits. Reads the whole queue of reports, and all reminders: for few, and rarely."""
     # The id is the message's first field, and no id's bytes begin with another's.
     beginnings = [HandleNotificationTask(invocation_id=run).SerializeToString() for run in invocation_ids]
     payloads = await find_payloads_beginning(

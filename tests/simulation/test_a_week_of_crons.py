@@ -21,7 +21,7 @@ from tests.ci_share import EVERYTHING
 from tests.simulation.world import MONDAY, SLOW, Run, World, open_world, simulated
 
 DAYS = 7 if EVERYTHING else 2
-WEEK = timedelta(days=DAYS)
+LENGTH = timedelta(days=DAYS)
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 A_MOMENT = timedelta(seconds=1)
@@ -36,7 +36,7 @@ async def story(simulation: Simulation) -> None:
         often = await world.stage.add_job("often", schedule="with 50m interval", target=NoopSpec(sleep=MINUTE))
         every = await world.stage.add_job("every", schedule="every 6h")
         engine = await world.begin_engine(SLOW)
-        await world.clock.sleep((WEEK + 30 * MINUTE).total_seconds())
+        await world.clock.sleep((LENGTH + 30 * MINUTE).total_seconds())
 
         check_slots(await world.stage.ledger(hourly), await world.runs(hourly), every=HOUR, count=24 * DAYS)
         check_slots(await world.stage.ledger(every), await world.runs(every), every=6 * HOUR, count=4 * DAYS)
@@ -69,7 +69,7 @@ def check_intervals(runs: Sequence[Run]) -> None:
     ends = [run.finished_at for run in runs]
     pauses = [start - end for start, end in zip(starts[1:], ends[:-1], strict=True)]
     assert all(50 * MINUTE <= pause < 50 * MINUTE + A_MOMENT for pause in pauses)
-    most = (WEEK + 30 * MINUTE) // (51 * MINUTE)  # a moment more each
+    most = (LENGTH + 30 * MINUTE) // (51 * MINUTE)  # a moment more each
     assert most - 2 <= len(runs) <= most
 
 

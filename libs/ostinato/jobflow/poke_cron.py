@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ostinato.jobflow.fire_slots import Firing, apply_firings, firing_of
 from ostinato.jobflow.timetables import cached_timetable, find_timetable, makes_up
@@ -42,6 +42,7 @@ from ostinato.taskqueue import Dispatcher
 
 TRIGGERED = "triggered"
 _MOST_TRIGGERS = 5_000  # at once
+_MOST_SKEW = timedelta(minutes=10)  # between the clocks of databases that take over from each other
 _NEVER_ENABLED = CronState()
 
 
@@ -88,7 +89,7 @@ async def poke_cron(
     Slots whose time has come but that were not fired yet are settled first, under the old plan: no edit swallows them.
     """
     rows = {row.job_id: row for row in locked}
-    now = await tx.now()
+    now = await tx.now()  # after the locks
     pokes: list[CronPoke] = []
     triggers = 0
     for wish in wishes:
@@ -202,8 +203,12 @@ def _rewind_one(row: JobCronRow, not_before: datetime, now: datetime) -> CronSta
 
 
 def _no_earlier_than(row: JobCronRow | None, now: datetime) -> datetime:
-    """The clock of a database that took over may be behind: no edit happens before what fired already."""
-    return now if row is None or row.state.last_rewind_at is None else max(now, row.state.last_rewind_at)
+    """The clock of a database that took over may be behind: no edit happens before what fired already.
+
+    One that was far ahead once, and was put right, rules no longer.
+    """
+    last = None if row is None else row.state.last_rewind_at
+    return max(now, last) if last is not None and last - now < _MOST_SKEW else now
 
 
 def _span(poke: CronPoke) -> ScheduleSpan:

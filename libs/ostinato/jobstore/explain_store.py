@@ -12,7 +12,7 @@ from ostinato.pb.scheduler.v1 import jobs_pb2
 from ostinato.scheduling.explaining import Waiting
 from ostinato.scheduling.occurrence import OccurrenceOutcome
 from ostinato.storage.database import Reader
-from ostinato.storage.transaction import Row, Tx
+from ostinato.storage.transaction import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +21,6 @@ class StoredRecord:
 
     at: datetime
     record: str
-
-
-async def read_one_snapshot(tx: Tx) -> None:
-    """All that `tx` reads is of one moment. It has not read anything yet."""
-    await tx.execute("set transaction isolation level repeatable read")
 
 
 async def load_triage_records(reader: Reader, job_id: int, *, limit: int) -> list[StoredRecord]:

@@ -1,12 +1,12 @@
 """What stands still although something should move it: read by the reconciler, one bounded statement per question.
 
-A finding may be a moment old; whoever acts on one looks again under the lock of what it changes.
+Questions that belong together are asked of one snapshot, so that what they miss together was missing. A finding may be
+a moment old; whoever acts on one looks again under the lock of what it changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -16,24 +16,13 @@ from ostinato.errors import InvalidArgument
 from ostinato.jobstore.job_definition_codec import decode_definition
 from ostinato.scheduling.invocation import InvocationStatus
 from ostinato.scheduling.invocation_id import InvocationId
-from ostinato.storage.database import Database, Reader
+from ostinato.storage.database import Reader
 from ostinato.storage.transaction import Row, Tx
 
 # (job id, project id)
 JobRef = tuple[int, int]
 
 _INITIAL = f"({InvocationStatus.STARTING.value}, {InvocationStatus.RETRYING.value})"
-
-_ONE_SNAPSHOT = "set transaction isolation level repeatable read, read only"
-
-
-@asynccontextmanager
-async def one_snapshot(db: Database) -> AsyncIterator[Tx]:
-    """All reads of the block see the same moment, so what they miss together was missing."""
-    async with db.transaction() as tx:
-        await tx.execute(_ONE_SNAPSHOT)
-        yield tx
-
 
 _ENDED = """
 select distinct job_id, project_id

@@ -25,8 +25,8 @@ from ostinato.storage.transaction import Row, Tx, affected
 class TriagedJobRow:
     """The columns of a locked job that triage needs. `definition` is a serialized JobConfig.
 
-    `wake_at`: when the triage task is due that an earlier triage added for it. `waits_for_rewind`: so did
-    its schedule when the job was locked. What fires later fires for a triage of its own, which sees the trigger.
+    `wake_at`: when the triage task is due that an earlier triage added for it. `waits_for_rewind`: so
+    did its schedule just before the job was locked. Whatever changed since has asked for a triage of its own.
     """
 
     job_id: JobId
@@ -49,7 +49,7 @@ class TriagedJobRow:
 _LOCK_JOBS = """
 select job_id, project_id, project, name, uid, definition, enabled, paused, revision, version, wake_at,
        last_start_at,
-       exists (select from job_cron c where c.job_id = job.job_id and c.enabled and c.last_rewind_at is null)
+       coalesce((select c.enabled and c.last_rewind_at is null from job_cron c where c.job_id = job.job_id), false)
   from job
  where job_id = any($1::bigint[]) and (select set_config('enable_seqscan', 'off', true)) is not null
  order by job_id

@@ -18,6 +18,8 @@ HEARTBEAT_TIMEOUT = "HEARTBEAT_TIMEOUT"
 LATE_LOOK = timedelta(seconds=3)
 # Looking whether an end waits reads a whole queue.
 _END_WAITS = timedelta(seconds=5)
+# An end that can't be applied for longer holds its run up no more.
+END_WAITS_AT_MOST = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def decide_deadline(
     The heartbeat timeout is of RUNNING ones only: until then the work can't be heard, and what fails is on our side.
     `due_at`: when this look was due. Silence of which a late look tells may be ours, and so may that of one whose
     reports may wait `unheard` in the queue: it counts from the look. `end_waits`: the work has told its end, which was
-    accepted and is yet to be applied; that end wins.
+    accepted and is yet to be applied; that end wins, if it is applied within END_WAITS_AT_MOST.
     An invocation that has not started, or has ended and only waits for its triage, is merely looked at again.
     """
     if times.started_at is None or is_final(status):
@@ -89,7 +91,8 @@ def decide_deadline(
         deadlines.append(TimedOut(silent_since + timeouts.heartbeat, HEARTBEAT_TIMEOUT))
     first = min(deadlines, key=lambda timed_out: timed_out.deadline)
     if first.deadline <= now:
-        return LookAgainAt(now + _END_WAITS) if end_waits else first
+        may_wait = end_waits and now - first.deadline < END_WAITS_AT_MOST
+        return LookAgainAt(now + _END_WAITS) if may_wait else first
     if status is InvocationStatus.RUNNING:
         return LookAgainAt(first.deadline)
     return LookAgainAt(min(first.deadline, now + timeouts.shortest))  # it may become RUNNING right after this look

@@ -93,6 +93,10 @@ class Tx:
         """
         self._at_end.append(hook)
 
+    async def read_one_snapshot(self) -> None:
+        """All that it reads is of one moment, and it writes nothing. The first thing that is asked of it."""
+        await self.execute("set transaction isolation level repeatable read, read only")
+
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """A part that may fail alone: if the block raises, all that it did, buffered and hooked is undone."""

@@ -141,8 +141,9 @@ class Dispatcher:
     ) -> int | None:
         """Adds one task and returns its id. With `tx` it exists if and only if the transaction commits.
 
-        `delay` counts from the insert, by the database's clock; `eta` is absolute. Tasks of one `fair_key` (0: none)
-        can't hold up those of others; `priority` is the class's where none is given; a remote queue knows neither.
+        `delay` counts from the insert, by the database's clock (on its way to a remote queue from `tx.now()`); `eta` is
+        absolute. Tasks of one `fair_key` (0: none) can't hold up those of others; `priority` is the class's where none
+        is given; a remote queue knows neither.
         With `dedup_key`, only outside a transaction, None means that the class has a task of this key which has not
         ended, or ended less than the queue's window (1 h) ago; then nothing was added. Raises InvalidArgument, and
         CommitOutcomeUnknown for an add of its own whose answer was lost.

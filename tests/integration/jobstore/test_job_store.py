@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from ostinato.jobstore.job_cron_store import JobCronRow, find_cron, lock_crons, save_cron_states, save_crons
 from ostinato.jobstore.job_store import (
@@ -133,6 +134,17 @@ async def test_of_two_spans_at_one_instant_the_later_edit_stands(database: Datab
         await add_spans(tx, [span("every 1h")])
         await add_spans(tx, [span("every 2h")])
     assert await load_spans(database, 1) == [span("every 2h")]
+
+
+async def test_a_span_begins_no_earlier_than_the_one_before_it(database: Database) -> None:
+    """The clock of a database that took over may be behind."""
+    first = ScheduleSpan(JobId(1), NOW, "every 1h", "r1", paused=False, enabled=True)
+    behind = replace(first, from_at=NOW - timedelta(seconds=1), schedule="every 2h")
+    async with database.transaction() as tx:
+        await add_spans(tx, [first])
+        await add_spans(tx, [behind, replace(behind, job_id=JobId(2))])
+    assert await load_spans(database, 1) == [replace(behind, from_at=NOW)]
+    assert await load_spans(database, 2) == [replace(behind, job_id=JobId(2))]
 
 
 async def test_whoever_makes_a_project_second_waits_for_the_first(database: Database) -> None:

@@ -239,10 +239,10 @@ async def test_what_came_due_during_an_outage_is_moved_in_without_a_pause(
     async def handle(_: TaskContext, payload: Any) -> None:
         seen.add(payload.job_id)
 
-    await dispatcher.add_many(LETTER, [letter(n) for n in range(3500)], delay=timedelta(hours=1))
+    await dispatcher.add_many(LETTER, [letter(n) for n in range(1500)], delay=timedelta(hours=1))
     await database.execute("update tq_later set due_at = ostinato_now() - interval '10 minutes'")
     async with running(database, dispatcher, Handler.single(LETTER, handle)):
-        await until(lambda: len(seen) == 3500)
+        await until(lambda: len(seen) == 1500)
 
 
 async def test_ignored_tasks_vanish_quietly(database: Database, dispatcher: Dispatcher) -> None:

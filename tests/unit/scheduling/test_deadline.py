@@ -103,6 +103,10 @@ def test_a_late_look_puts_no_run_timeout_off() -> None:
 def test_an_end_that_was_accepted_and_waits_wins_over_every_timeout(timeouts: RunTimeouts) -> None:
     late = decide_deadline(RUNNING, started(NOW - 2 * HOUR), timeouts, NOW, end_waits=True)
     assert late == LookAgainAt(NOW + 5 * SECOND)
+    never_applied = started(NOW - 25 * HOUR)
+    assert decide_deadline(RUNNING, never_applied, timeouts, NOW, end_waits=True) == decide_deadline(
+        RUNNING, never_applied, timeouts, NOW
+    )
     early = decide_deadline(RUNNING, started(NOW - SECOND), timeouts, NOW, end_waits=True)
     assert early == LookAgainAt(NOW - SECOND + timeouts.shortest)
 

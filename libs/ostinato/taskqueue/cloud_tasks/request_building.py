@@ -74,10 +74,11 @@ class RequestBuilder:
         ]
         if violations:
             raise InvalidArgument(violations)
-        due = _due(tasks, moment.counts_from or moment.now)
+        now = moment.counts_from or moment.now
+        due = _due(tasks, now)
         custom = task_class.custom(payload) if task_class.custom is not None else None
         if violations := [
-            *(eta_violations(due, moment.now, "eta" if tasks.eta else "delay") if due is not None else ()),
+            *(eta_violations(due, now, "eta" if tasks.eta else "delay") if due is not None else ()),
             *(custom_violations(custom, self._url(task_class, custom.relative_uri)) if custom is not None else ()),
         ]:
             raise InvalidArgument(violations)

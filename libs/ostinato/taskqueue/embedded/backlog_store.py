@@ -11,14 +11,13 @@ from ostinato.taskqueue.embedded.strand import strands_of
 # Later tasks have no index by queue: those of the next minutes are looked through.
 _BEGINNING_WITH = """
 select r.payload
-  from tq_ready r join unnest($3::bytea[]) b(beginning)
-    on substring(r.payload from 1 for length(b.beginning)) = b.beginning
- where r.strand between $1 and $2
+  from tq_ready r
+ where r.strand between $1 and $2 and substring(r.payload from 1 for $5) = any($3::bytea[])
 union all
 select l.payload
-  from tq_later l join unnest($3::bytea[]) b(beginning)
-    on substring(l.payload from 1 for length(b.beginning)) = b.beginning
+  from tq_later l
  where l.strand between $1 and $2 and l.due_at < (select ostinato_now()) + $4::interval
+   and substring(l.payload from 1 for $5) = any($3::bytea[])
 """
 
 
@@ -30,7 +29,11 @@ async def find_payloads_beginning(
     Reads the whole queue.
     """
     first, last = strands_of(queue_id)
-    return [row[0] for row in await executor.fetch(_BEGINNING_WITH, first, last, list(beginnings), within)]
+    payloads: list[bytes] = []
+    for length in sorted({len(beginning) for beginning in beginnings}):  # of one length they are looked up by hash
+        wanted = [beginning for beginning in beginnings if len(beginning) == length]
+        payloads += [row[0] for row in await executor.fetch(_BEGINNING_WITH, first, last, wanted, within, length)]
+    return payloads
 
 
 _BEHIND = """
