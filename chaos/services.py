@@ -126,10 +126,15 @@ class Service:
     def _judge(self, code: int) -> None:
         self._journal.note(f"{self.name} {told_exit(code)}")
         if self._sent is None:
-            self._journal.complain(f"{self.name} {told_exit(code)} though nobody had asked for it")
+            told = f"{self.name} {told_exit(code)} though nobody had asked for it"
+            self._journal.complain(f"{told}, and said last: {self._last_words()}")
         # Before it listens for the signal, SIGTERM ends a process the hard way.
         elif self._sent is signal.SIGTERM and code not in (0, -signal.SIGTERM, -signal.SIGKILL):
             self._journal.complain(f"{self.name} {told_exit(code)} after SIGTERM")
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return lines[-1] if lines else "nothing"
 
     def _end(self, number: signal.Signals, away: float) -> asyncio.subprocess.Process | None:
         if self._process is None or self._process.returncode is not None:

@@ -11,9 +11,9 @@ from asyncio.subprocess import PIPE, Process
 
 import pytest
 
+from ostinato.storage.embedded.listening_port import free_port
 from ostinato_ingester.main import Ingester
 from tests.integration.ingester.running_work import SECRET, notify_http
-from tests.integration.ingester.test_store_away import free_port
 
 
 def environment(database_url: str, **settings: str) -> dict[str, str]:

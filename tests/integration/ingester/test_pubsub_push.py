@@ -15,6 +15,7 @@ from aiohttp import web
 from ostinato.clock import SystemClock
 from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
 from ostinato.storage.database import Database
+from ostinato.storage.embedded.listening_port import free_port
 from ostinato_ingester.main import Ingester, open_ingester
 from tests.integration.ingester.published import (
     PUSHER,
@@ -36,7 +37,7 @@ from tests.integration.ingester.running_work import (
     stored_tasks,
 )
 from tests.integration.ingester.severable_link import open_severable_link
-from tests.integration.ingester.test_store_away import SteppedClock, free_port, server_of, through
+from tests.integration.ingester.test_store_away import SteppedClock, server_of, through
 from tests.integration.rpc.issuing import ServedIssuer, open_issuer
 
 

@@ -11,13 +11,13 @@ from aiohttp import web
 from ostinato.clock import SystemClock
 from ostinato.localcloud.faults import Fault, FaultKind
 from ostinato.storage.database import Database
+from ostinato.storage.embedded.listening_port import free_port
 from ostinato_ingester.main import open_ingester
 from tests.integration.ingester.local_pubsub import PROJECT, WORKER, LocalPubSub, open_local_pubsub, until
 from tests.integration.ingester.published import PUSHER, refused_reports, report
 from tests.integration.ingester.running_work import stored_tasks
 from tests.integration.ingester.test_drain import until_a_statement_waits
 from tests.integration.ingester.test_ingester_process import environment, start
-from tests.integration.ingester.test_store_away import free_port
 from tests.integration.rpc.issuing import open_issuer
 
 

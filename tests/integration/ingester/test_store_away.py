@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from urllib.parse import urlsplit, urlunsplit
@@ -14,6 +13,7 @@ import grpc
 from ostinato.clock import SystemClock
 from ostinato.pb.ingest.v1.notifications_pb2 import NotifyRequest
 from ostinato.storage.database import Database
+from ostinato.storage.embedded.listening_port import free_port
 from ostinato_ingester.main import Ingester, open_ingester
 from tests.integration.ingester.running_work import (
     ask_http,
@@ -95,9 +95,3 @@ async def test_until_the_store_is_there_the_process_is_alive_but_not_ready(
         clock.go_on.set()
         assert (await notify_http(await opening, DONE)).status == 204
     assert len(await stored_tasks(database)) == 1
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from random import SystemRandom
 
 from ostinato.errors import Unavailable
+
+# What systems give to outgoing connections lies above. One of those may take a port that nobody listens on just now:
+# between the choice and the start, or while a process that was killed starts again.
+_NOT_EPHEMERAL = range(15_000, 32_000)
+_ATTEMPTS = 50
 
 
 def choose_port(kept_in: Path) -> int:
@@ -20,6 +26,14 @@ def choose_port(kept_in: Path) -> int:
 
 def free_port(wanted: int = 0) -> int | None:
     """`wanted` if it can be listened on now; 0 stands for any."""
+    if not wanted:
+        for port in SystemRandom().sample(_NOT_EPHEMERAL, _ATTEMPTS):
+            if _can_listen_on(port):
+                return port
+    return _can_listen_on(wanted)
+
+
+def _can_listen_on(wanted: int) -> int | None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

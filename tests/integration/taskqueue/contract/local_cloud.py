@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from ostinato.localcloud.faults import FaultPlan
 from ostinato.rpc.oidc_verifier import open_oidc_verifier
 from ostinato.rpc.server import open_grpc_server
 from ostinato.storage.database import Database
+from ostinato.storage.embedded.listening_port import free_port
 from ostinato.taskqueue import Backend, Dispatcher, Handler, TaskClass, open_dispatcher
 from ostinato.taskqueue.cloud_tasks.cloud_client import open_cloud_client
 from ostinato.taskqueue.cloud_tasks.cloud_tasks_queue import CloudTasksQueue, open_cloud_tasks_queue
@@ -59,18 +59,12 @@ async def open_local_cloud(tombstones: TombstoneSettings | None = None) -> Async
         ) as server,
         open_grpc_server("127.0.0.1:0", [server.service], interceptors=[]) as grpc,
     ):
-        port = _free_port()
+        port = free_port()
+        assert port is not None
         settings = CloudTasksSettings(
             "shop", "here", f"http://127.0.0.1:{port}", PUSHER, server_address=grpc.address, namespace="test"
         )
         yield LocalCloud(server, faults, issuer, settings, port)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @asynccontextmanager
