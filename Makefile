@@ -11,7 +11,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-header --no-annotate pyproject.toml
 BUF = PATH="$(CURDIR)/$(BIN):$$PATH" buf
-PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup run run-cloud test test-fast test-zones test-more lint format protos protos-verify protos-release schema schema-verify test-cloud test-pgbouncer simulate simulate-long bench bench-queue bench-engine bench-reminders chaos \
 	migrate lock clean clean-all
