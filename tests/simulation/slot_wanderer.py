@@ -42,9 +42,6 @@ _OF_ENGINES = (
     Fault.DEATH_AFTER,
 )  # fmt: skip
 _OF_CALLERS = (Fault.REFUSED, Fault.CUT_BEFORE, Fault.CUT_AFTER)
-_CALLERS_FAIL = 10  # times as often as engines: they do much less
-_TAKES_LOCKS = "for no key update"
-_JUST_BEFORE = 5.0  # seconds; a call that stands still goes on after the slots that it began before
 _REST = 300.0  # seconds
 _MOST_RESTS = 100  # longer than any slot waits
 _ASKED = 40
@@ -88,16 +85,6 @@ class SlotStory:
     answers: list[Answer] = field(default_factory=list)
 
 
-class CallerFaults(RandomFaults):
-    """Where they are about to take locks, callers often stand still, and others are faster."""
-
-    def choose(self, step: str, commit: int) -> Fault | None:
-        fault = super().choose(step, commit)
-        if fault is None and self.active and _TAKES_LOCKS in step and self._random.random() < 0.2:
-            return Fault.STALL
-        return fault
-
-
 class SlotWanderer:
     """`problems` is what it met that must not happen."""
 
@@ -133,7 +120,7 @@ class SlotWanderer:
 
     async def wander(self) -> None:
         async with open_world(self._simulation) as self._world:
-            self._world.gate.faults = self._new_faults(CallerFaults, _OF_CALLERS, self._rate * _CALLERS_FAIL)
+            self._world.gate.faults = self._new_faults(_OF_CALLERS)
             self._people = People(self._world.db, self._world.stage.dispatcher, self._clock)
             try:
                 await self._walk()
@@ -178,14 +165,8 @@ class SlotWanderer:
 
     # -- people ---------------------------------------------------------------------------------------------------
 
-    async def _meet_the_clock(self) -> None:
-        """Most slots are at full minutes, and so is half of what people do."""
-        if self._random.random() < 0.5:
-            await self._clock.sleep(60 - self._clock.now().second % 60 - _JUST_BEFORE * self._random.random())
-
     async def _edit(self) -> None:
         """Some jobs change, in one thing or altogether; some go, or come back."""
-        await self._meet_the_clock()
         names = self._random.sample(self._names, min(len(self._names), self._random.choice((1, 5, 30))))
         for name in names:
             if name in self._stanzas and self._random.random() < 0.1:
@@ -204,7 +185,6 @@ class SlotWanderer:
             await self._people.apply(config_text(self._stanzas))
 
     async def _pause(self) -> None:
-        await self._meet_the_clock()
         for name in self._random.sample(self._names, self._random.choice((1, 10))):
             if name in self._stanzas and name not in self._paused:
                 self._paused.add(name)
@@ -212,7 +192,6 @@ class SlotWanderer:
                     await self._people.pause(name, abort_active=False)
 
     async def _resume(self) -> None:
-        await self._meet_the_clock()
         for name in sorted(self._paused):
             if name in self._stanzas and self._random.random() < 0.5:
                 self._paused.remove(name)
@@ -245,7 +224,7 @@ class SlotWanderer:
     async def _start_engine(self) -> None:
         if len(self._fleet.engines) < MOST_ENGINES:
             skew = timedelta(seconds=self._random.uniform(-5, 5))
-            faults = self._new_faults(RandomFaults, _OF_ENGINES, self._rate)
+            faults = self._new_faults(_OF_ENGINES)
             await self._fleet.start(self._world.begin_engine(TEMPO, faults=faults, skew=skew))
 
     async def _stall_engine(self) -> None:
@@ -265,9 +244,9 @@ class SlotWanderer:
         """One of these parts of the walk."""
         await self._clock.sleep(1 + self._length.total_seconds() * self._random.choice(thousandths) / 1000)
 
-    def _new_faults(self, made: type[RandomFaults], kinds: tuple[Fault, ...], rate: float) -> RandomFaults:
+    def _new_faults(self, kinds: tuple[Fault, ...]) -> RandomFaults:
         number = len(self._faults)
-        faults = made(Random(f"slot faults {self._simulation.seed} {number}"), rate=rate, kinds=kinds)
+        faults = RandomFaults(Random(f"slot faults {self._simulation.seed} {number}"), rate=self._rate, kinds=kinds)
         self._faults.append(faults)
         return faults
 
