@@ -119,9 +119,7 @@ async def test_lines_that_meet_a_launch_being_given_up_for_now_are_kept_and_its_
             "update invocation set status = $1, version = version + 1, error_reason = 'LAUNCH_RETRIED'", S.RETRYING
         )
         appending = asyncio.ensure_future(append(api, run.name, await token_of(stage, run), "early", message_id="m1"))
-        await stage.until(
-            "select count(*) > 0 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-        )
+        await stage.until_somebody_waits()
     await appending
     assert (await row_of(stage, id_of(run)))["error_reason"] == "LAUNCH_RETRIED"
     assert len(await stage.claim(HANDLE_NOTIFICATION)) == 1

@@ -18,9 +18,6 @@ jobs:
   - {id: report, schedule: every 1s, noop: {}}
 """
 Edit: TypeAlias = Callable[[Client], Awaitable[object]]
-_SOMEBODY_WAITS = (
-    "select count(*) > 0 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-)
 
 
 async def pause(api: Client) -> None:
@@ -43,7 +40,7 @@ async def test_an_edit_that_waits_for_a_tick_is_later_than_its_slot(api: Client,
     async with stage.db.transaction() as tick:
         await tick.execute("select 1 from job_cron where job_id = $1 for no key update", job_id)
         editing = asyncio.ensure_future(edit(api))
-        await stage.until(_SOMEBODY_WAITS)
+        await stage.until_somebody_waits()
         slot = await tick.now()
     await editing
     spans = await stage.db.fetch("select from_at from job_schedule_span where job_id = $1 order by 1", job_id)

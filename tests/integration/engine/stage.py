@@ -38,6 +38,9 @@ PROJECT_ID = 1
 PROJECT = "shop"
 T0 = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+_SOMEBODY_WAITS = (
+    "select count(*) > 0 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+)
 
 
 def trigger(trigger_id: str, *, age: int = 0, order: int = 0, by: str = "user:ana@shop.example") -> Trigger:
@@ -184,6 +187,10 @@ class Stage:
         async with asyncio.timeout(seconds):
             while not await self.db.fetchval(condition):
                 await asyncio.sleep(0.01)
+
+    async def until_somebody_waits(self) -> None:
+        """For a lock."""
+        await self.until(_SOMEBODY_WAITS)
 
     async def pending(self, job_id: int) -> list[str]:
         rows = await self.db.fetch(

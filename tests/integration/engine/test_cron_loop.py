@@ -215,9 +215,6 @@ async def assert_fired_once(stage: Stage, job_id: int, slot: datetime, schedule:
     assert await fire_all(loop_of(stage)) == 0
 
 
-_SOMEBODY_WAITS = (
-    "select count(*) > 0 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-)
 # Whoever is called `ticking` reads the clock, and with it goes on in its statement, once the test lets it.
 _HOLD_THE_TICK = """
 create or replace function ostinato_now() returns timestamptz language plpgsql volatile as $$
@@ -243,7 +240,7 @@ async def test_an_edit_that_commits_between_the_snapshot_of_a_tick_and_its_lock_
         async with stage.db.transaction() as holding:
             await holding.execute("select pg_advisory_xact_lock(31)")
             tick = asyncio.ensure_future(loop.fire_due())
-            await stage.until(_SOMEBODY_WAITS)  # its snapshot sees the row as it was
+            await stage.until_somebody_waits()  # its snapshot sees the row as it was
             await edit(stage, job_id, "j", schedule)
         assert await tick == 0
     await assert_fired_once(stage, job_id, slot, schedule)
@@ -281,7 +278,7 @@ async def test_an_edit_that_waits_for_a_tick_goes_on_from_what_that_left(
         tick = asyncio.ensure_future(loop.fire_due())
         await gate.reached.wait()
         editing = asyncio.ensure_future(edit(stage, job_id, "j", schedule))
-        await stage.until(_SOMEBODY_WAITS)
+        await stage.until_somebody_waits()
         gate.open.set()
         assert await tick == 1
         await editing

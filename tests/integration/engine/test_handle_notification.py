@@ -356,11 +356,6 @@ async def test_messages_of_overlapping_sets_of_runs_do_not_deadlock(stage: Stage
     assert [await log_of(stage, run.id) for run in runs] == [["once"]] * 4
 
 
-_SOMEBODY_WAITS = (
-    "select count(*) > 0 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-)
-
-
 async def test_lines_that_meet_a_launch_being_given_up_for_now_are_not_taken_for_a_repetition_later(
     stage: Stage, handler: HandleNotification
 ) -> None:
@@ -371,7 +366,7 @@ async def test_lines_that_meet_a_launch_being_given_up_for_now_are_not_taken_for
     async with stage.db.transaction() as saving:
         await saving.execute("update invocation set status = $1, version = version + 1", S.RETRYING)
         handling = asyncio.ensure_future(handler.handle_notifications(tasks))
-        await stage.until(_SOMEBODY_WAITS)
+        await stage.until_somebody_waits()
     (outcome,) = await handling
     assert outcome is not None
     await set_status(stage, run.id, S.RUNNING)
